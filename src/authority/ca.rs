@@ -1,0 +1,394 @@
+//! The CA's commands and files, as the CA's user: what `puppet cert` and `puppetserver ca` do.
+//!
+//! Trusts no exit code and no message on its own: after each command it looks at the files and the
+//! revocation list. Touches only what a record of ours names. `puppet cert revoke` is never run for
+//! a name without an exact certificate, for it would take the name as a regular expression.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::record::{Record, Records};
+use super::verb::{Answer, Issued, Order, Verb};
+use crate::clock::{self, Deadline};
+use crate::command::{self, CommandError, Program};
+use crate::lock::{LockError, Queue};
+use crate::name::NodeName;
+use crate::outcome::PrivateKey;
+use crate::text::{excerpt, plain};
+use crate::trusted_file::{self, FileError, Owner};
+use crate::x509;
+
+/// Bytes of a certificate, key or chain in PEM.
+const MAX_PEM: u64 = 256 * 1024;
+
+/// Bytes of a revocation list; a million revocations.
+const MAX_CRL: u64 = 64 * 1024 * 1024;
+
+/// How long a proof's command from an earlier call is waited for.
+const PROOF_WAIT: Duration = Duration::from_secs(5);
+
+/// Whose commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `puppet cert`, Puppet 2.7 to 5.
+    PuppetCert,
+    /// `puppetserver ca`, Puppet 6 and later, and `OpenVox`.
+    PuppetserverCa,
+}
+
+/// How the CA is run and where its files are.
+#[derive(Debug)]
+pub struct Settings {
+    /// Whose commands.
+    pub kind: Kind,
+    /// The command up to the verb.
+    pub program: Program,
+    /// `puppet.conf`, for `puppetserver ca` alone.
+    pub config: Option<PathBuf>,
+    /// Puppet's `ssldir`.
+    pub ssldir: PathBuf,
+    /// Puppet's `cadir`.
+    pub cadir: PathBuf,
+    /// The directory of our records.
+    pub records: PathBuf,
+    /// Seconds for one command.
+    pub timeout: Duration,
+}
+
+/// Why a verb did not come to its end.
+enum Stop {
+    File(FileError),
+    TimedOut,
+    Failed(String),
+}
+
+impl From<FileError> for Stop {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<x509::X509Error> for Stop {
+    fn from(error: x509::X509Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<CommandError> for Stop {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::TimedOut => Self::TimedOut,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// Does what an order says.
+pub fn obey(settings: &Settings, order: &Order) -> Answer {
+    let limit = settings.timeout.min(Duration::from_secs(order.limit));
+    match attempt(settings, order, Deadline::after(limit)) {
+        Ok(answer) => answer,
+        Err(Stop::TimedOut) => Answer::TimedOut,
+        Err(Stop::Failed(text)) => Answer::Failed { text },
+        Err(Stop::File(error)) => Answer::Failed { text: error.to_string() },
+    }
+}
+
+fn attempt(settings: &Settings, order: &Order, until: Deadline) -> Result<Answer, Stop> {
+    let ca = Ca { settings, records: Records::open(&settings.records)?, name: &order.name, until };
+    if order.verb == Verb::Show {
+        return ca.show();
+    }
+    let alone = Queue::new(&settings.records, "lock-queue", usize::MAX);
+    let _lock = match alone.wait(until, || ca.records.try_lock()) {
+        Ok(lock) => lock,
+        Err(LockError::File(error)) => return Err(error.into()),
+        Err(LockError::Full | LockError::TimedOut) => return Ok(Answer::Busy),
+    };
+    match order.verb {
+        Verb::Generate => ca.generate(),
+        Verb::Revoke => ca.revoke(),
+        Verb::Show => ca.show(),
+    }
+}
+
+/// The CA, for one name.
+struct Ca<'a> {
+    settings: &'a Settings,
+    records: Records,
+    name: &'a NodeName,
+    until: Deadline,
+}
+
+impl Ca<'_> {
+    fn file(&self, directory: PathBuf) -> PathBuf {
+        directory.join(format!("{}.pem", self.name))
+    }
+
+    fn signed(&self) -> PathBuf {
+        self.file(self.settings.cadir.join("signed"))
+    }
+
+    fn private_key(&self) -> PathBuf {
+        self.file(self.settings.ssldir.join("private_keys"))
+    }
+
+    /// Every file that a certificate of this name may have.
+    fn files(&self) -> Vec<PathBuf> {
+        let (ssldir, cadir) = (&self.settings.ssldir, &self.settings.cadir);
+        let directories =
+            ["private_keys", "public_keys", "certs", "certificate_requests"].map(|name| ssldir.join(name));
+        let mut files: Vec<_> = directories.into_iter().map(|directory| self.file(directory)).collect();
+        files.push(self.file(cadir.join("requests")));
+        files.push(self.signed());
+        files
+    }
+
+    /// Whether any file of this name is there; a link counts, too.
+    fn anything_there(&self) -> bool {
+        self.files().iter().any(|path| path.symlink_metadata().is_ok())
+    }
+
+    /// Removes every file of this name, the CA's copy of the certificate last: while it is there, so is the claim.
+    fn remove_files(&self) -> Result<(), Stop> {
+        self.files().iter().try_for_each(|path| trusted_file::remove(path).map_err(Stop::from))
+    }
+
+    fn read(&self, path: &std::path::Path) -> Result<Option<String>, Stop> {
+        match trusted_file::read(path, MAX_PEM, Owner::Anyone) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn ca_certificate(&self) -> Result<String, Stop> {
+        Ok(trusted_file::read(&self.settings.cadir.join("ca_crt.pem"), MAX_PEM, Owner::Anyone)?)
+    }
+
+    fn is_revoked(&self, certificate: &str) -> Result<bool, Stop> {
+        let crl = trusted_file::read(&self.settings.cadir.join("ca_crl.pem"), MAX_CRL, Owner::Anyone)?;
+        Ok(x509::is_revoked(certificate, &crl)?)
+    }
+
+    /// Whether the CA's copy of the certificate is the one that is recorded; `None` when there is no copy.
+    fn is_recorded(&self, certificate: &str) -> Result<Option<bool>, Stop> {
+        let Some(signed) = self.read(&self.signed())? else { return Ok(None) };
+        Ok(Some(x509::identity(&signed)? == x509::identity(certificate)?))
+    }
+
+    fn issued(&self, certificate: String, private_key: Option<PrivateKey>) -> Result<Issued, Stop> {
+        let identity = x509::identity(&certificate)?;
+        Ok(Issued {
+            certificate,
+            private_key,
+            ca_certificate: self.ca_certificate()?,
+            serial: identity.serial,
+            fingerprint: identity.fingerprint,
+            not_after: identity.not_after,
+        })
+    }
+
+    fn show(&self) -> Result<Answer, Stop> {
+        let Some(Record::Issued { certificate }) = self.records.read(self.name)? else { return Ok(Answer::Absent) };
+        if self.is_recorded(&certificate)? != Some(true) || self.is_revoked(&certificate)? {
+            return Ok(Answer::Absent);
+        }
+        Ok(Answer::There { issued: self.issued(certificate, None)? })
+    }
+
+    fn generate(&self) -> Result<Answer, Stop> {
+        match self.records.read(self.name)? {
+            None => {}
+            Some(Record::Issued { certificate }) => match self.is_recorded(&certificate)? {
+                Some(true) if !self.is_revoked(&certificate)? => {
+                    let key = self.read(&self.private_key())?;
+                    let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
+                        return Ok(Answer::KeyGone);
+                    };
+                    return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
+                }
+                // It was revoked or removed by hand.
+                _ => self.give_up(&certificate)?,
+            },
+            Some(Record::Revoking { .. }) => {
+                if let Answer::Foreign = self.revoke()? {
+                    return Ok(Answer::Foreign);
+                }
+            }
+            Some(Record::Generating) => {
+                if let Some(answer) = self.settle_generating()? {
+                    return Ok(answer);
+                }
+            }
+        }
+        if self.anything_there() {
+            return Ok(Answer::Foreign);
+        }
+        self.records.write(self.name, &Record::Generating)?;
+        let proof = self.records.new_proof(self.name)?;
+        let ended = self.run("generate", &proof);
+        let output = command::read_back(&proof)?;
+        drop(proof);
+        if let Err(error @ CommandError::TimedOut) = ended {
+            return Err(error.into());
+        }
+        let failure = match ended {
+            Err(error) => error.to_string(),
+            Ok(()) => excerpt(&output),
+        };
+        match self.conclude(&output)? {
+            Conclusion::Made(answer) => Ok(answer),
+            Conclusion::Foreign => Ok(Answer::Foreign),
+            Conclusion::Nothing(why) => Err(Stop::Failed(format!("{why}: {failure}"))),
+        }
+    }
+
+    /// Finds out how an earlier call's generating ended: with a certificate of ours, with one of
+    /// somebody's, or with nothing, so that it can begin again.
+    fn settle_generating(&self) -> Result<Option<Answer>, Stop> {
+        let wait = self.until.within(PROOF_WAIT);
+        let alone = Queue::new(&self.settings.records, "proof-queue", usize::MAX);
+        let output = match alone.wait(wait, || self.records.try_read_proof(self.name)) {
+            Ok(output) => output,
+            Err(LockError::File(error)) => return Err(error.into()),
+            Err(LockError::Full | LockError::TimedOut) => return Ok(Some(Answer::Busy)),
+        };
+        match self.conclude(&output)? {
+            Conclusion::Made(answer) => Ok(Some(answer)),
+            Conclusion::Foreign => Ok(Some(Answer::Foreign)),
+            Conclusion::Nothing(_) => Ok(None),
+        }
+    }
+
+    /// Judges a generating by its output and its files, and leaves either a recorded certificate or nothing.
+    fn conclude(&self, output: &str) -> Result<Conclusion, Stop> {
+        let Some(certificate) = self.read(&self.signed())? else {
+            self.remove_files()?;
+            self.records.forget(self.name)?;
+            return Ok(Conclusion::Nothing("no certificate was made"));
+        };
+        if !says_signed(output, self.name) {
+            self.records.forget(self.name)?;
+            return Ok(Conclusion::Foreign);
+        }
+        let key = self.read(&self.private_key())?;
+        let flaw = self.flaw(&certificate, key.as_deref())?;
+        self.records.write(self.name, &Record::Issued { certificate: certificate.clone() })?;
+        self.records.remove_proof(self.name)?;
+        match flaw {
+            None => {
+                let issued = self.issued(certificate, key.map(PrivateKey::new))?;
+                Ok(Conclusion::Made(Answer::Generated { issued }))
+            }
+            Some(flaw) => {
+                self.revoke()?;
+                Ok(Conclusion::Nothing(flaw))
+            }
+        }
+    }
+
+    /// What is wrong with a new certificate and its key.
+    fn flaw(&self, certificate: &str, key: Option<&str>) -> Result<Option<&'static str>, Stop> {
+        let bundle = self.ca_certificate()?;
+        let identity = x509::identity(certificate)?;
+        Ok(if identity.common_name != self.name.as_str() {
+            Some("the certificate is for another name")
+        } else if let Err(error) = x509::verify(certificate, &bundle, clock::now()) {
+            Some(error.0)
+        } else if !key.is_some_and(|key| x509::key_fits(certificate, key) == Ok(true)) {
+            Some("the private key does not belong to the certificate")
+        } else {
+            None
+        })
+    }
+
+    fn revoke(&self) -> Result<Answer, Stop> {
+        let mut record = self.records.read(self.name)?;
+        if record == Some(Record::Generating) {
+            if let Some(answer @ (Answer::Busy | Answer::Foreign)) = self.settle_generating()? {
+                return Ok(answer);
+            }
+            record = self.records.read(self.name)?;
+        }
+        let (Some(Record::Issued { certificate }) | Some(Record::Revoking { certificate })) = record else {
+            return Ok(if self.anything_there() { Answer::Foreign } else { Answer::Absent });
+        };
+        let recorded = self.is_recorded(&certificate)?;
+        if !self.is_revoked(&certificate)? {
+            match recorded {
+                Some(true) => {}
+                Some(false) => {
+                    self.records.forget(self.name)?;
+                    return Ok(Answer::Foreign);
+                }
+                None => {
+                    return Err(Stop::Failed("the CA's copy of the certificate is gone, but it is not revoked".into()));
+                }
+            }
+            self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
+            let proof = self.records.new_proof(self.name)?;
+            self.run("revoke", &proof)?;
+            if !self.is_revoked(&certificate)? {
+                let text = excerpt(&command::read_back(&proof)?);
+                return Err(Stop::Failed(format!("the serial number is not in the revocation list: {text}")));
+            }
+        }
+        self.give_up(&certificate)?;
+        Ok(Answer::Revoked)
+    }
+
+    /// Frees the name of a certificate that is at its end: removes its files, if all that are there are its own.
+    fn give_up(&self, certificate: &str) -> Result<(), Stop> {
+        let same = |path: PathBuf| -> Result<bool, Stop> {
+            let found = self.read(&path)?;
+            Ok(found.is_none_or(|found| x509::identity(&found) == x509::identity(certificate)))
+        };
+        let key = self.read(&self.private_key())?;
+        let own_key = key.is_none_or(|key| x509::key_fits(certificate, &key) == Ok(true));
+        if own_key && same(self.signed())? && same(self.file(self.settings.ssldir.join("certs")))? {
+            self.remove_files()?;
+        }
+        self.records.forget(self.name)?;
+        Ok(())
+    }
+
+    /// Runs one of the CA's commands for this name. Its exit code is not looked at: Puppet 2.7 has 0
+    /// for failures, and what counts is in the files.
+    fn run(&self, verb: &str, proof: &std::fs::File) -> Result<(), CommandError> {
+        let mut program = self.settings.program.clone();
+        let name = self.name.as_str();
+        match self.settings.kind {
+            Kind::PuppetCert => program.argv.extend([verb, "--color=false", name].map(str::to_owned)),
+            Kind::PuppetserverCa => {
+                program.argv.extend([verb.to_owned(), format!("--certname={name}")]);
+                if let Some(config) = &self.settings.config {
+                    program.argv.extend(["--config".to_owned(), config.display().to_string()]);
+                }
+            }
+        }
+        program.run_into(proof, Vec::new(), self.until).map(drop)
+    }
+}
+
+/// How a generating ended.
+enum Conclusion {
+    Made(Answer),
+    Foreign,
+    Nothing(&'static str),
+}
+
+/// Whether a command's output says that it has signed this name's certificate.
+fn says_signed(output: &str, name: &NodeName) -> bool {
+    let texts = [
+        format!("Signed certificate request for {name}"),
+        format!("Successfully signed certificate request for {name}"),
+        format!("Successfully saved certificate for {name} to "),
+        format!("Certificate for {name} was autosigned."),
+    ];
+    output.lines().map(plain).any(|line| {
+        let line = line.trim();
+        let line = line.strip_prefix("notice: ").or(line.strip_prefix("Notice: ")).unwrap_or(line);
+        texts.iter().any(|text| line == text || (text.ends_with(' ') && line.starts_with(text.as_str())))
+    })
+}

@@ -1,0 +1,11 @@
+//! `espm`: the gate, the handler of one request, and the operator's desk, in one program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything looks at the arguments: a query string must never become an option (CVE-2012-1823).
+    if std::env::var_os("GATEWAY_INTERFACE").is_some() {
+        return espm::handler::main();
+    }
+    espm::desk::main()
+}

@@ -1,0 +1,492 @@
+//! `espm.ini`: what the administrator decides.
+//!
+//! Every message names the file, the section and the key. What is not known is an error, as is what
+//! the INI reader would silently drop: repeated keys, and values with a comment sign in them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::audit::{self, Destination};
+use crate::auth::Client;
+use crate::authority::ca::Kind;
+use crate::console::task::Release;
+use crate::secret::PskDigest;
+use crate::state;
+use crate::trusted_file::{self, FileError, Owner};
+
+/// Where the configuration is when nothing else is said.
+pub const DEFAULT_PATH: &str = "/opt/espm/etc/espm.ini";
+
+/// Bytes of the file.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Why the configuration is not used.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file cannot be used.
+    File(FileError),
+    /// Something in it is wrong: the file, and what.
+    Content(PathBuf, String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Content(path, what) => write!(f, "{}: {what}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A command of the master and how it is run.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The words up to ours.
+    pub argv: Vec<String>,
+    /// Where it runs.
+    pub directory: PathBuf,
+    /// Variables beyond the basic ones.
+    pub environment: Vec<(String, String)>,
+    /// The user that it runs as; `None` when that is espm's own.
+    pub user: Option<String>,
+    /// Seconds for one run.
+    pub timeout: Duration,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// How long one may wait.
+    pub queue_timeout: Duration,
+}
+
+/// `[tls]`
+#[derive(Debug)]
+pub struct Tls {
+    /// The web server's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The port.
+    pub port: u16,
+}
+
+/// `[console]`
+#[derive(Debug)]
+pub struct Console {
+    /// rake.
+    pub command: Command,
+    /// Its tasks.
+    pub release: Release,
+    /// Runs at once.
+    pub concurrency: usize,
+    /// How long a list is good.
+    pub cache: Duration,
+}
+
+/// `[authority]`
+#[derive(Debug)]
+pub struct Authority {
+    /// Whose commands.
+    pub kind: Kind,
+    /// The command.
+    pub command: Command,
+    /// `puppet.conf`, for `puppetserver ca`.
+    pub config: Option<PathBuf>,
+    /// Puppet's `ssldir`.
+    pub ssldir: PathBuf,
+    /// Puppet's `cadir`.
+    pub cadir: PathBuf,
+    /// The records of the CA's verbs.
+    pub records: PathBuf,
+    /// The master's own certname, which is never touched.
+    pub master: String,
+}
+
+/// The configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The socket that the gate makes when it is given none.
+    pub listen: PathBuf,
+    /// The state directory.
+    pub state: PathBuf,
+    /// Whether requests must come over TLS.
+    pub require_tls: bool,
+    /// Seconds for one request.
+    pub request_timeout: Duration,
+    /// The program that raises to the console's and the CA's user.
+    pub raise: PathBuf,
+    /// sudo.
+    pub sudo: PathBuf,
+    /// The clients and their keys' digests.
+    pub clients: Vec<Client>,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[console]`
+    pub console: Console,
+    /// `[authority]`
+    pub authority: Authority,
+    /// `[audit]`
+    pub audit: Destination,
+}
+
+/// Every section and its keys. `[psk]` has a key for each client.
+pub const KEYS: &[(&str, &[&str])] = &[
+    ("espm", &["listen", "state", "require_tls", "request_timeout", "raise", "sudo"]),
+    ("psk", &[]),
+    ("tls", &["certificate", "key", "port"]),
+    (
+        "console",
+        &[
+            "kind",
+            "command",
+            "directory",
+            "environment",
+            "user",
+            "release",
+            "concurrency",
+            "queue",
+            "queue_timeout",
+            "timeout",
+            "cache",
+        ],
+    ),
+    (
+        "authority",
+        &[
+            "kind",
+            "command",
+            "directory",
+            "environment",
+            "user",
+            "config",
+            "ssldir",
+            "cadir",
+            "records",
+            "master",
+            "queue",
+            "queue_timeout",
+            "timeout",
+        ],
+    ),
+    ("audit", &["socket", "facility", "required"]),
+];
+
+impl Config {
+    /// Reads the file, which only root, or the user that reads it, may be able to write.
+    ///
+    /// # Errors
+    /// When the file cannot be trusted, or something in it is wrong.
+    pub fn load(path: &Path, owner: Owner) -> Result<Self, ConfigError> {
+        let text = trusted_file::read(path, MAX_FILE, owner).map_err(ConfigError::File)?;
+        Self::from_text(&text).map_err(|what| ConfigError::Content(path.to_owned(), what))
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// A sentence that names the section and the key.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        check_lines(text)?;
+        let map = ini::inistr!(safe cs text)?;
+        check_known(&map)?;
+        let reader = Reader(&map);
+        let espm = reader.section("espm");
+        let tls = reader.section("tls");
+        let console = reader.section("console");
+        let authority = reader.section("authority");
+        let audit = reader.section("audit");
+        let state = espm.path("state", Some("/opt/espm/state"))?;
+        console.word("kind", Some("rake"), |word| (word == "rake").then_some(()), "rake")?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            listen: espm.path("listen", Some("/run/espm/espm.sock"))?,
+            require_tls: espm.flag("require_tls", true)?,
+            request_timeout: espm.seconds("request_timeout", 300, 1)?,
+            raise: espm.path("raise", Some("/opt/espm/bin/espm-raise"))?,
+            sudo: espm.path("sudo", Some("/usr/bin/sudo"))?,
+            clients: reader.clients()?,
+            tls: Tls {
+                certificate: tls.path("certificate", None)?,
+                key: tls.path("key", None)?,
+                port: u16::try_from(tls.number("port", 8443, 1, 65_535)?).unwrap_or(8443),
+            },
+            console: Console {
+                command: console.command("directory", None)?,
+                release: console.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
+                concurrency: console.count("concurrency", processors, 1)?,
+                cache: console.seconds("cache", 60, 0)?,
+            },
+            authority: Authority {
+                kind: authority.word("kind", None, parse_kind, "puppet-cert or puppetserver-ca")?,
+                command: authority.command("directory", Some("/"))?,
+                config: if authority.has("config") { Some(authority.path("config", None)?) } else { None },
+                ssldir: authority.path("ssldir", None)?,
+                cadir: authority.path("cadir", None)?,
+                records: authority.path("records", Some("/opt/espm/authority"))?,
+                master: authority.text("master", None)?.to_ascii_lowercase(),
+            },
+            audit: Destination {
+                socket: audit.path("socket", Some("/dev/log"))?,
+                facility: audit.word("facility", Some("authpriv"), audit::facility, "a syslog facility")?,
+                required: audit.flag("required", true)?,
+                unsent: state::unsent(&state),
+            },
+            state,
+        })
+    }
+}
+
+fn parse_kind(word: &str) -> Option<Kind> {
+    match word {
+        "puppet-cert" => Some(Kind::PuppetCert),
+        "puppetserver-ca" => Some(Kind::PuppetserverCa),
+        _ => None,
+    }
+}
+
+/// Refuses what the INI reader drops without a word.
+fn check_lines(text: &str) -> Result<(), String> {
+    let mut section = String::new();
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[') {
+            name.trim_end_matches(']').trim().clone_into(&mut section);
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            return Err(format!("[{section}] line {number}: want KEY = VALUE, found {line:?}"));
+        };
+        let place = (section.clone(), key.trim().to_owned());
+        if value.contains(['#', ';']) {
+            return Err(format!(
+                "[{}] {}: a value holds no '#' or ';'; put comments on lines of their own",
+                place.0, place.1
+            ));
+        }
+        if seen.contains(&place) {
+            return Err(format!("[{}] {}: is given twice", place.0, place.1));
+        }
+        seen.push(place);
+    }
+    Ok(())
+}
+
+type Map = HashMap<String, HashMap<String, Option<String>>>;
+
+fn check_known(map: &Map) -> Result<(), String> {
+    for (section, keys) in map {
+        let Some((_, known)) = KEYS.iter().find(|(name, _)| name == section) else {
+            let names: Vec<_> = KEYS.iter().map(|(name, _)| format!("[{name}]")).collect();
+            return Err(format!("[{section}]: is not known; want {}", names.join(", ")));
+        };
+        if let Some(key) = keys.keys().find(|key| section != "psk" && !known.contains(&key.as_str())) {
+            return Err(format!("[{section}] {key}: is not known; want one of {}", known.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+struct Reader<'a>(&'a Map);
+
+impl<'a> Reader<'a> {
+    fn section(&self, name: &'static str) -> Section<'a> {
+        Section { name, keys: self.0.get(name) }
+    }
+
+    fn clients(&self) -> Result<Vec<Client>, String> {
+        let mut clients = Vec::new();
+        for (name, value) in self.0.get("psk").into_iter().flatten() {
+            check_client_name(name).map_err(|what| format!("[psk] {name}: {what}"))?;
+            let digest = value.as_deref().and_then(PskDigest::parse).ok_or_else(|| {
+                format!("[psk] {name}: want sha256: and 64 hexadecimal digits; 'espm-setup psk add {name}' makes a key")
+            })?;
+            clients.push(Client { name: name.clone(), digest });
+        }
+        if clients.is_empty() {
+            return Err("[psk]: has no key, so nobody could ask; 'espm-setup psk add NAME' makes one".into());
+        }
+        Ok(clients)
+    }
+}
+
+/// Checks the name of a client.
+///
+/// # Errors
+/// A sentence that says what a name is.
+pub fn check_client_name(name: &str) -> Result<(), &'static str> {
+    let good = (1..=32).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+    if good { Ok(()) } else { Err("a client's name is 1 to 32 lower-case letters, digits, '-' and '_'") }
+}
+
+struct Section<'a> {
+    name: &'static str,
+    keys: Option<&'a HashMap<String, Option<String>>>,
+}
+
+impl Section<'_> {
+    fn has(&self, key: &str) -> bool {
+        self.keys.is_some_and(|keys| keys.contains_key(key))
+    }
+
+    fn wrong(&self, key: &str, want: &str, found: &str) -> String {
+        format!("[{}] {key}: want {want}, found {found:?}", self.name)
+    }
+
+    fn text(&self, key: &str, default: Option<&str>) -> Result<String, String> {
+        match self.keys.and_then(|keys| keys.get(key)).map(|value| value.as_deref().unwrap_or_default()) {
+            Some("") => Err(format!("[{}] {key}: is empty; give a value or remove the line", self.name)),
+            Some(value) => Ok(value.to_owned()),
+            None => default.map(str::to_owned).ok_or_else(|| format!("[{}] {key}: is missing", self.name)),
+        }
+    }
+
+    fn path(&self, key: &str, default: Option<&str>) -> Result<PathBuf, String> {
+        let text = self.text(key, default)?;
+        if text.starts_with('/') { Ok(text.into()) } else { Err(self.wrong(key, "an absolute path", &text)) }
+    }
+
+    fn flag(&self, key: &str, default: bool) -> Result<bool, String> {
+        match self.text(key, Some(if default { "yes" } else { "no" }))?.as_str() {
+            "yes" => Ok(true),
+            "no" => Ok(false),
+            other => Err(self.wrong(key, "yes or no", other)),
+        }
+    }
+
+    fn number(&self, key: &str, default: u64, min: u64, max: u64) -> Result<u64, String> {
+        let text = self.text(key, Some(&default.to_string()))?;
+        match text.parse() {
+            Ok(number) if (min..=max).contains(&number) => Ok(number),
+            _ => Err(self.wrong(key, &format!("a whole number from {min} to {max}"), &text)),
+        }
+    }
+
+    fn count(&self, key: &str, default: usize, min: u64) -> Result<usize, String> {
+        Ok(usize::try_from(self.number(key, default as u64, min, 1000)?).unwrap_or(default))
+    }
+
+    fn seconds(&self, key: &str, default: u64, min: u64) -> Result<Duration, String> {
+        let text = self.text(key, Some(&default.to_string()))?;
+        match text.parse() {
+            Ok(seconds) if (min..=3600).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+            _ => Err(self.wrong(key, &format!("whole seconds from {min} to 3600"), &text)),
+        }
+    }
+
+    fn word<T>(
+        &self,
+        key: &str,
+        default: Option<&str>,
+        parse: impl Fn(&str) -> Option<T>,
+        want: &str,
+    ) -> Result<T, String> {
+        let text = self.text(key, default)?;
+        parse(&text).ok_or_else(|| self.wrong(key, want, &text))
+    }
+
+    fn command(&self, directory: &str, default_directory: Option<&str>) -> Result<Command, String> {
+        let line = self.text("command", None)?;
+        let argv: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        if !line.starts_with('/') {
+            return Err(self.wrong("command", "a program's absolute path and its arguments", &line));
+        }
+        if let Some(word) = argv.iter().find(|word| word.contains(['"', '\'', '$', '`', '\\', '|', '&', '<', '>'])) {
+            return Err(self.wrong("command", "plain words, since no shell reads them", word));
+        }
+        let environment = if self.has("environment") { self.text("environment", None)? } else { String::new() };
+        let pair = |word: &str| match word.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(self.wrong("environment", "NAME=VALUE words", word)),
+        };
+        Ok(Command {
+            argv,
+            directory: self.path(directory, default_directory)?,
+            environment: environment.split_whitespace().map(pair).collect::<Result<_, _>>()?,
+            user: if self.has("user") { Some(self.user()?) } else { None },
+            timeout: self.seconds("timeout", 120, 1)?,
+            queue: self.count("queue", 64, 0)?,
+            queue_timeout: self.seconds("queue_timeout", 60, 0)?,
+        })
+    }
+
+    fn user(&self) -> Result<String, String> {
+        let name = self.text("user", None)?;
+        let good = !name.starts_with('-') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if good { Ok(name) } else { Err(self.wrong("user", "a user's name", &name)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    const GOOD: &str = "
+        [psk]
+        cloud = sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+        [tls]
+        certificate = /c.pem
+        key = /k.pem
+        [console]
+        command = /opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production
+        directory = /opt/puppet/share/puppet-dashboard
+        release = 1.2.7
+        [authority]
+        kind = puppet-cert
+        command = /opt/puppet/bin/puppet cert
+        ssldir = /etc/puppetlabs/puppet/ssl
+        cadir = /etc/puppetlabs/puppet/ssl/ca
+        master = Puppet.example.com
+    ";
+
+    fn error(from: &str, to: &str) -> String {
+        Config::from_text(&GOOD.replace(from, to)).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let config = Config::from_text(GOOD).unwrap();
+        assert_eq!(config.tls.port, 8443);
+        assert_eq!(config.console.cache.as_secs(), 60);
+        assert_eq!(config.console.command.argv.len(), 4);
+        assert_eq!(config.authority.master, "puppet.example.com");
+        assert!(config.require_tls && config.audit.required);
+    }
+
+    #[test]
+    fn every_message_names_section_and_key() {
+        for (from, to, message) in [
+            ("[tls]", "[tsl]", "[tsl]: is not known"),
+            ("key = /k.pem", "kye = /k.pem", "[tls] kye: is not known; want one of certificate, key, port"),
+            ("key = /k.pem", "key = k.pem", "[tls] key: want an absolute path, found \"k.pem\""),
+            ("key = /k.pem", "key =", "[tls] key: is empty"),
+            ("key = /k.pem", "", "[tls] key: is missing"),
+            ("key = /k.pem", "key = /a\nkey = /b", "[tls] key: is given twice"),
+            ("key = /k.pem", "key = /a ; old", "[tls] key: a value holds no '#' or ';'"),
+            ("key = /k.pem", "key", "[tls] line 6: want KEY = VALUE"),
+            ("key = /k.pem", "key = /k.pem\nport = 0", "[tls] port: want a whole number from 1 to 65535, found \"0\""),
+            ("release = 1.2.7", "release = 1.2.8", "[console] release: want 1.2.2, 1.2.7, 1.2.23 or 3.0"),
+            (
+                "release =",
+                "timeout = ten\nrelease =",
+                "[console] timeout: want whole seconds from 1 to 3600, found \"ten\"",
+            ),
+            ("release =", "kind = perl\nrelease =", "[console] kind: want rake, found \"perl\""),
+            ("/opt/puppet/bin/rake -f", "rake -f", "[console] command: want a program's absolute path"),
+            ("RAILS_ENV=production", "$ENV", "[console] command: want plain words, since no shell reads them"),
+            ("master =", "user = -u\nmaster =", "[authority] user: want a user's name"),
+            ("cloud = sha256:ba", "cloud = sha256:", "[psk] cloud: want sha256: and 64 hexadecimal digits"),
+            ("cloud = sha256:ba", "Cloud = sha256:ba", "[psk] Cloud: a client's name is"),
+        ] {
+            let found = error(from, to);
+            assert!(found.starts_with(message), "{found:?} for {message:?}");
+        }
+        assert!(Config::from_text("").unwrap_err().contains("[psk]: has no key"));
+    }
+}

@@ -1,0 +1,208 @@
+//! Locks, slots and queues shared by all handler processes, as `flock`s on files.
+//!
+//! The kernel releases them when the last process that holds them is gone, so a death leaks none.
+//! They are always taken in the order node, list, slot.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crate::clock::Deadline;
+use crate::trusted_file::{self, FileError};
+
+/// Between two attempts to take a lock. A console command takes seconds; a waiting process costs
+/// a few system calls a tick.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Why a lock was not had.
+#[derive(Debug)]
+pub enum LockError {
+    /// All places in the queue are taken.
+    Full,
+    /// It did not come free in time.
+    TimedOut,
+    /// A lock file cannot be used.
+    File(FileError),
+}
+
+impl std::fmt::Display for LockError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full => f.write_str("the queue is full"),
+            Self::TimedOut => f.write_str("waited too long"),
+            Self::File(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LockError {}
+
+impl From<FileError> for LockError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    /// Removed when the lock is given back, so that a directory of locks does not grow.
+    removed_at_end: Option<PathBuf>,
+    _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(path) = &self.removed_at_end {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Takes the lock on an open file, if it is free.
+///
+/// # Errors
+/// When the kernel refuses for another reason than that it is taken.
+pub fn try_lock(file: &File) -> std::io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Takes the lock of a file that stays, if it is free.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn try_take(path: &Path) -> Result<Option<Lock>, FileError> {
+    let file = trusted_file::open_lock(path)?;
+    Ok(matches!(file.try_lock(), Ok(())).then_some(Lock { removed_at_end: None, _file: file }))
+}
+
+/// Takes the lock of a file that goes away with the lock, if it is free.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn try_take_passing(path: &Path) -> Result<Option<Lock>, FileError> {
+    let file = trusted_file::open_lock(path)?;
+    if file.try_lock().is_err() {
+        return Ok(None);
+    }
+    // The holder before may have removed the file between our opening and our locking it.
+    let same = match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
+        _ => false,
+    };
+    Ok(same.then(|| Lock { removed_at_end: Some(path.to_owned()), _file: file }))
+}
+
+/// A bounded number of things that can be done at once, each with one lock file.
+#[derive(Debug)]
+pub struct Slots {
+    directory: PathBuf,
+    name: &'static str,
+    count: usize,
+}
+
+impl Slots {
+    /// So many slots of that name in a directory.
+    pub fn new(directory: &Path, name: &'static str, count: usize) -> Self {
+        Self { directory: directory.to_owned(), name, count }
+    }
+
+    /// A free slot, if there is one.
+    ///
+    /// # Errors
+    /// When a lock file cannot be used.
+    pub fn try_take(&self) -> Result<Option<Lock>, FileError> {
+        for number in 0..self.count {
+            if let Some(lock) = try_take(&self.directory.join(format!("{}.{number}", self.name)))? {
+                return Ok(Some(lock));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A bounded number of places to wait in.
+#[derive(Debug)]
+pub struct Queue(Slots);
+
+impl Queue {
+    /// A queue of so many places in a directory.
+    pub fn new(directory: &Path, name: &'static str, places: usize) -> Self {
+        Self(Slots::new(directory, name, places))
+    }
+
+    /// Waits in a place of the queue until an attempt gives something. What is free at once needs no place.
+    ///
+    /// # Errors
+    /// When all places are taken, or time runs out.
+    pub fn wait<T>(
+        &self,
+        until: Deadline,
+        mut attempt: impl FnMut() -> Result<Option<T>, FileError>,
+    ) -> Result<T, LockError> {
+        if let Some(got) = attempt()? {
+            return Ok(got);
+        }
+        let Some(_place) = self.0.try_take()? else {
+            return Err(LockError::Full);
+        };
+        while !until.passed() {
+            thread::sleep(TICK);
+            if let Some(got) = attempt()? {
+                return Ok(got);
+            }
+        }
+        Err(LockError::TimedOut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{LockError, Queue, Slots, try_take, try_take_passing};
+    use crate::clock::Deadline;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let directory = std::env::temp_dir().join(format!("espm-lock-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).unwrap();
+        directory
+    }
+
+    #[test]
+    fn a_lock_is_exclusive_and_free_again_when_dropped() {
+        let path = scratch("one").join("lock");
+        let lock = try_take(&path).unwrap().unwrap();
+        assert!(try_take(&path).unwrap().is_none());
+        drop(lock);
+        assert!(try_take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_passing_lock_leaves_no_file() {
+        let path = scratch("passing").join("lock");
+        let lock = try_take_passing(&path).unwrap().unwrap();
+        assert!(try_take_passing(&path).unwrap().is_none());
+        drop(lock);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn slots_and_places_are_bounded() {
+        let directory = scratch("slots");
+        let slots = Slots::new(&directory, "slot", 2);
+        let _held = (slots.try_take().unwrap().unwrap(), slots.try_take().unwrap().unwrap());
+        let soon = || Deadline::after(Duration::from_millis(30));
+        let none = Queue::new(&directory, "place", 0);
+        assert!(matches!(none.wait(soon(), || slots.try_take()), Err(LockError::Full)));
+        let one = Queue::new(&directory, "place", 1);
+        assert!(matches!(one.wait(soon(), || slots.try_take()), Err(LockError::TimedOut)));
+    }
+}

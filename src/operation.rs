@@ -1,0 +1,179 @@
+//! What espm can be asked to do: the whole of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue, Parameters};
+use crate::request::Body;
+
+/// Which of the console's two lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum List {
+    /// The classes.
+    Classes,
+    /// The groups.
+    Groups,
+}
+
+impl List {
+    /// The member of a node, of a listing and of a problem that holds such names.
+    pub fn member(self) -> &'static str {
+        match self {
+            Self::Classes => "classes",
+            Self::Groups => "groups",
+        }
+    }
+}
+
+/// What a node is assigned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Its groups.
+    pub groups: Vec<GroupName>,
+    /// Its classes.
+    pub classes: Vec<ClassName>,
+    /// Its parameters.
+    pub parameters: Parameters,
+}
+
+/// A node and what it is assigned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its certname.
+    pub name: NodeName,
+    /// Its groups, classes and parameters.
+    #[serde(flatten)]
+    pub assignment: Assignment,
+}
+
+/// A change of an assignment: what is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The groups that replace the groups.
+    pub groups: Option<Vec<GroupName>>,
+    /// The classes that replace the classes.
+    pub classes: Option<Vec<ClassName>>,
+    /// Parameters to set, or, with `None`, to remove.
+    pub parameters: Vec<(ParameterName, Option<ParameterValue>)>,
+}
+
+impl Change {
+    /// The assignment after this change (RFC 7396 for the parameters).
+    pub fn apply(self, mut to: Assignment) -> Assignment {
+        if let Some(groups) = self.groups {
+            to.groups = groups;
+        }
+        if let Some(classes) = self.classes {
+            to.classes = classes;
+        }
+        for (name, value) in self.parameters {
+            match value {
+                Some(value) => to.parameters.insert(name, value),
+                None => to.parameters.remove(&name),
+            };
+        }
+        to
+    }
+}
+
+/// A body that is read only once it is known that the node may be worked on.
+#[derive(Debug)]
+pub struct Unread {
+    /// `Content-Type`
+    pub content_type: Option<String>,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// How a list is asked for.
+#[derive(Debug, Default)]
+pub struct Conditions {
+    /// Ask the console anew.
+    pub fresh: bool,
+    /// `If-None-Match`
+    pub if_none_match: Option<String>,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub enum Operation {
+    /// The OpenAPI description of the interface.
+    Describe,
+    /// The console's classes or groups.
+    ListNames(List, Conditions),
+    /// A new node; with an `Idempotency-Key`, if there is one.
+    AddNode(Unread, Option<String>),
+    /// A node as espm assigned it.
+    ShowNode(NodeName),
+    /// Another assignment.
+    ChangeNode(NodeName, Unread),
+    /// A node's end.
+    DeleteNode(NodeName),
+    /// A certificate for a node.
+    GenerateCertificate(NodeName),
+    /// A node's certificate, without its key.
+    ShowCertificate(NodeName),
+    /// A certificate's end.
+    RevokeCertificate(NodeName),
+}
+
+impl Operation {
+    /// The name of the operation in the audit.
+    pub fn event(&self) -> &'static str {
+        match self {
+            Self::Describe => "openapi.show",
+            Self::ListNames(List::Classes, _) => "class.list",
+            Self::ListNames(List::Groups, _) => "group.list",
+            Self::AddNode(..) => "node.add",
+            Self::ShowNode(_) => "node.show",
+            Self::ChangeNode(..) => "node.change",
+            Self::DeleteNode(_) => "node.delete",
+            Self::GenerateCertificate(_) => "certificate.generate",
+            Self::ShowCertificate(_) => "certificate.show",
+            Self::RevokeCertificate(_) => "certificate.revoke",
+        }
+    }
+
+    /// Whether it changes the console, the CA or the ledger.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Self::Describe | Self::ListNames(..) | Self::ShowNode(_) | Self::ShowCertificate(_))
+    }
+
+    /// The node that the path names.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Describe | Self::ListNames(..) | Self::AddNode(..) => None,
+            Self::ShowNode(name)
+            | Self::ChangeNode(name, _)
+            | Self::DeleteNode(name)
+            | Self::GenerateCertificate(name)
+            | Self::ShowCertificate(name)
+            | Self::RevokeCertificate(name) => Some(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Assignment, Change};
+    use crate::name::{GroupName, ParameterName, ParameterValue};
+
+    #[test]
+    fn a_change_replaces_lists_and_merges_parameters() {
+        let parameter = |name: &str| ParameterName::parse(name).unwrap();
+        let value = |text: &str| ParameterValue::parse(text).unwrap();
+        let before = Assignment {
+            groups: vec![GroupName::parse("a").unwrap()],
+            classes: vec![],
+            parameters: [(parameter("kept"), value("1")), (parameter("gone"), value("1"))].into(),
+        };
+        let change = Change {
+            groups: Some(vec![]),
+            classes: None,
+            parameters: vec![(parameter("gone"), None), (parameter("new"), Some(value("2")))],
+        };
+        let after = change.apply(before);
+        assert!(after.groups.is_empty());
+        assert_eq!(after.parameters, [(parameter("kept"), value("1")), (parameter("new"), value("2"))].into());
+    }
+}

@@ -1,0 +1,359 @@
+//! Each operation, from the ownership check to the outcome.
+//!
+//! The order of judgement is ownership, media type, JSON, content; nothing that changes anything
+//! is run before that. Then attempt in the audit, intent in the ledger, command, outcome in the
+//! ledger. A node that is not ours is 404 whatever else is wrong.
+
+use sha2::{Digest, Sha256};
+
+use crate::authority::verb::{Answer, Issued, Verb};
+use crate::body::{self, Draft, Placed, Shape};
+use crate::clock;
+use crate::console::{Assigned, ConsoleError};
+use crate::ledger::{CertificateState, Entry, Key, Ledger, NodeState};
+use crate::name::NodeName;
+use crate::offices::Offices;
+use crate::operation::{Assignment, Conditions, List, Node, Operation, Unread};
+use crate::outcome::{Certificate, Fault, FieldError, Outcome, Problem};
+use crate::recover::{self, Settled};
+
+/// Bytes of an `Idempotency-Key`.
+const MAX_KEY: usize = 255;
+
+/// Performs an operation.
+///
+/// # Errors
+/// When it is refused or fails; then nothing was changed, or the ledger knows what is unfinished.
+pub fn perform(operation: Operation, offices: &mut Offices<'_>) -> Result<Outcome, Fault> {
+    match operation {
+        Operation::Describe => Ok(Outcome::Description),
+        Operation::ListNames(list, conditions) => list_names(offices, list, &conditions),
+        Operation::AddNode(unread, key) => add(offices, &unread, key.as_deref()),
+        Operation::ShowNode(name) => show(offices, &name),
+        Operation::ChangeNode(name, unread) => change(offices, &name, &unread),
+        Operation::DeleteNode(name) => delete(offices, &name),
+        Operation::GenerateCertificate(name) => generate(offices, &name),
+        Operation::ShowCertificate(name) => show_certificate(offices, &name),
+        Operation::RevokeCertificate(name) => revoke(offices, &name),
+    }
+}
+
+fn list_names(offices: &Offices<'_>, list: List, conditions: &Conditions) -> Result<Outcome, Fault> {
+    let listing = offices.console.names(list, conditions.fresh, offices.until)?;
+    let etag = listing.etag;
+    let known = conditions.if_none_match.as_deref().is_some_and(|tags| {
+        let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        tags.trim() == "*" || tags.split(',').any(|tag| weak(tag) == weak(&etag))
+    });
+    if known { Ok(Outcome::NotModified { etag }) } else { Ok(Outcome::Names { etag, body: listing.body.into_bytes() }) }
+}
+
+/// A node's lock and entry, once it is known that it is ours and settled.
+fn ours(offices: &mut Offices<'_>, name: &NodeName) -> Result<(Ledger, crate::lock::Lock, Box<Entry>), Fault> {
+    offices.audit.node(name);
+    let ledger = offices.ledger()?;
+    if !is_ours(ledger.entry(name)?.as_ref()) {
+        return Err(Fault::not_found());
+    }
+    let lock = offices.lock(&ledger, name)?;
+    match recover::settle(&ledger, offices, name)? {
+        Settled::Ours(entry) => Ok((ledger, lock, entry)),
+        Settled::NotOurs | Settled::Unproven => Err(Fault::not_found()),
+    }
+}
+
+fn is_ours(entry: Option<&Entry>) -> bool {
+    entry.is_some_and(|entry| entry.state != NodeState::Unproven)
+}
+
+fn show(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
+    offices.audit.node(name);
+    let ledger = offices.ledger()?;
+    let Some(entry) = ledger.entry(name)? else { return Err(Fault::not_found()) };
+    match entry.state {
+        NodeState::Active => Ok(Outcome::Node(entry.node)),
+        NodeState::Unproven => Err(Fault::not_found()),
+        // While its change runs, a node is what it was; one whose request has died is settled first.
+        NodeState::Changing if ledger.try_lock(name)?.is_none() => Ok(Outcome::Node(entry.node)),
+        _ => ours(offices, name).map(|(_, _, entry)| Outcome::Node(entry.node)),
+    }
+}
+
+/// A draft whose names the console knows; or all that is wrong with it.
+fn checked(offices: &Offices<'_>, mut draft: Draft) -> Result<Draft, Fault> {
+    let start = clock::now_ms();
+    let mut unknown = Vec::new();
+    unknown.extend(unknown_names(offices, List::Groups, start, draft.groups.as_deref(), |name| name.as_str())?);
+    unknown.extend(unknown_names(offices, List::Classes, start, draft.classes.as_deref(), |name| name.as_str())?);
+    draft.errors.extend(unknown);
+    let sets = draft.parameters.iter().any(|(_, value)| value.is_some());
+    if sets && !offices.console.release().has_parameters() {
+        let detail = "this console has no task that sets parameters (Puppet Dashboard before 1.2.7)";
+        draft.errors.push(FieldError::new("parameters", detail));
+    }
+    if draft.name.as_ref().is_some_and(|name| name.as_str() == offices.master) {
+        draft.errors.push(FieldError::new("name", "is the master's own certname"));
+    }
+    if draft.errors.is_empty() { Ok(draft) } else { Err(Fault::invalid(draft.errors)) }
+}
+
+/// The names that the console does not list, not even when it is asked anew.
+fn unknown_names<T>(
+    offices: &Offices<'_>,
+    list: List,
+    start: i64,
+    names: Option<&[Placed<T>]>,
+    text: impl Fn(&T) -> &str,
+) -> Result<Vec<FieldError>, Fault> {
+    let names = names.unwrap_or_default();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut listing = offices.console.names(list, false, offices.until)?;
+    let mut known = listing.names(list);
+    let missing = |known: &[String]| names.iter().any(|placed| !known.iter().any(|name| name == text(&placed.name)));
+    if missing(&known) && listing.as_of_ms < start {
+        listing = offices.console.names(list, true, offices.until)?;
+        known = listing.names(list);
+    }
+    let unknown = names.iter().filter(|placed| !known.iter().any(|name| name == text(&placed.name)));
+    Ok(unknown.map(|placed| unknown_name(list, placed.index)).collect())
+}
+
+fn unknown_name(list: List, index: usize) -> FieldError {
+    let member = list.member();
+    FieldError::new(format!("{member}[{index}]"), format!("is not in the console; GET /v1/{member} lists what is"))
+}
+
+/// The errors for names that vanished from the console between its list and the assignment.
+fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
+    let index = |list: List, name: &str| match list {
+        List::Groups => assignment.groups.iter().position(|group| group.as_str() == name),
+        List::Classes => assignment.classes.iter().position(|class| class.as_str() == name),
+    };
+    let errors = lost.iter().map(|(list, name)| unknown_name(*list, index(*list, name).unwrap_or_default()));
+    Fault::invalid(errors.collect())
+}
+
+fn add(offices: &mut Offices<'_>, unread: &Unread, key: Option<&str>) -> Result<Outcome, Fault> {
+    let visible = |key: &str| !key.is_empty() && key.len() <= MAX_KEY && key.bytes().all(|b| b.is_ascii_graphic());
+    if key.is_some_and(|key| !visible(key)) {
+        return Err(Fault::new(Problem::BadRequest, "an Idempotency-Key is 1 to 255 visible ASCII characters"));
+    }
+    let draft = body::parse(unread, Shape::New)?;
+    if let Some(name) = &draft.name {
+        offices.audit.node(name);
+    }
+    let digest = Sha256::digest(body::bytes(unread)?).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let key = key.map(|key| Key { client: offices.client, key, digest: &digest });
+    let ledger = offices.ledger()?;
+    if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
+        return Ok(outcome);
+    }
+    let draft = checked(offices, draft)?;
+    let Some(name) = draft.name.clone() else { return Err(Fault::invalid(draft.errors)) };
+    let node = Node { name, assignment: draft.into_change().apply(Assignment::default()) };
+    offices.audit.assignment(&node.assignment);
+
+    let _lock = offices.lock(&ledger, &node.name)?;
+    let settled = recover::settle(&ledger, offices, &node.name)?;
+    if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
+        return Ok(outcome);
+    }
+    if !matches!(settled, Settled::NotOurs) {
+        return Err(taken());
+    }
+    offices.audit.attempt()?;
+    let (proof, file) = ledger.new_proof()?;
+    ledger.intend_to_add(&node, &proof, key.as_ref())?;
+    let assigned = offices.console.add(&node, &file, offices.until);
+    conclude_add(&ledger, offices, &node, assigned)
+}
+
+/// The answer to the first request with this key, if it was a success.
+fn first_answer(ledger: &Ledger, key: Option<&Key<'_>>) -> Result<Option<Outcome>, Fault> {
+    let Some(key) = key else { return Ok(None) };
+    match ledger.kept(key.client, key.key)? {
+        Some(kept) if kept.digest != key.digest => {
+            Err(Fault::new(Problem::KeyReused, "the Idempotency-Key was used with another body"))
+        }
+        Some(kept) => Ok(kept.answer.map(Outcome::NodeCreated)),
+        None => Ok(None),
+    }
+}
+
+fn taken() -> Fault {
+    Fault::new(Problem::NameTaken, "a node of this name exists; choose another name")
+}
+
+fn conclude_add(
+    ledger: &Ledger,
+    offices: &mut Offices<'_>,
+    node: &Node,
+    assigned: Result<Assigned, ConsoleError>,
+) -> Result<Outcome, Fault> {
+    match assigned {
+        Ok(Assigned::Whole) => {
+            ledger.settle(node)?;
+            Ok(Outcome::NodeCreated(node.clone()))
+        }
+        Ok(Assigned::Taken) => {
+            ledger.forget(&node.name)?;
+            Err(taken())
+        }
+        Ok(Assigned::Lost(lost)) => {
+            recover::delete(ledger, offices, node, false)?;
+            Err(lost_names(&lost, &node.assignment))
+        }
+        Ok(Assigned::Partly(text)) => {
+            recover::delete(ledger, offices, node, false)?;
+            Err(failed(text))
+        }
+        Ok(Assigned::Missing) => Err(failed("node:add says that the node is missing".into())),
+        Ok(Assigned::Failed(text)) => {
+            if offices.console.has(&node.name, offices.until)? {
+                offices.audit.note("unproven");
+                ledger.mark_unproven(&node.name)?;
+            } else {
+                ledger.forget(&node.name)?;
+            }
+            Err(failed(text))
+        }
+        Err(error) => {
+            if error.nothing_was_run() {
+                ledger.forget(&node.name)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn failed(text: String) -> Fault {
+    ConsoleError::Failed(text).into()
+}
+
+fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result<Outcome, Fault> {
+    let (ledger, _lock, entry) = ours(offices, name)?;
+    let change = checked(offices, body::parse(unread, Shape::Change)?)?.into_change();
+    let before = entry.node;
+    let after = Node { name: name.clone(), assignment: change.apply(before.assignment.clone()) };
+    offices.audit.assignment(&after.assignment);
+    if !offices.console.has(name, offices.until)? {
+        return forget_missing(&ledger, offices, name);
+    }
+    let rebuild = recover::needs_rebuild(offices, &before.assignment, &after.assignment);
+    offices.audit.attempt()?;
+    let (proof, file) = ledger.new_proof()?;
+    ledger.intend(name, NodeState::Changing, Some(&after.assignment), &proof)?;
+    match offices.console.change(&after, rebuild, &file, offices.until) {
+        Ok(Assigned::Whole) => {
+            ledger.settle(&after)?;
+            Ok(Outcome::Node(after))
+        }
+        Ok(Assigned::Lost(lost)) => {
+            recover::assign(&ledger, offices, &before, rebuild)?;
+            Err(lost_names(&lost, &after.assignment))
+        }
+        Ok(Assigned::Missing | Assigned::Taken) => forget_missing(&ledger, offices, name),
+        Ok(Assigned::Partly(text) | Assigned::Failed(text)) => Err(failed(text)),
+        Err(error) => {
+            if error.nothing_was_run() {
+                ledger.settle(&before)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// A node of ours that somebody has deleted is not ours any more.
+fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
+    offices.audit.note("missing-in-console");
+    ledger.forget(name)?;
+    Err(Fault::not_found())
+}
+
+fn delete(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
+    let (ledger, _lock, entry) = ours(offices, name)?;
+    offices.audit.attempt()?;
+    recover::revoke(&ledger, offices, &entry)?;
+    if offices.console.has(name, offices.until)? {
+        recover::delete(&ledger, offices, &entry.node, true)?;
+    } else {
+        ledger.forget(name)?;
+    }
+    Ok(Outcome::Gone)
+}
+
+fn certificate(name: &NodeName, issued: Issued) -> Certificate {
+    Certificate {
+        certname: name.to_string(),
+        certificate: issued.certificate,
+        private_key: issued.private_key,
+        ca_certificate: issued.ca_certificate,
+        serial: issued.serial,
+        fingerprint: issued.fingerprint,
+        not_after: clock::rfc3339(issued.not_after),
+    }
+}
+
+fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
+    let (ledger, _lock, entry) = ours(offices, name)?;
+    offices.audit.attempt()?;
+    ledger.certificate(name, CertificateState::Generating, None)?;
+    let answer = offices.authority.ask(Verb::Generate, name, offices.until)?;
+    let record = |issued: &Issued| {
+        let identity = Some((issued.serial.as_str(), issued.fingerprint.as_str()));
+        ledger.certificate(name, CertificateState::Issued, identity)
+    };
+    match answer {
+        Answer::Generated { issued } => {
+            record(&issued)?;
+            Ok(Outcome::CertificateCreated(certificate(name, issued)))
+        }
+        Answer::There { issued } => {
+            record(&issued)?;
+            Ok(Outcome::Certificate(certificate(name, issued)))
+        }
+        Answer::KeyGone => {
+            ledger.certificate(name, CertificateState::Issued, None)?;
+            let detail = "the certificate's private key is no longer on the master; revoke it and ask again";
+            Err(Fault::new(Problem::KeyGone, detail))
+        }
+        _ => {
+            match entry.certificate {
+                Some(CertificateState::Revoked) => ledger.certificate(name, CertificateState::Revoked, None)?,
+                _ => ledger.forget_certificate(name)?,
+            }
+            let detail = "the CA has files of this name that espm did not make; they are left alone";
+            Err(Fault::new(Problem::CertificateExists, detail))
+        }
+    }
+}
+
+fn show_certificate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
+    offices.audit.node(name);
+    let entry = offices.ledger()?.entry(name)?;
+    let has = |entry: &Entry| !matches!(entry.certificate, None | Some(CertificateState::Revoked));
+    if !is_ours(entry.as_ref()) || !entry.as_ref().is_some_and(has) {
+        return Err(Fault::not_found());
+    }
+    match offices.authority.ask(Verb::Show, name, offices.until)? {
+        Answer::There { issued } => Ok(Outcome::Certificate(certificate(name, issued))),
+        _ => Err(Fault::not_found()),
+    }
+}
+
+fn revoke(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
+    let (ledger, _lock, entry) = ours(offices, name)?;
+    match entry.certificate {
+        None => return Err(Fault::not_found()),
+        Some(CertificateState::Revoked) => return Ok(Outcome::Gone),
+        Some(_) => {}
+    }
+    offices.audit.attempt()?;
+    recover::revoke(&ledger, offices, &entry)?;
+    match ledger.entry(name)?.and_then(|entry| entry.certificate) {
+        Some(CertificateState::Revoked) => Ok(Outcome::Gone),
+        _ => Err(Fault::not_found()),
+    }
+}

@@ -1,0 +1,116 @@
+//! What needs the console's or the CA's user: one task, one verb, read from standard input.
+//!
+//! Started through sudo by a line that fixes its arguments. Takes no other option and nothing from
+//! the environment; trusts only a configuration that is root's; parses every name again; makes the
+//! words itself; enforces the time limit itself, because espm cannot signal another user's process.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::authority::ca::{self, Settings};
+use crate::authority::verb;
+use crate::clock::Deadline;
+use crate::command::{CommandError, Program};
+use crate::config::Config;
+use crate::console::EXIT_TIMED_OUT;
+use crate::console::task;
+use crate::name::NodeName;
+use crate::process;
+use crate::trusted_file::Owner;
+
+/// Bytes of an order; a body of 64 KiB, escaped as JSON at its worst.
+const MAX_ORDER: u64 = 512 * 1024;
+
+/// sysexits(3): the command line is wrong.
+const EX_USAGE: u8 = 64;
+/// sysexits(3): the order is wrong.
+const EX_DATAERR: u8 = 65;
+/// sysexits(3): the command could not be run.
+const EX_UNAVAILABLE: u8 = 69;
+/// sysexits(3): the configuration is wrong.
+const EX_CONFIG: u8 = 78;
+
+/// Why nothing was done, and the exit code that says so.
+struct Refused(u8, String);
+
+/// Does what standard input orders, with the arguments `console|authority FILE`.
+pub fn main(arguments: &[String]) -> ExitCode {
+    process::seal_inherited_descriptors();
+    match obey(arguments) {
+        Ok(code) => code,
+        Err(Refused(code, why)) => {
+            let _ = writeln!(io::stderr(), "espm-raise: {why}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn obey(arguments: &[String]) -> Result<ExitCode, Refused> {
+    let [office, path] = arguments else {
+        return Err(Refused(EX_USAGE, "usage: espm-raise console|authority FILE".into()));
+    };
+    process::keep_memory_private().map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
+    let config = Config::load(Path::new(path), Owner::Root).map_err(|error| Refused(EX_CONFIG, error.to_string()))?;
+    match office.as_str() {
+        "console" => console(&config),
+        "authority" => authority(&config),
+        other => Err(Refused(EX_USAGE, format!("{other:?} is neither console nor authority"))),
+    }
+}
+
+fn read_order<T: DeserializeOwned>() -> Result<T, Refused> {
+    let mut json = Vec::new();
+    let read = io::stdin().lock().take(MAX_ORDER).read_to_end(&mut json);
+    read.map_err(|error| Refused(EX_DATAERR, error.to_string()))?;
+    serde_json::from_slice(&json).map_err(|error| Refused(EX_DATAERR, format!("the order is not one: {error}")))
+}
+
+fn refuse_master(config: &Config, name: &NodeName) -> Result<(), Refused> {
+    if name.as_str() == config.authority.master {
+        return Err(Refused(EX_DATAERR, "the master's own name is not touched".into()));
+    }
+    Ok(())
+}
+
+fn console(config: &Config) -> Result<ExitCode, Refused> {
+    let order: task::Order = read_order()?;
+    if let Some(name) = order.task.node() {
+        refuse_master(config, name)?;
+    }
+    let command = &config.console.command;
+    let mut argv = command.argv.clone();
+    argv.extend(order.task.words(config.console.release));
+    let program = Program { argv, environment: command.environment.clone(), directory: command.directory.clone() };
+    let limit = command.timeout.min(Duration::from_secs(order.limit));
+    match program.run_inheriting(Deadline::after(limit)) {
+        Ok(ended) => Ok(ExitCode::from(ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EX_UNAVAILABLE))),
+        Err(CommandError::TimedOut) => Ok(ExitCode::from(u8::try_from(EXIT_TIMED_OUT).unwrap_or(EX_UNAVAILABLE))),
+        Err(error) => Err(Refused(EX_UNAVAILABLE, error.to_string())),
+    }
+}
+
+fn authority(config: &Config) -> Result<ExitCode, Refused> {
+    let order: verb::Order = read_order()?;
+    refuse_master(config, &order.name)?;
+    let authority = &config.authority;
+    let settings = Settings {
+        kind: authority.kind,
+        program: Program {
+            argv: authority.command.argv.clone(),
+            environment: authority.command.environment.clone(),
+            directory: authority.command.directory.clone(),
+        },
+        config: authority.config.clone(),
+        ssldir: authority.ssldir.clone(),
+        cadir: authority.cadir.clone(),
+        records: authority.records.clone(),
+        timeout: authority.command.timeout,
+    };
+    let answer = serde_json::to_vec(&ca::obey(&settings, &order)).unwrap_or_default();
+    io::stdout().lock().write_all(&answer).map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,192 @@
+//! What to do about an intent that was not finished: look at what its command printed, at the
+//! console and at the CA, and finish or undo it.
+//!
+//! When it cannot be proven that a node is ours it is left alone, and a human decides. To be called
+//! with the node's lock held.
+
+use crate::authority::verb::{Answer, Verb};
+use crate::console::Assigned;
+use crate::console::proof::{Completeness, Proof, Separator};
+use crate::ledger::{CertificateState, Entry, Ledger, NodeState};
+use crate::name::NodeName;
+use crate::offices::Offices;
+use crate::operation::{Assignment, Node};
+use crate::outcome::{Fault, Problem};
+
+/// A node as it is after recovery.
+#[derive(Debug)]
+pub enum Settled {
+    /// It is ours and active.
+    Ours(Box<Entry>),
+    /// It is not in the ledger, or not any more.
+    NotOurs,
+    /// It is in the ledger, but that it is ours cannot be proven.
+    Unproven,
+}
+
+/// Settles what the ledger has of a name.
+///
+/// # Errors
+/// When it cannot be settled now; the intent stays for the next request.
+pub fn settle(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<Settled, Fault> {
+    let Some(entry) = ledger.entry(name)? else { return Ok(Settled::NotOurs) };
+    match entry.state {
+        NodeState::Active => return Ok(Settled::Ours(Box::new(entry))),
+        NodeState::Unproven => return Ok(Settled::Unproven),
+        NodeState::Creating | NodeState::Changing | NodeState::Deleting => {}
+    }
+    offices.audit.note("recovered");
+    let output = offices.proof(ledger, entry.proof.as_deref())?;
+    match entry.state {
+        NodeState::Creating => settle_creating(ledger, offices, &entry, &output)?,
+        NodeState::Changing => settle_changing(ledger, offices, &entry, &output)?,
+        _ => settle_deleting(ledger, offices, &entry, &output)?,
+    }
+    Ok(match ledger.entry(name)? {
+        Some(entry) if entry.state == NodeState::Active => Settled::Ours(Box::new(entry)),
+        Some(_) => Settled::Unproven,
+        None => Settled::NotOurs,
+    })
+}
+
+fn wanted(entry: &Entry) -> Node {
+    let assignment = entry.wanted.clone().unwrap_or_else(|| entry.node.assignment.clone());
+    Node { name: entry.node.name.clone(), assignment }
+}
+
+/// Whether the console can make this change only by deleting the node and adding it again.
+pub fn needs_rebuild(offices: &Offices<'_>, before: &Assignment, after: &Assignment) -> bool {
+    let removes = !before.parameters.keys().all(|name| after.parameters.contains_key(name));
+    !offices.console.release().changes_in_place(removes)
+}
+
+fn settle_creating(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
+    let node = wanted(entry);
+    let proof = Proof::read(output, &node.name);
+    if proof.created() {
+        return match proof.complete(&node.assignment, Separator::Groups) {
+            Completeness::Whole => Ok(ledger.settle(&node)?),
+            Completeness::Lost(_) | Completeness::Unfinished => delete(ledger, offices, &node, false),
+        };
+    }
+    if proof.taken() || !offices.console.has(&node.name, offices.until)? {
+        return Ok(ledger.forget(&node.name)?);
+    }
+    leave(ledger, offices, &node.name)
+}
+
+fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
+    let node = wanted(entry);
+    let rebuild = needs_rebuild(offices, &entry.node.assignment, &node.assignment);
+    let proof = Proof::read(output, &node.name);
+    let there = offices.console.has(&node.name, offices.until)?;
+    if proof.created() {
+        // Deleted and added again by our run: ours, whole or not.
+        return match proof.complete(&node.assignment, Separator::Parameters) {
+            _ if !there => Ok(ledger.forget(&node.name)?),
+            Completeness::Whole => Ok(ledger.settle(&node)?),
+            _ => assign(ledger, offices, &node, true),
+        };
+    }
+    if proof.taken() {
+        offices.audit.note("taken-by-another");
+        return Ok(ledger.forget(&node.name)?);
+    }
+    match (rebuild, there, proof.groups_edited()) {
+        // The deletion may have been done, and somebody may have added the name again.
+        (true, true, true) => leave(ledger, offices, &node.name),
+        // Our run deleted it and did not come to adding it.
+        (true, false, true) => add_again(ledger, offices, &node),
+        (_, true, _) => assign(ledger, offices, &node, rebuild),
+        (_, false, _) => Ok(ledger.forget(&node.name)?),
+    }
+}
+
+fn settle_deleting(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
+    let proof = Proof::read(output, &entry.node.name);
+    revoke(ledger, offices, entry)?;
+    if proof.deleted() || !offices.console.has(&entry.node.name, offices.until)? {
+        return Ok(ledger.forget(&entry.node.name)?);
+    }
+    if proof.groups_edited() {
+        return leave(ledger, offices, &entry.node.name);
+    }
+    delete(ledger, offices, &entry.node, false)
+}
+
+/// Leaves a node alone for a human to decide.
+fn leave(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
+    offices.audit.note("unproven");
+    Ok(ledger.mark_unproven(name)?)
+}
+
+/// Adds a node of ours again that our own run has deleted.
+fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node) -> Result<(), Fault> {
+    let (name, file) = ledger.new_proof()?;
+    ledger.intend(&node.name, NodeState::Creating, Some(&node.assignment), &name)?;
+    match offices.console.add(node, &file, offices.until)? {
+        Assigned::Whole => Ok(ledger.settle(node)?),
+        Assigned::Taken => Ok(ledger.forget(&node.name)?),
+        other => Err(unsettled(&other)),
+    }
+}
+
+/// Assigns to a node of ours what it shall have.
+///
+/// # Errors
+/// When that fails; the intent stays.
+pub fn assign(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, rebuild: bool) -> Result<(), Fault> {
+    let (name, file) = ledger.new_proof()?;
+    ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
+    match offices.console.change(node, rebuild, &file, offices.until)? {
+        // What the console no longer has cannot be assigned again.
+        Assigned::Whole | Assigned::Lost(_) => Ok(ledger.settle(node)?),
+        Assigned::Missing | Assigned::Taken => Ok(ledger.forget(&node.name)?),
+        other => Err(unsettled(&other)),
+    }
+}
+
+fn unsettled(assigned: &Assigned) -> Fault {
+    let detail = "an earlier change of this node could not be settled; the master's log says why";
+    Fault::new(Problem::CommandFailed, detail).because(format!("{assigned:?}"))
+}
+
+/// Deletes a node of ours from the console and forgets it. With `keep`, a deletion that was not even
+/// begun leaves the node as it was; without, the intent stays for the next request.
+///
+/// # Errors
+/// When the node is not known to be gone.
+pub fn delete(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, keep: bool) -> Result<(), Fault> {
+    let (name, file) = ledger.new_proof()?;
+    ledger.intend(&node.name, NodeState::Deleting, None, &name)?;
+    match offices.console.delete(node, &file, offices.until) {
+        Ok(()) => Ok(ledger.forget(&node.name)?),
+        Err(error) => {
+            if keep && error.nothing_was_run() {
+                ledger.settle(node)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Revokes a node's certificate, if it has one of ours.
+///
+/// # Errors
+/// When it is still valid.
+pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
+    let name = &entry.node.name;
+    if matches!(entry.certificate, None | Some(CertificateState::Revoked)) {
+        return Ok(());
+    }
+    ledger.certificate(name, CertificateState::Revoking, None)?;
+    match offices.authority.ask(Verb::Revoke, name, offices.until)? {
+        Answer::Revoked => Ok(ledger.certificate(name, CertificateState::Revoked, None)?),
+        other => {
+            if matches!(other, Answer::Foreign) {
+                offices.audit.note("foreign-certificate-left");
+            }
+            Ok(ledger.forget_certificate(name)?)
+        }
+    }
+}

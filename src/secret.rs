@@ -1,0 +1,97 @@
+//! The preshared key and its digest.
+//!
+//! A key is never shown: it has no `Display`, its `Debug` is a placeholder, and its bytes are
+//! wiped when it is dropped. Only the digest is stored.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A preshared key (PSK) as a client sent it, or as it was just made.
+pub struct Psk(Zeroizing<String>);
+
+impl Psk {
+    /// Takes a key over.
+    pub fn new(key: String) -> Self {
+        Self(Zeroizing::new(key))
+    }
+
+    /// The key itself, for the one moment when it is shown to its owner.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The SHA-256 digest of the key's bytes.
+    pub fn digest(&self) -> PskDigest {
+        PskDigest(Sha256::digest(self.0.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for Psk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Psk(..)")
+    }
+}
+
+/// The SHA-256 digest of a preshared key.
+#[derive(Debug, Clone)]
+pub struct PskDigest([u8; 32]);
+
+impl PskDigest {
+    /// What a digest begins with where it is written.
+    const PREFIX: &'static str = "sha256:";
+
+    /// Reads `sha256:` and 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix(Self::PREFIX)?;
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+        }
+        hex.bytes().all(|b| b.is_ascii_hexdigit()).then_some(Self(bytes))
+    }
+
+    /// Whether both are the same, in a time that does not depend on where they differ.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Display for PskDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::PREFIX)?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Psk, PskDigest};
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written() {
+        let digest = Psk::new("abc".into()).digest();
+        let text = digest.to_string();
+        assert_eq!(text, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert!(PskDigest::parse(&text).unwrap().matches(&digest));
+        assert!(!Psk::new("abd".into()).digest().matches(&digest));
+    }
+
+    #[test]
+    fn a_malformed_digest_is_refused() {
+        let sign = format!("sha256:{}", "+1".repeat(32));
+        for bad in ["", "sha256:", "sha256:00", "ba7816bf", sign.as_str()] {
+            assert!(PskDigest::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_shown_by_debug() {
+        assert_eq!(format!("{:?}", Psk::new("hidden".into())), "Psk(..)");
+    }
+}

@@ -1,0 +1,329 @@
+//! The files that espm opens and makes, and their checks.
+//!
+//! Trusts the opened descriptor, not the path: a file is opened without following a link, then its
+//! kind, owner, mode and size are read from the descriptor. New files have their mode from their
+//! first moment and are durable before they count.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+/// Why a file is not used.
+#[derive(Debug)]
+pub struct FileError {
+    path: PathBuf,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Io(io::Error),
+    NotRegular,
+    NotDirectory,
+    Owner { uid: u32 },
+    Writable { mode: u32 },
+    TooLarge { limit: u64 },
+    NotText,
+}
+
+impl FileError {
+    fn new(path: &Path, why: Why) -> Self {
+        Self { path: path.to_owned(), why }
+    }
+
+    /// An I/O error at a path.
+    pub fn io(path: &Path, error: io::Error) -> Self {
+        Self::new(path, Why::Io(error))
+    }
+
+    /// The kind of the I/O error behind it, if there is one.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match &self.why {
+            Why::Io(error) => Some(error.kind()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.why {
+            Why::Io(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                write!(f, "{path}: is a symbolic link, which is not followed; name the file itself")
+            }
+            Why::Io(error) => write!(f, "{path}: {error}"),
+            Why::NotRegular => write!(f, "{path}: is not a regular file"),
+            Why::NotDirectory => write!(f, "{path}: is not a directory"),
+            Why::Owner { uid } => write!(f, "{path}: is owned by user {uid}, want root or the user that reads it"),
+            Why::Writable { mode } => {
+                write!(f, "{path}: others can write it (mode {:04o}); chmod go-w {path}", mode & 0o7777)
+            }
+            Why::TooLarge { limit } => write!(f, "{path}: is larger than {limit} bytes"),
+            Why::NotText => write!(f, "{path}: is not UTF-8 text"),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// Whose files are trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// root's alone.
+    Root,
+    /// root's and those of the user that this process runs as.
+    RootOrSelf,
+    /// Anyone's: the file's content is checked, not its origin.
+    Anyone,
+}
+
+/// Reads a text file that only trusted users can have written.
+///
+/// # Errors
+/// When it cannot be opened, is a link or no regular file, has another owner, can be written by
+/// others, is larger than the limit (bytes) or is not UTF-8.
+pub fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
+    let error = |why| FileError::new(path, why);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|e| error(Why::Io(e)))?;
+    let metadata = file.metadata().map_err(|e| error(Why::Io(e)))?;
+    if !metadata.is_file() {
+        return Err(error(Why::NotRegular));
+    }
+    check_owner_and_mode(path, &metadata, owner)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| error(Why::Io(e)))?;
+    if bytes.len() as u64 > limit {
+        return Err(error(Why::TooLarge { limit }));
+    }
+    String::from_utf8(bytes).map_err(|_| error(Why::NotText))
+}
+
+/// Checks that a directory is one, has a trusted owner, and that others cannot write into it.
+///
+/// # Errors
+/// When one of these is not so.
+pub fn check_directory(path: &Path, owner: Owner) -> Result<(), FileError> {
+    let metadata = fs::symlink_metadata(path).map_err(|e| FileError::new(path, Why::Io(e)))?;
+    if !metadata.is_dir() {
+        return Err(FileError::new(path, Why::NotDirectory));
+    }
+    check_owner_and_mode(path, &metadata, owner)
+}
+
+fn check_owner_and_mode(path: &Path, metadata: &Metadata, owner: Owner) -> Result<(), FileError> {
+    let uid = metadata.uid();
+    let own = uid == rustix::process::geteuid().as_raw();
+    if !(owner == Owner::Anyone || uid == 0 || (owner == Owner::RootOrSelf && own)) {
+        return Err(FileError::new(path, Why::Owner { uid }));
+    }
+    if owner != Owner::Anyone && metadata.mode() & 0o022 != 0 {
+        return Err(FileError::new(path, Why::Writable { mode: metadata.mode() }));
+    }
+    Ok(())
+}
+
+/// Makes a file that must not exist yet.
+///
+/// # Errors
+/// When it exists, as a link too, or cannot be made.
+pub fn create(path: &Path, mode: u32) -> Result<File, FileError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(|e| FileError::new(path, Why::Io(e)))
+}
+
+/// As [`create`], with the file's name durable.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_durable(path: &Path, mode: u32) -> Result<File, FileError> {
+    let file = create(path, mode)?;
+    file.sync_all().and_then(|()| sync_parent(path)).map_err(|e| FileError::new(path, Why::Io(e)))?;
+    Ok(file)
+}
+
+/// Makes a directory that must not exist yet.
+///
+/// # Errors
+/// When it exists or cannot be made.
+pub fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> {
+    DirBuilder::new().mode(mode).create(path).map_err(|e| FileError::new(path, Why::Io(e)))
+}
+
+/// Opens a file of our own to lock it, and makes it if it is not there.
+///
+/// # Errors
+/// When it is a link or cannot be opened.
+pub fn open_lock(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(|e| FileError::new(path, Why::Io(e)))
+}
+
+/// Opens a file of our own that must exist.
+///
+/// # Errors
+/// When it is a link or cannot be opened.
+pub fn open_existing(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(|e| FileError::new(path, Why::Io(e)))
+}
+
+/// Makes a durable file that must not exist yet.
+///
+/// # Errors
+/// When it exists or cannot be written; then nothing is left of it.
+pub fn write_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
+    let mut file = create(path, mode)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
+    written.map_err(|e| {
+        let _ = fs::remove_file(path);
+        FileError::new(path, Why::Io(e))
+    })
+}
+
+/// Puts content in a file's place: written beside it, durable, then renamed.
+///
+/// # Errors
+/// When it cannot be written; then the old file is as it was.
+pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
+    let beside = beside(path);
+    write_new(&beside, mode, content)?;
+    rename(&beside, path)
+}
+
+/// As [`replace`], with the owner, group and mode that the file has.
+///
+/// # Errors
+/// When it cannot be written; then the old file is as it was.
+pub fn replace_keeping_owner(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let error = |e| FileError::new(path, Why::Io(e));
+    let metadata = fs::symlink_metadata(path).map_err(error)?;
+    let beside = beside(path);
+    write_new(&beside, metadata.mode() & 0o7777, content)?;
+    let owned = std::os::unix::fs::chown(&beside, Some(metadata.uid()), Some(metadata.gid()));
+    if let Err(e) = owned {
+        let _ = fs::remove_file(&beside);
+        return Err(error(e));
+    }
+    rename(&beside, path)
+}
+
+/// A name beside a path that no other process uses.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    PathBuf::from(name)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).and_then(|()| sync_parent(to)).map_err(|e| {
+        let _ = fs::remove_file(from);
+        FileError::new(to, Why::Io(e))
+    })
+}
+
+/// Removes a file durably; one that is not there is no error.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path).map_err(|e| FileError::new(path, Why::Io(e))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(FileError::new(path, Why::Io(error))),
+    }
+}
+
+/// Makes a directory's entries durable.
+///
+/// # Errors
+/// When the directory cannot be opened or synced.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    OpenOptions::new().read(true).open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions, Permissions};
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+    use std::path::PathBuf;
+
+    use super::{Owner, create, read, replace, write_new};
+
+    fn scratch(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("espm-trusted-file-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        directory
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        let path = scratch("mode").join("f");
+        write_new(&path, 0o640, b"x").unwrap();
+        assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "x");
+        for mode in [0o660, 0o602] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = read(&path, 10, Owner::RootOrSelf).unwrap_err().to_string();
+            assert!(error.contains("others can write it") && error.contains("chmod go-w"), "{error}");
+        }
+    }
+
+    #[test]
+    fn links_directories_pipes_and_large_files_are_refused() {
+        let directory = scratch("kind");
+        let file = directory.join("f");
+        write_new(&file, 0o600, b"0123456789").unwrap();
+        symlink(&file, directory.join("link")).unwrap();
+        assert!(read(&directory.join("link"), 10, Owner::RootOrSelf).unwrap_err().to_string().contains("symbolic"));
+        assert!(read(&directory, 10, Owner::RootOrSelf).is_err());
+        assert!(read(&file, 9, Owner::RootOrSelf).unwrap_err().to_string().contains("larger than 9 bytes"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, directory.join("fifo"), rustix::fs::Mode::RWXU).unwrap();
+        assert!(read(&directory.join("fifo"), 10, Owner::RootOrSelf).unwrap_err().to_string().contains("regular"));
+        assert!(create(&directory.join("link"), 0o600).is_err());
+    }
+
+    #[test]
+    fn a_replaced_file_is_whole_and_nothing_is_left_beside_it() {
+        let directory = scratch("replace");
+        let path = directory.join("f");
+        replace(&path, 0o600, b"one").unwrap();
+        replace(&path, 0o600, b"two").unwrap();
+        assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "two");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_refused() {
+        let path = scratch("utf8").join("f");
+        let mut options = OpenOptions::new();
+        std::io::Write::write_all(&mut options.write(true).create(true).mode(0o600).open(&path).unwrap(), &[0xff])
+            .unwrap();
+        assert!(read(&path, 10, Owner::RootOrSelf).unwrap_err().to_string().contains("UTF-8"));
+    }
+}

@@ -1,0 +1,196 @@
+# frozen_string_literal: true
+
+require 'fileutils'
+require 'openssl'
+require_relative '../doubles/faults'
+
+# A certificate authority in a directory, laid out like Puppet's, with real cryptography.
+# As in the real one only the serial file is locked: two changes of the CRL at once can lose one.
+class Authority
+  MASTER = 'master.example.com'
+  KEY_BITS = 2048 # Puppet's own 4096 take seconds to make, and no test looks at the length
+  DAY = 86_400
+  PLACES = {
+    private_key: 'ssl/private_keys', public_key: 'ssl/public_keys', certificate: 'ssl/certs',
+    request: 'ssl/certificate_requests', signed: 'ca/signed', ca_request: 'ca/requests'
+  }.freeze
+  CRL = /-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n/m
+
+  def initialize(root)
+    @root = File.expand_path(root)
+  end
+
+  def exist?
+    File.file?(file('ca/ca_crt.pem'))
+  end
+
+  def file(name)
+    File.join(@root, name)
+  end
+
+  def path(kind, name)
+    file("#{PLACES.fetch(kind)}/#{name}.pem")
+  end
+
+  def has?(kind, name)
+    File.file?(path(kind, name))
+  end
+
+  def setup(intermediate: false)
+    PLACES.each_value { |place| FileUtils.mkdir_p(file(place), mode: 0o750) }
+    top = authority(intermediate ? 'Puppet Root CA' : "Puppet CA: #{MASTER}", 1)
+    own = intermediate ? authority("Puppet CA: #{MASTER}", 2, top) : top
+    chain = [own, top].uniq
+    mode = intermediate ? 0o640 : 0o644
+    write(file('ca/root_key.pem'), top[1].to_pem, 0o640) if intermediate
+    write(file('ca/ca_key.pem'), own[1].to_pem, 0o640)
+    %w[ca/ca_crt.pem ssl/certs/ca.pem].each { |name| write(file(name), chain.map { |cert, _| cert.to_pem }.join, mode) }
+    write(file('ca/ca_crl.pem'), chain.map { |pair| new_crl(*pair).to_pem }.join, mode)
+    FileUtils.cp(file('ca/ca_crl.pem'), file('ssl/crl.pem'))
+    write(file('ca/inventory.txt'), '', mode)
+    write(file('ca/serial'), format('%04X', chain.size + 1), mode)
+  end
+
+  # The master's own key and certificate.
+  def make_master
+    key = new_key
+    save_keys(MASTER, key)
+    publish(MASTER, sign(MASTER, key.public_key))
+  end
+
+  def new_key
+    OpenSSL::PKey::RSA.new(KEY_BITS)
+  end
+
+  def save_keys(name, key, public_mode: 0o644)
+    kept = Faults.on('mismatch') ? new_key : key
+    write(path(:private_key, name), kept.to_pem, 0o640)
+    write(path(:public_key, name), key.public_key.to_pem, public_mode)
+    Faults.point('after_key')
+  end
+
+  # The CA's copy; the node's own is written by publish.
+  def sign(name, public_key, alt_name: false)
+    cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
+    extend_cert(cert, issuer[0], alt_name ? ['subjectAltName', "DNS:#{name}", false] : nil)
+    cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
+    File.open(file('ca/inventory.txt'), 'a') do |inventory|
+      times = [cert.not_before, cert.not_after].map { |time| time.utc.strftime('%Y-%m-%dT%H:%M:%SUTC') }
+      inventory.write(format("0x%04x %s /CN=%s\n", cert.serial, times.join(' '), name))
+    end
+    write(path(:signed, name), cert.to_pem, 0o644)
+    Faults.point('after_sign')
+    cert
+  end
+
+  def publish(name, cert, mode: 0o644)
+    write(path(:certificate, name), cert.to_pem, mode)
+  end
+
+  def signed(name)
+    OpenSSL::X509::Certificate.new(File.read(path(:signed, name)))
+  end
+
+  def serials_like(name)
+    File.readlines(file('ca/inventory.txt'), chomp: true).filter_map { |line| line[/^(\S+).+\/CN=#{name}$/, 1]&.hex }
+  end
+
+  def revoked?(serial)
+    own_crl.revoked.any? { |entry| entry.serial == serial }
+  end
+
+  def revoke(serial)
+    crl = own_crl
+    entry = OpenSSL::X509::Revoked.new
+    entry.serial = serial
+    entry.time = Time.now
+    entry.add_extension(OpenSSL::X509::Extension.new('CRLReason', OpenSSL::ASN1::Enumerated(1))) # key compromise
+    crl.add_revoked(entry)
+    number = crl.extensions.find { |extension| extension.oid == 'crlNumber' }.value.to_i + 1
+    others = File.read(file('ca/ca_crl.pem')).scan(CRL).drop(1)
+    unless Faults.on('no_crl')
+      write(file('ca/ca_crl.pem'), ([finish_crl(crl, *issuer, number).to_pem] + others).join, 0o644)
+      FileUtils.cp(file('ca/ca_crl.pem'), file('ssl/crl.pem'))
+    end
+    Faults.point('after_crl')
+  end
+
+  # A mode as given, whatever the umask.
+  def write(path, text, mode)
+    File.open(path, 'w', mode) do |file|
+      file.chmod(mode)
+      file.write(text)
+    end
+  end
+
+  private
+
+  def issuer
+    @issuer ||= [OpenSSL::X509::Certificate.new(File.read(file('ca/ca_crt.pem'))),
+                 OpenSSL::PKey::RSA.new(File.read(file('ca/ca_key.pem')))]
+  end
+
+  def next_serial
+    File.open(file('ca/serial'), 'r+') do |file|
+      file.flock(File::LOCK_EX)
+      serial = file.read.hex
+      file.rewind
+      file.write(format('%04X', serial + 1))
+      serial
+    end
+  end
+
+  def authority(common_name, serial, parent = nil)
+    key = new_key
+    cert = certificate(common_name, key.public_key, serial, parent, 15 * 365)
+    factory = extensions(cert, parent ? parent[0] : cert)
+    cert.add_extension(factory.create_extension('basicConstraints', 'CA:TRUE', true))
+    cert.add_extension(factory.create_extension('keyUsage', 'keyCertSign, cRLSign', true))
+    cert.add_extension(factory.create_extension('subjectKeyIdentifier', 'hash'))
+    cert.add_extension(factory.create_extension('authorityKeyIdentifier', 'keyid')) if parent
+    [cert.sign(parent ? parent[1] : key, 'SHA256'), key]
+  end
+
+  def certificate(common_name, public_key, serial, parent, days)
+    cert = OpenSSL::X509::Certificate.new
+    cert.version = 2
+    cert.serial = serial
+    cert.subject = OpenSSL::X509::Name.new([['CN', common_name]])
+    cert.issuer = parent ? parent[0].subject : cert.subject
+    cert.public_key = public_key
+    cert.not_before = Time.now - DAY
+    cert.not_after = Time.now + days * DAY
+    cert
+  end
+
+  def extend_cert(cert, parent, extra)
+    [['basicConstraints', 'CA:FALSE', true], ['keyUsage', 'digitalSignature, keyEncipherment', true],
+     ['extendedKeyUsage', 'serverAuth, clientAuth', true], ['subjectKeyIdentifier', 'hash', false],
+     ['authorityKeyIdentifier', 'keyid', false], extra].compact.each do |extension|
+      cert.add_extension(extensions(cert, parent).create_extension(*extension))
+    end
+  end
+
+  def extensions(cert, parent)
+    OpenSSL::X509::ExtensionFactory.new(parent, cert)
+  end
+
+  def own_crl
+    OpenSSL::X509::CRL.new(File.read(file('ca/ca_crl.pem'))[CRL])
+  end
+
+  def new_crl(cert, key)
+    crl = OpenSSL::X509::CRL.new
+    crl.version = 1
+    crl.issuer = cert.subject
+    finish_crl(crl, cert, key, 0)
+  end
+
+  def finish_crl(crl, cert, key, number)
+    crl.last_update = Time.now - 1
+    crl.next_update = Time.now + 5 * 365 * DAY
+    crl.extensions = [OpenSSL::X509::ExtensionFactory.new(cert).create_extension('authorityKeyIdentifier', 'keyid'),
+                      OpenSSL::X509::Extension.new('crlNumber', OpenSSL::ASN1::Integer(number))]
+    crl.sign(key, 'SHA256')
+  end
+end

@@ -1,0 +1,121 @@
+# frozen_string_literal: true
+
+require 'fileutils'
+require 'json'
+
+# What every stand-in shares: a log of its runs, and faults that a file switches on.
+#
+# ROOT/log           one JSON line at the start of a run and one at its end (none after kill -9)
+# ROOT/faults/NAME   the fault NAME is on; the text may be its parameter
+# A file named NAME.once, or one that holds the word "once", is removed when it fires.
+module Faults
+  FLOOD = 1 << 30 # bytes
+  NOTE = 'DEPRECATION WARNING: this style of arguments will be removed in a future release.'
+  GARBAGE = "\e[1;31mnoise\e[0m \e]0;title\a\n\xC3\n\xE6\x97\nhalf \xF0\x9F\x92\n\x00\x7F\nNode maybe created?\n".b.freeze
+
+  module_function
+
+  def start(root)
+    @root = root
+    FileUtils.mkdir_p(path('faults'))
+    log(argv: argv, env: ENV.to_h, exec_env: exec_env, cwd: Dir.pwd)
+    owner = Process.pid
+    at_exit { finish($!) if Process.pid == owner }
+  end
+
+  # What happens before the program looks at its arguments.
+  def boot
+    pause = on('boot_ms') and sleep(pause.to_f / 1000)
+    hang if on('hang')
+    leave_child(on('fork_child'))
+    [$stdout, $stderr].each { |stream| stream.puts(NOTE) } if on('noise')
+    [$stdout, $stderr].each { |stream| stream.write(GARBAGE) } if on('garbage')
+    flood(on('flood'))
+  end
+
+  # A named moment: the run stops here until told to go on, or dies here by SIGKILL.
+  def point(name)
+    wait(name) if on("pause_#{name}")
+    Process.kill(:KILL, Process.pid) if on("die_#{name}")
+  end
+
+  # The text of a fault's file, nil when the fault is off, as all are before start.
+  def on(name)
+    return unless @root
+
+    file = [path("faults/#{name}.once"), path("faults/#{name}")].find { |candidate| File.file?(candidate) }
+    return unless file
+
+    text = File.read(file).strip
+    File.delete(file) if file.end_with?('.once') || text == 'once'
+    text
+  rescue Errno::ENOENT # another run took it
+    nil
+  end
+
+  # One write, so that lines of runs at the same time do not mix.
+  def log(entry)
+    line = JSON.generate(scrub({ pid: Process.pid, at: Time.now.to_f }.merge(entry)))
+    File.open(path('log'), 'a') { |file| file.syswrite("#{line}\n") }
+  end
+
+  # The words as the kernel got them: the program's own ARGV may be changed already.
+  def argv
+    File.binread('/proc/self/cmdline').split("\0", -1)[0...-1]
+  end
+
+  # The environment as the kernel got it: rake adds its NAME=value arguments to ENV.
+  def exec_env
+    File.binread('/proc/self/environ').split("\0").to_h { |pair| pair.split('=', 2) }
+  end
+
+  def path(name)
+    File.join(@root, name)
+  end
+
+  def finish(error)
+    status = error.is_a?(SystemExit) ? error.status : (error ? 1 : 0)
+    forced = on('exit')
+    status = forced.to_i if forced
+    log(end: true, status: status)
+    return unless forced
+
+    [$stdout, $stderr].each(&:flush)
+    exit!(status)
+  end
+
+  def hang
+    trap('TERM', 'IGNORE')
+    sleep
+  end
+
+  def flood(limit)
+    return unless limit
+
+    limit = limit.match?(/\A\d+\z/) ? limit.to_i : FLOOD
+    block = "#{'0' * 4095}\n#{'x' * 4095}\n" * 8
+    (limit / block.size + 1).times { $stdout.write(block) }
+  end
+
+  # A process that holds stdout and stderr open; with the text "group" in a process group of its own.
+  def leave_child(group)
+    return unless group
+
+    Process.detach(spawn('sleep', '30', pgroup: (true if group == 'group')))
+  end
+
+  def wait(name)
+    File.write(path('reached'), "#{name} #{Process.pid}\n")
+    sleep 0.01 until File.exist?(path('continue'))
+    FileUtils.rm_f([path('reached'), path('continue')])
+  end
+
+  def scrub(value)
+    case value
+    when Hash then value.to_h { |key, item| [scrub(key.to_s), scrub(item)] }
+    when Array then value.map { |item| scrub(item) }
+    when String then value.dup.force_encoding(Encoding::UTF_8).scrub
+    else value
+    end
+  end
+end
