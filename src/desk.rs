@@ -1,14 +1,201 @@
 //! The operator's desk: `espm` at the shell.
+//!
+//! Started by root, its commands become the owner of the state directory first. Each change is audited.
 
+#![allow(clippy::print_stdout, reason = "its output is for the operator who runs it")]
+
+mod check;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// placeholder
+use clap::{Parser, Subcommand};
+
+use crate::audit::{self, Audit};
+use crate::clock::{self, Deadline};
+use crate::config::{Config, DEFAULT_PATH};
+use crate::gate;
+use crate::ledger::{Entry, Ledger, NodeState};
+use crate::name::NodeName;
+use crate::offices::{self, Offices};
+use crate::operation::{Assignment, Node};
+use crate::outcome::Fault;
+use crate::process;
+use crate::request::RequestId;
+use crate::trusted_file::Owner;
+
+/// The agent on a Puppet master that prepares nodes for a cloud-provisioning system.
+///
+/// Without a command it takes FastCGI requests in the foreground, from the socket that systemd
+/// passes, from the one on descriptor 0, or from the one that the configuration names. With
+/// GATEWAY_INTERFACE in the environment it is a CGI program and ignores all arguments.
+#[derive(Debug, Parser)]
+#[command(name = "espm", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration
+    #[arg(short, long, global = true, default_value = DEFAULT_PATH, value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at everything that has to be right, and compare the ledger with the console; exit 1 if one is not
+    Check {
+        /// Also finish or undo what was left unfinished, and forget nodes that are missing in the console
+        #[arg(long)]
+        settle: bool,
+    },
+    /// List the nodes in the ledger
+    Nodes {
+        /// Only those that a human or a retry has to settle
+        #[arg(long)]
+        unfinished: bool,
+    },
+    /// Record a node of the console as espm's own
+    Adopt {
+        /// The node
+        name: NodeNameArg,
+    },
+    /// Remove a node from the ledger; the console and the CA are not touched
+    Forget {
+        /// The node
+        name: NodeNameArg,
+    },
+    /// Copy the ledger to a new file while espm runs
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
+}
+
+/// A node's name on the command line.
+#[derive(Debug, Clone)]
+struct NodeNameArg(NodeName);
+
+impl std::str::FromStr for NodeNameArg {
+    type Err = crate::name::NameError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        NodeName::parse(text).map(Self)
+    }
+}
+
+/// Runs `espm`.
 pub fn main() -> ExitCode {
-    match crate::gate::main(std::path::Path::new(&std::env::args().nth(2).unwrap_or_default())) {
+    let cli = Cli::parse();
+    let Some(command) = cli.command else {
+        return match gate::main(&cli.config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        };
+    };
+    if let Command::Check { settle } = command {
+        return check::main(&cli.config, settle);
+    }
+    match serve(&cli.config, command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            crate::audit::complain(&error.to_string());
-            ExitCode::FAILURE
+        Err(what) => fail(&what),
+    }
+}
+
+fn fail(what: &str) -> ExitCode {
+    audit::complain(what);
+    ExitCode::FAILURE
+}
+
+fn serve(path: &Path, command: Command) -> Result<(), String> {
+    let config = load(path)?;
+    match command {
+        Command::Check { .. } => Ok(()),
+        Command::Nodes { unfinished } => {
+            let ledger = Ledger::open(&config.state, "operator").map_err(|error| error.to_string())?;
+            let entries = ledger.entries(unfinished).map_err(|error| error.to_string())?;
+            entries.iter().for_each(print_entry);
+            Ok(())
+        }
+        Command::Backup { file } => {
+            let ledger = Ledger::open(&config.state, "operator").map_err(|error| error.to_string())?;
+            ledger.back_up(&file).map_err(|error| error.to_string())
+        }
+        Command::Adopt { name } => {
+            as_operator(&config, path, "operator.adopt", |ledger, offices| adopt(ledger, offices, &name.0))
+        }
+        Command::Forget { name } => {
+            as_operator(&config, path, "operator.forget", |ledger, offices| forget(ledger, offices, &name.0))
         }
     }
+}
+
+/// Reads the configuration as who started the program, then becomes espm's user.
+fn load(path: &Path) -> Result<Config, String> {
+    let config = Config::load(path, Owner::RootOrSelf).map_err(|error| error.to_string())?;
+    process::become_owner_of(&config.state).map_err(|error| format!("{}: {error}", config.state.display()))?;
+    Ok(config)
+}
+
+/// Does something with the ledger and the offices, audited as the operator's.
+fn as_operator(
+    config: &Config,
+    path: &Path,
+    event: &'static str,
+    act: impl FnOnce(&Ledger, &mut Offices<'_>) -> Result<(), Fault>,
+) -> Result<(), String> {
+    let id = RequestId::random().map_err(|error| error.to_string())?.to_string();
+    let ledger = Ledger::open(&config.state, &id).map_err(|error| error.to_string())?;
+    let mut audit = Audit::begin(config.audit.clone(), &id, "-");
+    audit.client("operator");
+    audit.event(event);
+    let (console, authority) = offices::wire(config, path);
+    let mut offices = Offices {
+        state: &config.state,
+        console: &console,
+        authority: &authority,
+        audit: &mut audit,
+        master: &config.authority.master,
+        client: "operator",
+        request: &id,
+        until: Deadline::after(config.request_timeout),
+    };
+    let result = act(&ledger, &mut offices);
+    let (word, status) = match &result {
+        Ok(()) => ("ok", 200),
+        Err(fault) => (fault.problem.word(), fault.problem.status()),
+    };
+    audit.result(word, status, true).map_err(|error| error.to_string())?;
+    result.map_err(|fault| format!("{}: {}", fault.detail, fault.for_log()))
+}
+
+fn adopt(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
+    offices.audit.node(name);
+    let _lock = offices.lock(ledger, name)?;
+    let entry = ledger.entry(name)?;
+    if entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
+        return Ok(());
+    }
+    if name.as_str() == offices.master || !offices.console.has(name, offices.until)? {
+        return Err(Fault::not_found());
+    }
+    offices.audit.attempt()?;
+    // What an intent of ours wanted is the best that is known; a node of the console's own is taken as empty.
+    let assignment = entry.and_then(|entry| entry.wanted).unwrap_or_else(Assignment::default);
+    ledger.adopt(&Node { name: name.clone(), assignment })?;
+    Ok(())
+}
+
+fn forget(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
+    offices.audit.node(name);
+    let _lock = offices.lock(ledger, name)?;
+    if ledger.entry(name)?.is_none() {
+        return Err(Fault::not_found());
+    }
+    offices.audit.attempt()?;
+    ledger.forget(name)?;
+    Ok(())
+}
+
+fn print_entry(entry: &Entry) {
+    let certificate = entry.certificate.map_or("-", |state| state.word());
+    let since = clock::rfc3339(entry.since);
+    println!("{:<10} {certificate:<10} {since} {}", entry.state.word(), entry.node.name);
 }

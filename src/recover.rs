@@ -190,3 +190,14 @@ pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Resu
         }
     }
 }
+
+/// Settles a certificate whose generating or revoking was not finished.
+///
+/// # Errors
+/// When it cannot be settled now.
+pub fn settle_certificate(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
+    match entry.certificate {
+        Some(CertificateState::Generating | CertificateState::Revoking) => revoke(ledger, offices, entry),
+        _ => Ok(()),
+    }
+}

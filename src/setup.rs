@@ -1,1 +1,248 @@
-//! placeholder
+//! Set-up: makes the key, the certificate, the configuration and the empty ledger; prints the vhost;
+//! rotates keys.
+//!
+//! Everything is checked before anything is written; what exists is never overwritten, and what was
+//! written is taken away again when a later step fails.
+
+#![allow(clippy::print_stdout, reason = "its output is for the administrator who runs it")]
+
+mod certificate;
+mod files;
+mod ini_file;
+mod psk;
+mod vhost;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::audit;
+use crate::config::{self, Config, DEFAULT_PATH};
+use crate::console::task::Release;
+use crate::trusted_file::{FileError, Owner};
+use crate::x509;
+
+/// Why set-up did nothing.
+#[derive(Debug)]
+pub enum SetupError {
+    /// A file or directory is in the way, missing or cannot be used.
+    File(FileError),
+    /// Something that the administrator has to do first, or wrote wrong.
+    Say(String),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Say(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+impl From<FileError> for SetupError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+fn say<T>(what: impl Into<String>) -> Result<T, SetupError> {
+    Err(SetupError::Say(what.into()))
+}
+
+/// Sets up espm on a Puppet master: a preshared key, a self-signed certificate, espm.ini and the
+/// empty ledger. Prints the key, once, and the certificate.
+#[derive(Debug, Parser)]
+#[command(name = "espm-setup", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    new: New,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the web server's vhost with the paths of a configuration
+    Vhost {
+        /// Which
+        kind: vhost::Kind,
+        /// The configuration
+        #[arg(long, default_value = DEFAULT_PATH, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Add or retire a client's preshared key; two may be valid while clients change over
+    Psk {
+        #[command(subcommand)]
+        act: PskAct,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PskAct {
+    /// Make a key for a new name, print it once, and keep its digest
+    Add(PskName),
+    /// Make a key invalid from the next request on
+    Retire(PskName),
+}
+
+#[derive(Debug, Args)]
+struct PskName {
+    /// The client's name: lower-case letters, digits, '-' and '_'; it is in every audit record
+    name: String,
+    /// The configuration
+    #[arg(long, default_value = DEFAULT_PATH, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// The type of the certificate's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeyType {
+    /// P-256
+    Ecdsa,
+    /// 3072 bits, for clients that cannot do ECDSA
+    Rsa,
+}
+
+#[derive(Debug, Args)]
+struct New {
+    /// Directory for espm.ini
+    #[arg(short = 'd', long, default_value = "/opt/espm/etc", value_name = "DIR")]
+    directory: PathBuf,
+    /// Directory for the certificate and its key
+    #[arg(short = 'c', long, default_value = "/opt/espm/etc/certs", value_name = "DIR")]
+    certificates: PathBuf,
+    /// Port of the web server
+    #[arg(short = 'p', long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// Directory for the ledger; its owner is the user that espm runs as
+    #[arg(long, default_value = "/opt/espm/state", value_name = "DIR")]
+    state: PathBuf,
+    /// Socket between the web server and espm
+    #[arg(long, default_value = "/run/espm/espm.sock", value_name = "PATH")]
+    listen: PathBuf,
+    /// The program espm-raise
+    #[arg(long, default_value = "/opt/espm/bin/espm-raise", value_name = "PATH")]
+    raise: PathBuf,
+    /// The host's name, for the certificate [default: this host's]
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Another name or address for the certificate; can be repeated
+    #[arg(long, value_name = "NAME")]
+    san: Vec<String>,
+    /// Type of the certificate's key
+    #[arg(long, value_enum, default_value_t = KeyType::Ecdsa)]
+    key_type: KeyType,
+    /// Name of the first client
+    #[arg(long, default_value = "cloud", value_name = "NAME")]
+    client: String,
+    /// The console's rake, up to the task
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        default_value = "/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production"
+    )]
+    console_command: String,
+    /// Directory that rake runs in
+    #[arg(long, default_value = "/opt/puppet/share/puppet-dashboard", value_name = "DIR")]
+    console_directory: PathBuf,
+    /// User that rake runs as [default: espm's own]
+    #[arg(long, value_name = "USER")]
+    console_user: Option<String>,
+    /// The console's release: 1.2.2, 1.2.7, 1.2.23 or 3.0 [default: found out from rake's tasks]
+    #[arg(long, value_name = "RELEASE", value_parser = |word: &str| Release::parse(word).ok_or("want 1.2.2, 1.2.7, 1.2.23 or 3.0"))]
+    console_release: Option<Release>,
+    /// Whose certificate commands: puppet-cert or puppetserver-ca
+    #[arg(long, default_value = "puppet-cert", value_name = "KIND", value_parser = ["puppet-cert", "puppetserver-ca"])]
+    authority_kind: String,
+    /// The certificate command, up to the verb
+    #[arg(long, default_value = "/opt/puppet/bin/puppet cert", value_name = "COMMAND")]
+    authority_command: String,
+    /// User that the certificate command runs as [default: espm's own]
+    #[arg(long, value_name = "USER")]
+    authority_user: Option<String>,
+    /// puppet.conf, for puppetserver-ca run by another user than root
+    #[arg(long, value_name = "FILE")]
+    authority_config: Option<PathBuf>,
+    /// Puppet's ssldir
+    #[arg(long, default_value = "/etc/puppetlabs/puppet/ssl", value_name = "DIR")]
+    ssldir: PathBuf,
+    /// Puppet's cadir
+    #[arg(long, default_value = "/etc/puppetlabs/puppet/ssl/ca", value_name = "DIR")]
+    cadir: PathBuf,
+    /// Directory for the records of espm's certificates; belongs to the CA's user
+    #[arg(long, default_value = "/opt/espm/authority", value_name = "DIR")]
+    records: PathBuf,
+    /// The master's own certname, which is never touched [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    master: Option<String>,
+    /// Syslog's socket
+    #[arg(long, default_value = "/dev/log", value_name = "PATH")]
+    syslog: PathBuf,
+}
+
+/// Runs `espm-setup`.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => set_up(cli.new),
+        Some(Command::Vhost { kind, config }) => load(&config).map(|loaded| print!("{}", kind.text(&loaded, &config))),
+        Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => psk::add(&config, &name).map(|psk| {
+            println!(
+                "Key of {name}, shown this once:\n\n    {}\n\nIt is valid from the next request on.",
+                psk.reveal()
+            );
+        }),
+        Some(Command::Psk { act: PskAct::Retire(PskName { name, config }) }) => {
+            psk::retire(&config, &name).map(|()| println!("The key of {name} is not valid any more."))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            audit::complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(path: &Path) -> Result<Config, SetupError> {
+    Config::load(path, Owner::RootOrSelf).map_err(|error| SetupError::Say(error.to_string()))
+}
+
+fn set_up(new: New) -> Result<(), SetupError> {
+    config::check_client_name(&new.client)
+        .map_err(|what| SetupError::Say(format!("--client {}: {what}", new.client)))?;
+    let host = new.host.clone().unwrap_or_else(certificate::host_name);
+    let ini = new.directory.join("espm.ini");
+    let certificate = new.certificates.join("espm.pem");
+    let key = new.certificates.join("espm.key");
+    let owner = files::check(&new.directory, &new.certificates, &new.state, &new.records, &[&ini, &certificate, &key])?;
+
+    let psk = psk::make()?;
+    let tls = certificate::make(&host, &new.san, new.key_type)?;
+    let release = match new.console_release {
+        Some(release) => release,
+        None => ini_file::find_release(&new.console_command, &new.console_directory),
+    };
+    let master = new.master.clone().unwrap_or_else(|| host.clone());
+    let text = ini_file::text(&new, &certificate, &key, release, &master, &psk.digest());
+    Config::from_text(&text).map_err(SetupError::Say)?;
+
+    files::write(&owner, &new.state, &ini, &text, (&certificate, &tls.certificate), (&key, &tls.key))?;
+    let identity = x509::identity(&tls.certificate).map_err(|error| SetupError::Say(error.to_string()))?;
+    println!("Key of {}, shown this once:\n\n    {}\n", new.client, psk.reveal());
+    println!(
+        "Certificate for the client to pin, SHA-256 fingerprint\n{}:\n\n{}",
+        identity.fingerprint, tls.certificate
+    );
+    println!("Certificate:    {}\nIts key:        {}", certificate.display(), key.display());
+    println!("Configuration:  {}\nLedger:         {}", ini.display(), new.state.display());
+    println!("Console:        tasks of release {}\n", release.word());
+    println!("{}", vhost::how_to_enable(&ini));
+    Ok(())
+}

@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! `espm-setup`: makes the key, the certificate, the configuration and the empty ledger.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    espm::setup::main()
+}

@@ -1,0 +1,195 @@
+//! `espm check`: everything that has to be right, each on a line.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{as_operator, load};
+use crate::audit;
+use crate::authority::verb::Answer;
+use crate::authority::verb::Verb;
+use crate::clock::{self, Deadline};
+use crate::config::{Config, Tls};
+use crate::console::task::Release;
+use crate::ledger::{CertificateState, Entry, Ledger, NodeState};
+use crate::name::NodeName;
+use crate::offices;
+use crate::process;
+use crate::recover;
+use crate::trusted_file::{self, Owner};
+use crate::x509;
+
+/// Bytes of a certificate or key.
+const MAX_PEM: u64 = 256 * 1024;
+
+/// Days before its end at which the certificate is complained of.
+const DAYS_LEFT: i64 = 30;
+
+/// How long the console and the CA may take to answer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A name that no node has, to ask the CA's verbs with: its labels are too many to be a host's.
+const NOBODY: &str = "espm-check.espm-check.invalid";
+
+struct Report {
+    failed: bool,
+}
+
+impl Report {
+    fn line(&mut self, what: &str, result: Result<String, String>) {
+        match result {
+            Ok(good) => println!("ok    {what}: {good}"),
+            Err(bad) => {
+                self.failed = true;
+                println!("FAIL  {what}: {bad}");
+            }
+        }
+    }
+}
+
+/// Checks everything; with `settle` also mends what was left unfinished.
+pub(super) fn main(path: &Path, settle: bool) -> ExitCode {
+    let mut report = Report { failed: false };
+    // The web server's key is root's alone, so it is looked at before the user changes.
+    let tls = Config::load(path, Owner::RootOrSelf).map(|config| check_tls(&config.tls));
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(what) => {
+            report.line("configuration", Err(what));
+            return ExitCode::FAILURE;
+        }
+    };
+    report.line("configuration", Ok(path.display().to_string()));
+    report.line("certificate", tls.unwrap_or_else(|error| Err(error.to_string())));
+    report.line("state directory", check_state(&config));
+    report.line("syslog", probe_syslog(&config));
+    let (console, authority) = offices::wire(&config, path);
+    let until = Deadline::after(PATIENCE);
+    let tasks = console.tasks(until).map_err(|error| error.to_string());
+    report.line("console", tasks.and_then(|tasks| check_release(&tasks, config.console.release)));
+    let nobody = NodeName::parse(NOBODY).map_err(|error| error.to_string());
+    let answer = nobody.and_then(|name| authority.ask(Verb::Show, &name, until).map_err(|error| error.to_string()));
+    report.line("authority", answer.and_then(check_answer));
+    let entries = Ledger::open(&config.state, "check").and_then(|ledger| {
+        ledger.check_integrity()?;
+        ledger.entries(false)
+    });
+    match entries {
+        Err(error) => report.line("ledger", Err(error.to_string())),
+        Ok(entries) => {
+            report.line("ledger", Ok(format!("{} nodes", entries.len())));
+            let nodes = console.nodes(until).map_err(|error| error.to_string());
+            compare(&mut report, &config, path, &entries, nodes, settle);
+        }
+    }
+    if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn check_tls(tls: &Tls) -> Result<String, String> {
+    let read = |path: &Path| trusted_file::read(path, MAX_PEM, Owner::RootOrSelf).map_err(|error| error.to_string());
+    let certificate = read(&tls.certificate)?;
+    let identity = x509::identity(&certificate).map_err(|error| format!("{}: {error}", tls.certificate.display()))?;
+    let days = (identity.not_after - clock::now()) / 86_400;
+    if days < DAYS_LEFT {
+        return Err(format!("{}: ends in {days} days; make a new one with espm-setup", tls.certificate.display()));
+    }
+    if !process::is_root() {
+        return Ok(format!("ends in {days} days; run as root to compare it with its key"));
+    }
+    let mode = std::fs::metadata(&tls.key).map(|metadata| metadata.mode() & 0o7777);
+    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        return Err(format!("{}: others can read it; chmod 0600 {0}", tls.key.display()));
+    }
+    match x509::key_fits(&certificate, &read(&tls.key)?) {
+        Ok(true) => Ok(format!("ends in {days} days")),
+        Ok(false) => Err(format!("{} does not belong to {}", tls.key.display(), tls.certificate.display())),
+        Err(error) => Err(format!("{}: {error}", tls.key.display())),
+    }
+}
+
+fn check_state(config: &Config) -> Result<String, String> {
+    trusted_file::check_directory(&config.state, Owner::RootOrSelf).map_err(|error| error.to_string())?;
+    let metadata = std::fs::metadata(&config.state).map_err(|error| error.to_string())?;
+    if metadata.uid() != process::user() {
+        return Err(format!(
+            "{} is owned by user {}, want the one espm runs as",
+            config.state.display(),
+            metadata.uid()
+        ));
+    }
+    Ok(config.state.display().to_string())
+}
+
+fn probe_syslog(config: &Config) -> Result<String, String> {
+    audit::probe(&config.audit.socket).map_err(|error| error.to_string())?;
+    Ok(config.audit.socket.display().to_string())
+}
+
+fn check_release(tasks: &str, configured: Release) -> Result<String, String> {
+    match Release::from_task_list(tasks) {
+        Some(found) if found == configured => Ok(format!("answers, with the tasks of release {}", found.word())),
+        Some(found) => {
+            let (found, configured) = (found.word(), configured.word());
+            Err(format!("[console] release: has the tasks of {found}, configured is {configured}; write {found}"))
+        }
+        None => Err("rake answers, but lists no console tasks; is this the console's Rakefile?".into()),
+    }
+}
+
+fn check_answer(answer: Answer) -> Result<String, String> {
+    match answer {
+        Answer::Absent => Ok("answers".into()),
+        other => Err(format!("gave an unexpected answer: {other:?}")),
+    }
+}
+
+/// Holds the ledger against the console.
+fn compare(
+    report: &mut Report,
+    config: &Config,
+    path: &Path,
+    entries: &[Entry],
+    nodes: Result<Vec<String>, String>,
+    settle: bool,
+) {
+    let nodes = match nodes {
+        Ok(nodes) => nodes,
+        Err(what) => return report.line("nodes", Err(what)),
+    };
+    let mut wrong = 0;
+    for entry in entries {
+        let name = &entry.node.name;
+        let there = nodes.iter().any(|node| node == name.as_str());
+        let what = match entry.state {
+            NodeState::Active if !there => "is missing in the console",
+            NodeState::Active => match entry.certificate {
+                Some(CertificateState::Generating | CertificateState::Revoking) => "has an unfinished certificate",
+                _ => continue,
+            },
+            NodeState::Unproven => "may be espm's or not; 'espm adopt' or 'espm forget' it",
+            NodeState::Creating | NodeState::Changing | NodeState::Deleting => "has an unfinished change",
+        };
+        if !settle || entry.state == NodeState::Unproven {
+            wrong += 1;
+            report.line("node", Err(format!("{name} {what}")));
+            continue;
+        }
+        let mended = as_operator(config, path, "operator.settle", |ledger, offices| {
+            offices.audit.node(name);
+            let _lock = offices.lock(ledger, name)?;
+            match recover::settle(ledger, offices, name)? {
+                recover::Settled::Ours(_) if !there && !offices.console.has(name, offices.until)? => {
+                    Ok(ledger.forget(name)?)
+                }
+                recover::Settled::Ours(entry) => recover::settle_certificate(ledger, offices, &entry),
+                _ => Ok(()),
+            }
+        });
+        wrong += usize::from(mended.is_err());
+        report.line("node", mended.map(|()| format!("{name} {what}: settled")));
+    }
+    if wrong == 0 {
+        report.line("nodes", Ok("every node in the ledger is in the console".into()));
+    }
+}

@@ -1,0 +1,71 @@
+//! Preshared keys: made, added to and retired from a configuration.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::{SetupError, load, say};
+use crate::config::{Config, check_client_name};
+use crate::secret::Psk;
+use crate::trusted_file::{self, Owner};
+
+/// Random bytes of a key: 288 bits, 48 characters in base64url (RFC 4648, section 5).
+const KEY_BYTES: usize = 36;
+
+/// Bytes of a configuration.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// A new key.
+pub(super) fn make() -> Result<Psk, SetupError> {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(|error| SetupError::Say(error.to_string()))?;
+    Ok(Psk::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+}
+
+/// Adds a key under a new name.
+pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
+    check_client_name(name).map_err(|what| SetupError::Say(format!("{name}: {what}")))?;
+    let config = load(path)?;
+    if config.clients.iter().any(|client| client.name == name) {
+        return say(format!("{}: [psk] {name} exists; take another name, then retire this one", path.display()));
+    }
+    let psk = make()?;
+    rewrite(path, |text| {
+        let line = format!("{name} = {}\n", psk.digest());
+        text.split_inclusive('\n')
+            .map(|row| if row.trim() == "[psk]" { format!("{row}{line}") } else { row.into() })
+            .collect()
+    })?;
+    Ok(psk)
+}
+
+/// Removes the key of a name.
+pub(super) fn retire(path: &Path, name: &str) -> Result<(), SetupError> {
+    let config = load(path)?;
+    if !config.clients.iter().any(|client| client.name == name) {
+        let names: Vec<_> = config.clients.iter().map(|client| client.name.as_str()).collect();
+        return say(format!("{}: [psk] has no {name}; it has {}", path.display(), names.join(", ")));
+    }
+    if config.clients.len() == 1 {
+        return say(format!("{}: [psk] {name} is the only key; add another first", path.display()));
+    }
+    rewrite(path, |text| {
+        let mut in_section = false;
+        let keep = |row: &&str| {
+            if row.trim().starts_with('[') {
+                in_section = row.trim() == "[psk]";
+            }
+            !(in_section && row.split_once('=').is_some_and(|(key, _)| key.trim() == name))
+        };
+        text.split_inclusive('\n').filter(keep).collect()
+    })
+}
+
+/// Rewrites the file in one step; what would not be a configuration is not written.
+fn rewrite(path: &Path, edit: impl FnOnce(&str) -> String) -> Result<(), SetupError> {
+    let text = edit(&trusted_file::read(path, MAX_FILE, Owner::RootOrSelf)?);
+    Config::from_text(&text).map_err(|what| SetupError::Say(format!("{}: {what}", path.display())))?;
+    Ok(trusted_file::replace_keeping_owner(path, text.as_bytes())?)
+}
