@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::audit::{self, Audit};
+use crate::audit::{self, Audit, Destination};
 use crate::auth;
 use crate::cgi;
 use crate::clock::Deadline;
@@ -39,23 +39,20 @@ pub fn main() -> ExitCode {
 /// The result of the request, and whether its body is left out.
 fn handle(variable: &impl Fn(&str) -> Option<OsString>, id: &RequestId) -> (Result<Outcome, Fault>, bool) {
     let path = variable(cgi::CONFIG_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from);
-    let config = Config::load(&path, Owner::RootOrSelf);
     let request = cgi::receive(variable, io::stdin().lock());
-    let (request, config) = match (request, config) {
-        (Ok(request), Ok(config)) => (request, config),
-        (request, config) => {
-            let addr = request.as_ref().map_or_else(|_| "-".to_owned(), |request| request.addr.clone());
-            let destination = config.as_ref().map(|config| config.audit.clone()).unwrap_or_default();
-            let fault = match (config, request) {
-                (Err(error), _) => {
-                    Fault::new(Problem::Internal, "espm's configuration cannot be used; the master's log says why")
-                        .because(error)
-                }
-                (_, Err(malformed)) => Fault::new(Problem::BadRequest, malformed.0),
-                _ => Fault::new(Problem::Internal, ""),
-            };
-            return (record(&Audit::begin(destination, &id.to_string(), &addr), Err(fault), false), false);
+    let addr = request.as_ref().map_or_else(|_| "-".to_owned(), |request| request.addr.clone());
+    let refuse =
+        |destination, fault| (record(&Audit::begin(destination, &id.to_string(), &addr), Err(fault), false), false);
+    let config = match Config::load(&path, Owner::RootOrSelf) {
+        Ok(config) => config,
+        Err(error) => {
+            let detail = "espm's configuration cannot be used; the master's log says why";
+            return refuse(Destination::default(), Fault::new(Problem::Internal, detail).because(error));
         }
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(malformed) => return refuse(config.audit, Fault::new(Problem::BadRequest, malformed.0)),
     };
     let head = request.method == Method::Head;
     let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), &request.addr);
