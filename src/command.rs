@@ -5,12 +5,15 @@
 //! reaped whatever it does. The second door starts a handler for the gate: `std::process` uses
 //! `posix_spawn`, which costs a gate with many threads far less than a fork.
 
-use std::ffi::OsString;
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "this is the door that the lints name")]
+
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -242,7 +245,6 @@ pub struct Handled {
 /// # Errors
 /// When it cannot be started.
 pub fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]) -> io::Result<Handled> {
-    #[expect(clippy::disallowed_methods, reason = "posix_spawn, which the crate subprocess does not use")]
     let mut child = std::process::Command::new(program)
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (*name, value)))
@@ -259,6 +261,11 @@ pub fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]
     }
     let well = child.wait()?.success();
     Ok(Handled { output, well })
+}
+
+/// Becomes another program, with this process's environment and streams. Comes back only when that fails.
+pub fn become_program(program: &Path, argument: &OsStr) -> io::Error {
+    std::process::Command::new(program).arg(argument).exec()
 }
 
 #[cfg(test)]

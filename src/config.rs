@@ -1,9 +1,7 @@
 //! `espm.ini`: what the administrator decides.
 //!
-//! Every message names the file, the section and the key. What is not known is an error, as is what
-//! the INI reader would silently drop: repeated keys, and values with a comment sign in them.
+//! Every message names the file, the section and the key. What is not known is an error.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +10,7 @@ use crate::audit::{self, Destination};
 use crate::auth::Client;
 use crate::authority::ca::Kind;
 use crate::console::task::Release;
+use crate::ini_text;
 use crate::secret::PskDigest;
 use crate::state;
 use crate::trusted_file::{self, FileError, Owner};
@@ -72,9 +71,9 @@ pub struct Tls {
     pub port: u16,
 }
 
-/// `[console]`
+/// `[console]` with `kind = rake`
 #[derive(Debug)]
-pub struct Console {
+pub struct Rake {
     /// rake.
     pub command: Command,
     /// Its tasks.
@@ -83,6 +82,36 @@ pub struct Console {
     pub concurrency: usize,
     /// How long a list is good.
     pub cache: Duration,
+}
+
+/// `[console]` with `kind = enc`
+#[derive(Debug)]
+pub struct Enc {
+    /// The operator's catalogue.
+    pub catalogue: PathBuf,
+    /// Where nodes are published.
+    pub published: PathBuf,
+    /// Requests that may wait.
+    pub queue: usize,
+}
+
+/// `[console]`
+#[derive(Debug)]
+pub enum Console {
+    /// The one that rake runs.
+    Rake(Rake),
+    /// None: the operator's catalogue and espm's own classifier.
+    Enc(Enc),
+}
+
+impl Console {
+    /// Handlers that can wait for it or work with it at once.
+    pub fn most_at_once(&self) -> usize {
+        match self {
+            Self::Rake(rake) => rake.concurrency + rake.command.queue,
+            Self::Enc(enc) => enc.queue,
+        }
+    }
 }
 
 /// `[authority]`
@@ -131,6 +160,11 @@ pub struct Config {
     pub audit: Destination,
 }
 
+/// The keys of `[console]` that belong to one kind alone.
+const RAKE_KEYS: [&str; 8] =
+    ["command", "directory", "environment", "user", "release", "concurrency", "timeout", "cache"];
+const ENC_KEYS: [&str; 2] = ["catalogue", "published"];
+
 /// Every section and its keys. `[psk]` has a key for each client.
 pub const KEYS: &[(&str, &[&str])] = &[
     ("espm", &["listen", "state", "require_tls", "request_timeout", "raise", "sudo"]),
@@ -150,6 +184,8 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "queue_timeout",
             "timeout",
             "cache",
+            "catalogue",
+            "published",
         ],
     ),
     (
@@ -188,18 +224,15 @@ impl Config {
     /// # Errors
     /// A sentence that names the section and the key.
     pub fn from_text(text: &str) -> Result<Self, String> {
-        check_lines(text)?;
-        let map = ini::inistr!(safe cs text)?;
-        check_known(&map)?;
-        let reader = Reader(&map);
+        let sections = ini_text::read(text)?;
+        check_known(&sections)?;
+        let reader = Reader(&sections);
         let espm = reader.section("espm");
         let tls = reader.section("tls");
         let console = reader.section("console");
         let authority = reader.section("authority");
         let audit = reader.section("audit");
         let state = espm.path("state", Some("/opt/espm/state"))?;
-        console.word("kind", Some("rake"), |word| (word == "rake").then_some(()), "rake")?;
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             listen: espm.path("listen", Some("/run/espm/espm.sock"))?,
             require_tls: espm.flag("require_tls", true)?,
@@ -212,12 +245,7 @@ impl Config {
                 key: tls.path("key", None)?,
                 port: u16::try_from(tls.number("port", 8443, 1, 65_535)?).unwrap_or(8443),
             },
-            console: Console {
-                command: console.command("directory", None)?,
-                release: console.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
-                concurrency: console.count("concurrency", processors, 1)?,
-                cache: console.seconds("cache", 60, 0)?,
-            },
+            console: console.console()?,
             authority: Authority {
                 kind: authority.word("kind", None, parse_kind, "puppet-cert or puppetserver-ca")?,
                 command: authority.command("directory", Some("/"))?,
@@ -246,64 +274,37 @@ fn parse_kind(word: &str) -> Option<Kind> {
     }
 }
 
-/// Refuses what the INI reader drops without a word.
-fn check_lines(text: &str) -> Result<(), String> {
-    let mut section = String::new();
-    let mut seen: Vec<(String, String)> = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = line.strip_prefix('[') {
-            name.trim_end_matches(']').trim().clone_into(&mut section);
-            continue;
-        }
-        let Some((key, value)) = line.split_once('=') else {
-            return Err(format!("[{section}] line {number}: want KEY = VALUE, found {line:?}"));
-        };
-        let place = (section.clone(), key.trim().to_owned());
-        if value.contains(['#', ';']) {
-            return Err(format!(
-                "[{}] {}: a value holds no '#' or ';'; put comments on lines of their own",
-                place.0, place.1
-            ));
-        }
-        if seen.contains(&place) {
-            return Err(format!("[{}] {}: is given twice", place.0, place.1));
-        }
-        seen.push(place);
-    }
-    Ok(())
-}
-
-type Map = HashMap<String, HashMap<String, Option<String>>>;
-
-fn check_known(map: &Map) -> Result<(), String> {
-    for (section, keys) in map {
-        let Some((_, known)) = KEYS.iter().find(|(name, _)| name == section) else {
+fn check_known(sections: &[ini_text::Section]) -> Result<(), String> {
+    for section in sections {
+        let name = &section.name;
+        let Some((_, known)) = KEYS.iter().find(|(known, _)| known == name) else {
             let names: Vec<_> = KEYS.iter().map(|(name, _)| format!("[{name}]")).collect();
-            return Err(format!("[{section}]: is not known; want {}", names.join(", ")));
+            return Err(format!("[{name}] line {}: is not known; want {}", section.line, names.join(", ")));
         };
-        if let Some(key) = keys.keys().find(|key| section != "psk" && !known.contains(&key.as_str())) {
-            return Err(format!("[{section}] {key}: is not known; want one of {}", known.join(", ")));
+        let unknown = section.entries.iter().find(|(key, _, _)| name != "psk" && !known.contains(&key.as_str()));
+        if let Some((key, _, line)) = unknown {
+            return Err(format!("[{name}] {key}: line {line}: is not known; want one of {}", known.join(", ")));
         }
     }
     Ok(())
 }
 
-struct Reader<'a>(&'a Map);
+struct Reader<'a>(&'a [ini_text::Section]);
 
 impl<'a> Reader<'a> {
+    fn entries(&self, name: &str) -> &'a [(String, String, usize)] {
+        self.0.iter().find(|section| section.name == name).map_or(&[], |section| &section.entries)
+    }
+
     fn section(&self, name: &'static str) -> Section<'a> {
-        Section { name, keys: self.0.get(name) }
+        Section { name, entries: self.entries(name) }
     }
 
     fn clients(&self) -> Result<Vec<Client>, String> {
         let mut clients = Vec::new();
-        for (name, value) in self.0.get("psk").into_iter().flatten() {
+        for (name, value, _) in self.entries("psk") {
             check_client_name(name).map_err(|what| format!("[psk] {name}: {what}"))?;
-            let digest = value.as_deref().and_then(PskDigest::parse).ok_or_else(|| {
+            let digest = PskDigest::parse(value).ok_or_else(|| {
                 format!("[psk] {name}: want sha256: and 64 hexadecimal digits; 'espm-setup psk add {name}' makes a key")
             })?;
             clients.push(Client { name: name.clone(), digest });
@@ -327,12 +328,43 @@ pub fn check_client_name(name: &str) -> Result<(), &'static str> {
 
 struct Section<'a> {
     name: &'static str,
-    keys: Option<&'a HashMap<String, Option<String>>>,
+    entries: &'a [(String, String, usize)],
 }
 
 impl Section<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|(name, _, _)| name == key).map(|(_, value, _)| value.as_str())
+    }
+
     fn has(&self, key: &str) -> bool {
-        self.keys.is_some_and(|keys| keys.contains_key(key))
+        self.get(key).is_some()
+    }
+
+    fn console(&self) -> Result<Console, String> {
+        let rake = self.word(
+            "kind",
+            Some("rake"),
+            |word| ["enc", "rake"].iter().position(|kind| *kind == word),
+            "rake or enc",
+        )? == 1;
+        let others: &[&str] = if rake { &ENC_KEYS } else { &RAKE_KEYS };
+        if let Some(key) = others.iter().find(|key| self.has(key)) {
+            return Err(format!("[console] {key}: is for kind = {} alone", if rake { "enc" } else { "rake" }));
+        }
+        if !rake {
+            return Ok(Console::Enc(Enc {
+                catalogue: self.path("catalogue", Some("/opt/espm/etc/catalogue.ini"))?,
+                published: self.path("published", Some("/opt/espm/nodes"))?,
+                queue: self.count("queue", 64, 0)?,
+            }));
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Console::Rake(Rake {
+            command: self.command("directory", None)?,
+            release: self.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
+            concurrency: self.count("concurrency", processors, 1)?,
+            cache: self.seconds("cache", 60, 0)?,
+        }))
     }
 
     fn wrong(&self, key: &str, want: &str, found: &str) -> String {
@@ -340,7 +372,7 @@ impl Section<'_> {
     }
 
     fn text(&self, key: &str, default: Option<&str>) -> Result<String, String> {
-        match self.keys.and_then(|keys| keys.get(key)).map(|value| value.as_deref().unwrap_or_default()) {
+        match self.get(key) {
             Some("") => Err(format!("[{}] {key}: is empty; give a value or remove the line", self.name)),
             Some(value) => Ok(value.to_owned()),
             None => default.map(str::to_owned).ok_or_else(|| format!("[{}] {key}: is missing", self.name)),
@@ -425,7 +457,7 @@ impl Section<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Config;
+    use super::{Config, Console};
 
     const GOOD: &str = "
         [psk]
@@ -453,8 +485,8 @@ mod tests {
     fn what_is_not_given_has_its_default() {
         let config = Config::from_text(GOOD).unwrap();
         assert_eq!(config.tls.port, 8443);
-        assert_eq!(config.console.cache.as_secs(), 60);
-        assert_eq!(config.console.command.argv.len(), 4);
+        let Console::Rake(rake) = config.console else { panic!("kind = rake is the default") };
+        assert_eq!((rake.cache.as_secs(), rake.command.argv.len()), (60, 4));
         assert_eq!(config.authority.master, "puppet.example.com");
         assert!(config.require_tls && config.audit.required);
     }
@@ -462,8 +494,8 @@ mod tests {
     #[test]
     fn every_message_names_section_and_key() {
         for (from, to, message) in [
-            ("[tls]", "[tsl]", "[tsl]: is not known"),
-            ("key = /k.pem", "kye = /k.pem", "[tls] kye: is not known; want one of certificate, key, port"),
+            ("[tls]", "[tsl]", "[tsl] line 4: is not known"),
+            ("key = /k.pem", "kye = /k.pem", "[tls] kye: line 6: is not known; want one of certificate, key, port"),
             ("key = /k.pem", "key = k.pem", "[tls] key: want an absolute path, found \"k.pem\""),
             ("key = /k.pem", "key =", "[tls] key: is empty"),
             ("key = /k.pem", "", "[tls] key: is missing"),
@@ -477,7 +509,8 @@ mod tests {
                 "timeout = ten\nrelease =",
                 "[console] timeout: want whole seconds from 1 to 3600, found \"ten\"",
             ),
-            ("release =", "kind = perl\nrelease =", "[console] kind: want rake, found \"perl\""),
+            ("release =", "kind = perl\nrelease =", "[console] kind: want rake or enc, found \"perl\""),
+            ("release =", "catalogue = /c\nrelease =", "[console] catalogue: is for kind = enc alone"),
             ("/opt/puppet/bin/rake -f", "rake -f", "[console] command: want a program's absolute path"),
             ("RAILS_ENV=production", "$ENV", "[console] command: want plain words, since no shell reads them"),
             ("master =", "user = -u\nmaster =", "[authority] user: want a user's name"),

@@ -1,32 +1,27 @@
-//! The console: the rake tasks that are used, as verbs.
+//! The console, which says what classes and groups there are and what each node has.
 //!
-//! Each verb is one run of rake in one of the shared slots, through the program that raises to the
-//! console's user. Messages and exit codes are judged together, by pure functions in `proof`; the
-//! console ignores unknown classes and groups without a word, so what it lists is compared.
+//! Two kinds with the same verbs: the one that rake runs, and, where there is no console, the
+//! operator's catalogue with espm's own classifier.
 
+pub mod catalogue;
+pub mod enc;
 pub mod listing;
 pub mod proof;
+pub mod rake;
 pub mod task;
 
 use std::fmt;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use self::enc::Enc;
 use self::listing::Listing;
-use self::proof::{Completeness, Proof, Separator};
-use self::task::{Order, Release, Task};
-use crate::clock::{self, Deadline};
-use crate::command::{CommandError, Program};
-use crate::lock::{self, Lock, LockError, Queue, Slots};
+use self::rake::Rake;
+use crate::clock::Deadline;
+use crate::command::CommandError;
+use crate::lock::{LockError, Queue};
 use crate::name::NodeName;
-use crate::operation::{Assignment, List, Node};
-use crate::state;
-use crate::text::excerpt;
+use crate::operation::{List, Node};
 use crate::trusted_file::FileError;
-
-/// How much longer than the raised program's own limit it is waited for; it needs time to kill.
-const RAISE_GRACE: Duration = Duration::from_secs(6);
 
 /// The exit code by which the raised program says that the task ran past its time; rake has 0 and 1 alone.
 pub const EXIT_TIMED_OUT: u32 = 124;
@@ -42,8 +37,10 @@ pub enum ConsoleError {
     Command(CommandError),
     /// rake failed; the text is for the log.
     Failed(String),
-    /// A file of the cache cannot be used.
+    /// A file of the cache or of the catalogue cannot be used.
     File(FileError),
+    /// The catalogue is wrong: the file, the line and what.
+    Catalogue(String),
 }
 
 impl fmt::Display for ConsoleError {
@@ -54,6 +51,7 @@ impl fmt::Display for ConsoleError {
             Self::Command(error) => write!(f, "console: {error}"),
             Self::Failed(text) => write!(f, "console: rake failed: {text}"),
             Self::File(error) => write!(f, "console: {error}"),
+            Self::Catalogue(what) => write!(f, "console: {what}"),
         }
     }
 }
@@ -63,7 +61,7 @@ impl std::error::Error for ConsoleError {}
 impl ConsoleError {
     /// Whether the task was not even started.
     pub fn nothing_was_run(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::File(_) | Self::Command(CommandError::Start(..)))
+        matches!(self, Self::Busy(_) | Self::File(_) | Self::Catalogue(_) | Self::Command(CommandError::Start(..)))
     }
 }
 
@@ -102,92 +100,65 @@ pub enum Assigned {
     Failed(String),
 }
 
-/// How the console is run and what is kept of it.
-#[derive(Debug)]
-pub struct Settings {
-    /// The program that runs a task, through sudo where it must.
-    pub raise: Program,
-    /// Its tasks.
-    pub release: Release,
-    /// Seconds for one task.
-    pub timeout: Duration,
-    /// Tasks at once.
-    pub concurrency: usize,
-    /// Requests that may wait.
-    pub queue: usize,
-    /// How long one may wait.
-    pub queue_timeout: Duration,
-    /// How long a list is good; zero keeps none.
-    pub cache: Duration,
-}
-
 /// The console.
 #[derive(Debug)]
-pub struct Console {
-    settings: Settings,
-    state: PathBuf,
-    slots: Slots,
-    queue: Queue,
+pub enum Console {
+    /// The one that rake runs.
+    Rake(Rake),
+    /// The operator's catalogue and espm's own classifier.
+    Enc(Enc),
 }
 
 impl Console {
-    /// The console, with its slots and its cache in the state directory.
-    pub fn new(settings: Settings, state: &Path) -> Self {
-        let locks = state::locks(state);
-        Self {
-            slots: Slots::new(&locks, "console", settings.concurrency),
-            queue: Queue::new(&locks, "console-queue", settings.queue),
-            state: state.to_owned(),
-            settings,
+    /// The queue in which requests for one node wait for each other, too.
+    pub fn queue(&self) -> &Queue {
+        match self {
+            Self::Rake(rake) => rake.queue(),
+            Self::Enc(enc) => enc.queue(),
         }
     }
 
-    /// The tasks that the console has.
-    pub fn release(&self) -> Release {
-        self.settings.release
+    /// Whether it has only what espm publishes, so that the ledger alone says whose a node is.
+    pub fn follows_ledger(&self) -> bool {
+        matches!(self, Self::Enc(_))
     }
 
-    /// The queue in which requests wait for each other, too.
-    pub fn queue(&self) -> &Queue {
-        &self.queue
+    /// Whether nodes can have parameters.
+    pub fn has_parameters(&self) -> bool {
+        match self {
+            Self::Rake(rake) => rake.has_parameters(),
+            Self::Enc(_) => true,
+        }
     }
 
-    /// A list of names: the kept one while it is good, else the console's.
+    /// Whether a change can be made in place, or the node must be deleted and added in one run.
+    pub fn changes_in_place(&self, removes_parameters: bool) -> bool {
+        match self {
+            Self::Rake(rake) => rake.changes_in_place(removes_parameters),
+            Self::Enc(_) => true,
+        }
+    }
+
+    /// Whether it answers as it is configured.
     ///
-    /// Many who ask at once get the answer of one run. With `fresh` only an answer counts that was
-    /// asked for after this call.
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn probe(&self, until: Deadline) -> Result<String, String> {
+        match self {
+            Self::Rake(rake) => rake.probe(until),
+            Self::Enc(enc) => enc.probe(),
+        }
+    }
+
+    /// A list of names. With `fresh` only an answer counts that was asked for after this call.
     ///
     /// # Errors
     /// When the console cannot be asked.
     pub fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
-        let cache = state::cache(&self.state);
-        let life = self.settings.cache;
-        if !fresh && let Some(kept) = Listing::load(&cache, list, life) {
-            return Ok(kept);
+        match self {
+            Self::Rake(rake) => rake.names(list, fresh, until),
+            Self::Enc(enc) => enc.names(list),
         }
-        let asked_ms = clock::now_ms();
-        let answered = || Listing::load(&cache, list, Duration::MAX).filter(|kept| kept.as_of_ms >= asked_ms);
-        let lock_path = state::locks(&self.state).join(format!("list.{}", list.member()));
-        let turn = self.queue.wait(until.within(self.settings.queue_timeout), || {
-            Ok(match answered() {
-                Some(listing) => Some(Turn::Answered(listing)),
-                None => lock::try_take(&lock_path)?.map(Turn::Ask),
-            })
-        })?;
-        let _turn = match turn {
-            Turn::Answered(listing) => return Ok(listing),
-            Turn::Ask(lock) => lock,
-        };
-        if let Some(listing) = answered() {
-            return Ok(listing);
-        }
-        let as_of_ms = clock::now_ms();
-        let names = self.lines(Task::Names { list }, until)?;
-        let listing = Listing::new(list, &names, as_of_ms);
-        if !life.is_zero() {
-            listing.save(&cache, list).map_err(ConsoleError::File)?;
-        }
-        Ok(listing)
     }
 
     /// Whether exactly this node is in the console.
@@ -195,7 +166,10 @@ impl Console {
     /// # Errors
     /// When the console cannot be asked.
     pub fn has(&self, name: &NodeName, until: Deadline) -> Result<bool, ConsoleError> {
-        Ok(self.nodes(until)?.iter().any(|node| node == name.as_str()))
+        match self {
+            Self::Rake(rake) => rake.has(name, until),
+            Self::Enc(enc) => enc.has(name),
+        }
     }
 
     /// The names of all nodes.
@@ -203,106 +177,42 @@ impl Console {
     /// # Errors
     /// When the console cannot be asked.
     pub fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
-        self.lines(Task::Nodes, until)
+        match self {
+            Self::Rake(rake) => rake.nodes(until),
+            Self::Enc(enc) => enc.nodes(),
+        }
     }
 
-    /// The output of `rake -s -T`.
+    /// Adds a node. `proof` gets the output of a command and is locked by it for as long as it lasts.
     ///
     /// # Errors
-    /// When the console cannot be asked.
-    pub fn tasks(&self, until: Deadline) -> Result<String, ConsoleError> {
-        Ok(self.lines(Task::Tasks, until)?.join("\n"))
-    }
-
-    /// Adds a node. `proof` gets the output and is locked by the run for as long as it lasts.
-    ///
-    /// # Errors
-    /// When the run has no known end.
+    /// When it has no known end.
     pub fn add(&self, node: &Node, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
-        let (code, output) = self.run(Task::Add { node: node.clone() }, proof, until)?;
-        let read = Proof::read(&output, &node.name);
-        Ok(judge(&read, code, &node.assignment, Separator::Groups, &output))
+        match self {
+            Self::Rake(rake) => rake.add(node, proof, until),
+            Self::Enc(enc) => enc.publish(node),
+        }
     }
 
-    /// Changes a node's assignment: in place where the console can, else by deleting it and adding it again.
+    /// Changes a node's assignment, in place or by deleting it and adding it again.
     ///
     /// # Errors
-    /// When the run has no known end.
+    /// When it has no known end.
     pub fn change(&self, node: &Node, rebuild: bool, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
-        let (task, separator) = if rebuild {
-            (Task::Rebuild { node: node.clone() }, Separator::Parameters)
-        } else {
-            (Task::Change { node: node.clone() }, Separator::Groups)
-        };
-        let (code, output) = self.run(task, proof, until)?;
-        let read = Proof::read(&output, &node.name);
-        Ok(judge(&read, code, &node.assignment, separator, &output))
+        match self {
+            Self::Rake(rake) => rake.change(node, rebuild, proof, until),
+            Self::Enc(enc) => enc.publish(node),
+        }
     }
 
     /// Deletes a node; one that is not there is deleted.
     ///
     /// # Errors
-    /// When it is still there, or the run has no known end.
+    /// When it is still there, or that has no known end.
     pub fn delete(&self, node: &Node, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
-        let task = Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() };
-        let (code, output) = self.run(task, proof, until)?;
-        let read = Proof::read(&output, &node.name);
-        let gone = code == Some(0) && read.groups_edited() && !read.remains();
-        if gone || (!read.groups_edited() && read.missing()) {
-            Ok(())
-        } else {
-            Err(ConsoleError::Failed(excerpt(&output)))
+        match self {
+            Self::Rake(rake) => rake.delete(node, proof, until),
+            Self::Enc(enc) => enc.withdraw(&node.name),
         }
-    }
-
-    /// A run whose output is names; it changes nothing.
-    fn lines(&self, task: Task, until: Deadline) -> Result<Vec<String>, ConsoleError> {
-        let (_slot, order, limit) = self.order(task, until)?;
-        let ended = self.settings.raise.capture(order, limit)?;
-        let text = String::from_utf8_lossy(&ended.stdout);
-        match ended.code {
-            Some(0) => Ok(proof::names(&text)),
-            Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
-            _ => Err(ConsoleError::Failed(excerpt(&format!("{text}\n{}", String::from_utf8_lossy(&ended.stderr))))),
-        }
-    }
-
-    /// A run that changes a node, its output in the proof.
-    fn run(&self, task: Task, proof: &File, until: Deadline) -> Result<(Option<u32>, String), ConsoleError> {
-        let (_slot, order, limit) = self.order(task, until)?;
-        let ended = self.settings.raise.run_into(proof, order, limit)?;
-        if ended.code == Some(EXIT_TIMED_OUT) {
-            return Err(ConsoleError::TimedOut);
-        }
-        let output = crate::command::read_back(proof).map_err(ConsoleError::Command)?;
-        Ok((ended.code, output))
-    }
-
-    /// A slot, the order to send, and the moment after which its end is no longer waited for.
-    fn order(&self, task: Task, until: Deadline) -> Result<(Lock, Vec<u8>, Deadline), ConsoleError> {
-        let slot = self.queue.wait(until.within(self.settings.queue_timeout), || self.slots.try_take())?;
-        let limit = self.settings.timeout.min(until.left());
-        let order = Order { task, limit: limit.as_secs().max(1) };
-        let bytes = serde_json::to_vec(&order).unwrap_or_default();
-        Ok((slot, bytes, Deadline::after(limit + RAISE_GRACE)))
-    }
-}
-
-/// Whose turn it is to ask the console for a list.
-enum Turn {
-    /// Another process has asked meanwhile.
-    Answered(Listing),
-    /// Ours.
-    Ask(Lock),
-}
-
-fn judge(read: &Proof<'_>, code: Option<u32>, wanted: &Assignment, separator: Separator, output: &str) -> Assigned {
-    match read.complete(wanted, separator) {
-        Completeness::Whole if code == Some(0) => Assigned::Whole,
-        Completeness::Lost(lost) if code == Some(0) => Assigned::Lost(lost),
-        _ if read.created() => Assigned::Partly(excerpt(output)),
-        _ if read.taken() => Assigned::Taken,
-        _ if read.missing() => Assigned::Missing,
-        _ => Assigned::Failed(excerpt(output)),
     }
 }

@@ -89,7 +89,7 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
     process::raise_file_limit().map_err(GateError::Process)?;
     let config = Config::load(config_path, Owner::RootOrSelf).map_err(GateError::Config)?;
     let mut listener = listen(&config.listen)?;
-    let most = config.console.concurrency + config.console.command.queue + 1 + config.authority.command.queue + RESERVE;
+    let most = config.console.most_at_once() + 1 + config.authority.command.queue + RESERVE;
     let gate = Arc::new(Gate {
         program: std::env::current_exe().map_err(GateError::Process)?,
         config: config_path.as_os_str().to_owned(),

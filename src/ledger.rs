@@ -587,7 +587,7 @@ mod tests {
 
     #[test]
     fn an_intent_is_there_before_its_outcome() {
-        let mut ledger = Ledger::open(&made("intent"), "r1").unwrap();
+        let ledger = Ledger::open(&made("intent"), "r1").unwrap();
         let node = node("web01");
         ledger.intend_to_add(&node, "p", None).unwrap();
         let entry = ledger.entry(&node.name).unwrap().unwrap();
@@ -606,14 +606,14 @@ mod tests {
 
     #[test]
     fn a_name_is_added_once() {
-        let mut ledger = Ledger::open(&made("once"), "r1").unwrap();
+        let ledger = Ledger::open(&made("once"), "r1").unwrap();
         ledger.intend_to_add(&node("web01"), "p", None).unwrap();
         assert!(ledger.intend_to_add(&node("web01"), "q", None).is_err());
     }
 
     #[test]
     fn a_key_is_kept_with_its_answer_until_its_node_goes() {
-        let mut ledger = Ledger::open(&made("key"), "r1").unwrap();
+        let ledger = Ledger::open(&made("key"), "r1").unwrap();
         let key = Key { client: "c", key: "k", digest: "d" };
         ledger.intend_to_add(&node("web01"), "p", Some(&key)).unwrap();
         assert!(ledger.kept("c", "k").unwrap().unwrap().answer.is_none());
@@ -655,7 +655,7 @@ mod tests {
     #[test]
     fn a_backup_is_a_ledger() {
         let directory = made("backup");
-        let mut ledger = Ledger::open(&directory, "r").unwrap();
+        let ledger = Ledger::open(&directory, "r").unwrap();
         ledger.intend_to_add(&node("web01"), "p", None).unwrap();
         let restored = made("restored");
         fs::remove_file(database(&restored)).unwrap();

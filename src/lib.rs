@@ -20,6 +20,7 @@ pub mod outcome;
 
 // Grammars: bytes and words, no effects.
 pub mod body;
+pub mod ini_text;
 pub mod reply;
 pub mod x509;
 
@@ -51,6 +52,7 @@ pub mod perform;
 
 // Households: each a main; they never meet.
 pub mod desk;
+pub mod enc;
 pub mod gate;
 pub mod handler;
 pub mod raise;

@@ -10,7 +10,9 @@ use crate::authority::{self, Authority, AuthorityError};
 use crate::clock::Deadline;
 use crate::command::Program;
 use crate::config::{self, Config};
-use crate::console::{self, Console, ConsoleError};
+use crate::console::enc::Enc;
+use crate::console::rake::{self, Rake};
+use crate::console::{Console, ConsoleError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::lock::{Lock, LockError};
 use crate::name::NodeName;
@@ -22,31 +24,29 @@ const NODE_WAIT: Duration = Duration::from_secs(5);
 
 /// The console and the CA, as the configuration at that path describes them.
 pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
-    let console = &config.console;
-    let authority = &config.authority;
-    (
-        Console::new(
-            console::Settings {
-                raise: raise(config, path, "console", &console.command),
-                release: console.release,
-                timeout: console.command.timeout,
-                concurrency: console.concurrency,
-                queue: console.command.queue,
-                queue_timeout: console.command.queue_timeout,
-                cache: console.cache,
+    let console = match &config.console {
+        config::Console::Rake(rake) => Console::Rake(Rake::new(
+            rake::Settings {
+                raise: raise(config, path, "console", &rake.command),
+                release: rake.release,
+                timeout: rake.command.timeout,
+                concurrency: rake.concurrency,
+                queue: rake.command.queue,
+                queue_timeout: rake.command.queue_timeout,
+                cache: rake.cache,
             },
             &config.state,
-        ),
-        Authority::new(
-            authority::Settings {
-                raise: raise(config, path, "authority", &authority.command),
-                timeout: authority.command.timeout,
-                queue: authority.command.queue,
-                queue_timeout: authority.command.queue_timeout,
-            },
-            &config.state,
-        ),
-    )
+        )),
+        config::Console::Enc(enc) => Console::Enc(Enc::new(&enc.catalogue, &enc.published, enc.queue, &config.state)),
+    };
+    let command = &config.authority.command;
+    let authority = authority::Settings {
+        raise: raise(config, path, "authority", command),
+        timeout: command.timeout,
+        queue: command.queue,
+        queue_timeout: command.queue_timeout,
+    };
+    (console, Authority::new(authority, &config.state))
 }
 
 /// `espm-raise OFFICE FILE`, through sudo when the office's commands run as another user.
@@ -123,6 +123,9 @@ impl From<ConsoleError> for Fault {
                 Self::new(Problem::TimedOut, "the console took too long; send the same request again to settle it")
             }
             ConsoleError::File(_) => Self::new(Problem::Unavailable, "espm's state directory cannot be used"),
+            ConsoleError::Catalogue(_) => {
+                Self::new(Problem::CommandFailed, "the catalogue cannot be used; the master's log says why")
+            }
             ConsoleError::Command(_) | ConsoleError::Failed(_) => {
                 Self::new(Problem::CommandFailed, "the console's command failed; the master's log says why")
             }

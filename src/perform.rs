@@ -87,7 +87,7 @@ fn checked(offices: &Offices<'_>, mut draft: Draft) -> Result<Draft, Fault> {
     unknown.extend(unknown_names(offices, List::Classes, start, draft.classes.as_deref(), |name| name.as_str())?);
     draft.errors.extend(unknown);
     let sets = draft.parameters.iter().any(|(_, value)| value.is_some());
-    if sets && !offices.console.release().has_parameters() {
+    if sets && !offices.console.has_parameters() {
         let detail = "this console has no task that sets parameters (Puppet Dashboard before 1.2.7)";
         draft.errors.push(FieldError::new("parameters", detail));
     }
@@ -161,6 +161,12 @@ fn add(offices: &mut Offices<'_>, unread: &Unread, key: Option<&str>) -> Result<
         return Ok(outcome);
     }
     if !matches!(settled, Settled::NotOurs) {
+        return Err(taken());
+    }
+    // Where the console cannot say whose a name is, the CA can.
+    if offices.console.follows_ledger()
+        && let Answer::Foreign = offices.authority.ask(Verb::Show, &node.name, offices.until)?
+    {
         return Err(taken());
     }
     offices.audit.attempt()?;

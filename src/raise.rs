@@ -15,7 +15,7 @@ use crate::authority::ca::{self, Settings};
 use crate::authority::verb;
 use crate::clock::Deadline;
 use crate::command::{CommandError, Program};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::console::EXIT_TIMED_OUT;
 use crate::console::task;
 use crate::name::NodeName;
@@ -81,9 +81,12 @@ fn console(config: &Config) -> Result<ExitCode, Refused> {
     if let Some(name) = order.task.node() {
         refuse_master(config, name)?;
     }
-    let command = &config.console.command;
+    let config::Console::Rake(rake) = &config.console else {
+        return Err(Refused(EX_CONFIG, "[console] kind: is not rake, so there is no task to run".into()));
+    };
+    let command = &rake.command;
     let mut argv = command.argv.clone();
-    argv.extend(order.task.words(config.console.release));
+    argv.extend(order.task.words(rake.release));
     let program = Program { argv, environment: command.environment.clone(), directory: command.directory.clone() };
     let limit = command.timeout.min(Duration::from_secs(order.limit));
     match program.run_inheriting(Deadline::after(limit)) {

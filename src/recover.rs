@@ -36,8 +36,10 @@ pub fn settle(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Re
         NodeState::Creating | NodeState::Changing | NodeState::Deleting => {}
     }
     offices.audit.note("recovered");
+    offices.audit.attempt()?;
     let output = offices.proof(ledger, entry.proof.as_deref())?;
     match entry.state {
+        _ if offices.console.follows_ledger() => settle_following(ledger, offices, &entry)?,
         NodeState::Creating => settle_creating(ledger, offices, &entry, &output)?,
         NodeState::Changing => settle_changing(ledger, offices, &entry, &output)?,
         _ => settle_deleting(ledger, offices, &entry, &output)?,
@@ -57,7 +59,7 @@ fn wanted(entry: &Entry) -> Node {
 /// Whether the console can make this change only by deleting the node and adding it again.
 pub fn needs_rebuild(offices: &Offices<'_>, before: &Assignment, after: &Assignment) -> bool {
     let removes = !before.parameters.keys().all(|name| after.parameters.contains_key(name));
-    !offices.console.release().changes_in_place(removes)
+    !offices.console.changes_in_place(removes)
 }
 
 fn settle_creating(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
@@ -99,6 +101,18 @@ fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, ou
         (true, false, true) => add_again(ledger, offices, &node),
         (_, true, _) => assign(ledger, offices, &node, rebuild),
         (_, false, _) => Ok(ledger.forget(&node.name)?),
+    }
+}
+
+/// Where the console has only what espm publishes, it is made to say what the ledger last confirmed.
+fn settle_following(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
+    match entry.state {
+        NodeState::Changing => assign(ledger, offices, &entry.node, false),
+        NodeState::Deleting => {
+            revoke(ledger, offices, entry)?;
+            delete(ledger, offices, &entry.node, false)
+        }
+        _ => delete(ledger, offices, &entry.node, false),
     }
 }
 

@@ -190,7 +190,11 @@ impl Ca<'_> {
     }
 
     fn show(&self) -> Result<Answer, Stop> {
-        let Some(Record::Issued { certificate }) = self.records.read(self.name)? else { return Ok(Answer::Absent) };
+        let certificate = match self.records.read(self.name)? {
+            Some(Record::Issued { certificate }) => certificate,
+            None if self.anything_there() => return Ok(Answer::Foreign),
+            _ => return Ok(Answer::Absent),
+        };
         if self.is_recorded(&certificate)? != Some(true) || self.is_revoked(&certificate)? {
             return Ok(Answer::Absent);
         }

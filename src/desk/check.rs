@@ -11,7 +11,6 @@ use crate::authority::verb::Answer;
 use crate::authority::verb::Verb;
 use crate::clock::{self, Deadline};
 use crate::config::{Config, Tls};
-use crate::console::task::Release;
 use crate::ledger::{CertificateState, Entry, Ledger, NodeState};
 use crate::name::NodeName;
 use crate::offices;
@@ -66,8 +65,7 @@ pub(super) fn main(path: &Path, settle: bool) -> ExitCode {
     report.line("syslog", probe_syslog(&config));
     let (console, authority) = offices::wire(&config, path);
     let until = Deadline::after(PATIENCE);
-    let tasks = console.tasks(until).map_err(|error| error.to_string());
-    report.line("console", tasks.and_then(|tasks| check_release(&tasks, config.console.release)));
+    report.line("console", console.probe(until));
     let nobody = NodeName::parse(NOBODY).map_err(|error| error.to_string());
     let answer = nobody.and_then(|name| authority.ask(Verb::Show, &name, until).map_err(|error| error.to_string()));
     report.line("authority", answer.and_then(check_answer));
@@ -124,17 +122,6 @@ fn check_state(config: &Config) -> Result<String, String> {
 fn probe_syslog(config: &Config) -> Result<String, String> {
     audit::probe(&config.audit.socket).map_err(|error| error.to_string())?;
     Ok(config.audit.socket.display().to_string())
-}
-
-fn check_release(tasks: &str, configured: Release) -> Result<String, String> {
-    match Release::from_task_list(tasks) {
-        Some(found) if found == configured => Ok(format!("answers, with the tasks of release {}", found.word())),
-        Some(found) => {
-            let (found, configured) = (found.word(), configured.word());
-            Err(format!("[console] release: has the tasks of {found}, configured is {configured}; write {found}"))
-        }
-        None => Err("rake answers, but lists no console tasks; is this the console's Rakefile?".into()),
-    }
 }
 
 fn check_answer(answer: Answer) -> Result<String, String> {

@@ -1,0 +1,177 @@
+//! The operator's catalogue: the classes and groups that may be assigned where there is no console.
+//!
+//! It is INI, as espm.ini is, so that no second language has to be learnt or parsed:
+//!
+//! ```ini
+//! [classes]
+//! names = apache, ntp
+//!
+//! [group web servers]
+//! classes = apache
+//! parameter role = web
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::ini_text;
+use crate::name::{ClassName, GroupName, ParameterName, ParameterValue, Parameters};
+use crate::operation::Assignment;
+
+/// What a group gives its nodes.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Group {
+    classes: Vec<ClassName>,
+    parameters: Parameters,
+}
+
+/// The catalogue.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Catalogue {
+    classes: Vec<ClassName>,
+    groups: BTreeMap<GroupName, Group>,
+}
+
+impl Catalogue {
+    /// Reads its text.
+    ///
+    /// # Errors
+    /// A sentence that names the section and the line.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        let mut catalogue = Self::default();
+        let sections = ini_text::read(text)?;
+        for section in sections.iter().filter(|section| section.name == "classes") {
+            for (key, value, line) in &section.entries {
+                if key != "names" {
+                    return Err(format!("[classes] line {line}: {key} is not known; want names"));
+                }
+                catalogue.classes = class_list(value).map_err(|what| format!("[classes] line {line}: {what}"))?;
+                catalogue.classes.sort();
+            }
+        }
+        for section in sections.iter().filter(|section| section.name != "classes") {
+            let name = section.name.strip_prefix("group ").map(str::trim).map(GroupName::parse);
+            let Some(Ok(name)) = name else {
+                return Err(format!("[{}] line {}: want [classes] or [group NAME]", section.name, section.line));
+            };
+            let mut group = Group::default();
+            for (key, value, line) in &section.entries {
+                let wrong = |what: &str| format!("[group {name}] line {line}: {what}");
+                if key == "classes" {
+                    group.classes = class_list(value).map_err(|what| wrong(&what))?;
+                    if let Some(class) = group.classes.iter().find(|class| !catalogue.classes.contains(class)) {
+                        return Err(wrong(&format!("{class} is not in [classes]")));
+                    }
+                } else if let Some(parameter) = key.strip_prefix("parameter ") {
+                    let parameter = ParameterName::parse(parameter.trim()).map_err(|error| wrong(error.0))?;
+                    let value = ParameterValue::parse(value).map_err(|error| wrong(error.0))?;
+                    group.parameters.insert(parameter, value);
+                } else {
+                    return Err(wrong(&format!("{key} is not known; want classes or parameter NAME")));
+                }
+            }
+            catalogue.groups.insert(name, group);
+        }
+        Ok(catalogue)
+    }
+
+    /// The names of the classes.
+    pub fn classes(&self) -> Vec<String> {
+        self.classes.iter().map(ToString::to_string).collect()
+    }
+
+    /// The names of the groups.
+    pub fn groups(&self) -> Vec<String> {
+        self.groups.keys().map(ToString::to_string).collect()
+    }
+
+    /// The YAML that an external node classifier prints for a node with this assignment.
+    ///
+    /// A parameter of a later group replaces an earlier group's, the node's own replaces all. Scalars
+    /// are written as JSON strings, which YAML reads as they are.
+    pub fn classify(&self, assignment: &Assignment) -> String {
+        let groups = assignment.groups.iter().filter_map(|name| self.groups.get(name));
+        let mut classes: Vec<&ClassName> = Vec::new();
+        let mut parameters = Parameters::new();
+        for group in groups {
+            classes.extend(&group.classes);
+            parameters.extend(group.parameters.clone());
+        }
+        classes.extend(&assignment.classes);
+        parameters.extend(assignment.parameters.clone());
+        classes.sort();
+        classes.dedup();
+        let mut yaml = String::from("---\n");
+        let quote = |text: &str| serde_json::Value::from(text).to_string();
+        if classes.is_empty() {
+            yaml.push_str("classes: {}\n");
+        } else {
+            yaml.push_str("classes:\n");
+        }
+        for class in classes {
+            let _ = writeln!(yaml, "  {}: {{}}", quote(class.as_str()));
+        }
+        if !parameters.is_empty() {
+            yaml.push_str("parameters:\n");
+        }
+        for (name, value) in parameters {
+            let _ = writeln!(yaml, "  {}: {}", quote(name.as_str()), quote(value.as_str()));
+        }
+        yaml
+    }
+}
+
+fn class_list(value: &str) -> Result<Vec<ClassName>, String> {
+    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| ClassName::parse(name).map_err(|error| format!("{name:?}: {error}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Catalogue;
+    use crate::name::{ClassName, GroupName, ParameterName, ParameterValue};
+    use crate::operation::Assignment;
+
+    const TEXT: &str = "
+[classes]
+names = ntp, apache
+
+[group web servers]
+classes = apache
+parameter role = web
+parameter tier = \"1\"
+
+[group empty]
+";
+
+    #[test]
+    fn a_node_has_what_its_groups_and_itself_are_given() {
+        let catalogue = Catalogue::from_text(TEXT).unwrap();
+        assert_eq!(catalogue.classes(), ["apache", "ntp"]);
+        assert_eq!(catalogue.groups(), ["empty", "web servers"]);
+        let assignment = Assignment {
+            groups: vec![GroupName::parse("web servers").unwrap()],
+            classes: vec![ClassName::parse("ntp").unwrap(), ClassName::parse("apache").unwrap()],
+            parameters: [(ParameterName::parse("role").unwrap(), ParameterValue::parse("db: #1").unwrap())].into(),
+        };
+        assert_eq!(
+            catalogue.classify(&assignment),
+            "---\nclasses:\n  \"apache\": {}\n  \"ntp\": {}\nparameters:\n  \"role\": \"db: #1\"\n  \"tier\": \"\\\"1\\\"\"\n"
+        );
+        assert_eq!(catalogue.classify(&Assignment::default()), "---\nclasses: {}\n");
+    }
+
+    #[test]
+    fn a_broken_catalogue_is_an_error_that_names_the_line() {
+        for (from, to, message) in [
+            ("classes = apache", "classes = mysql", "[group web servers] line 6: mysql is not in [classes]"),
+            ("names = ntp", "name = ntp", "[classes] line 3: name is not known"),
+            ("parameter role", "parameter Role", "[group web servers] line 7: a parameter's name"),
+            ("parameter role = web", "role = web", "[group web servers] line 7: role is not known"),
+            ("[group empty]", "[groups empty]", "[groups empty] line 10: want [classes] or [group NAME]"),
+        ] {
+            let found = Catalogue::from_text(&TEXT.replace(from, to)).unwrap_err();
+            assert!(found.starts_with(message), "{found:?}");
+        }
+    }
+}
