@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "its output is for the administrator who runs it")]
 
 mod certificate;
+mod detect;
 mod files;
 mod ini_file;
 mod psk;
@@ -108,7 +109,7 @@ enum KeyType {
     Rsa,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct New {
     /// Directory for espm.ini
     #[arg(short = 'd', long, default_value = "/opt/espm/etc", value_name = "DIR")]
@@ -140,40 +141,48 @@ struct New {
     /// Name of the first client
     #[arg(long, default_value = "cloud", value_name = "NAME")]
     client: String,
-    /// The console's rake, up to the task
-    #[arg(
-        long,
-        value_name = "COMMAND",
-        default_value = "/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production"
-    )]
-    console_command: String,
-    /// Directory that rake runs in
-    #[arg(long, default_value = "/opt/puppet/share/puppet-dashboard", value_name = "DIR")]
-    console_directory: PathBuf,
+    /// Find Puppet's paths and users out from `puppet config print` [default PUPPET: the installed one]
+    #[arg(long, value_name = "PUPPET", num_args = 0..=1, default_missing_value = "")]
+    detect: Option<PathBuf>,
+    /// rake (a console) or enc (none: a catalogue and espm-enc) [default: rake]
+    #[arg(long, value_name = "KIND", value_parser = ["rake", "enc"])]
+    console_kind: Option<String>,
+    /// The console's rake, up to the task [default: Puppet Enterprise's]
+    #[arg(long, value_name = "COMMAND")]
+    console_command: Option<String>,
+    /// Directory that rake runs in [default: /opt/puppet/share/puppet-dashboard]
+    #[arg(long, value_name = "DIR")]
+    console_directory: Option<PathBuf>,
     /// User that rake runs as [default: espm's own]
     #[arg(long, value_name = "USER")]
     console_user: Option<String>,
     /// The console's release: 1.2.2, 1.2.7, 1.2.23 or 3.0 [default: found out from rake's tasks]
-    #[arg(long, value_name = "RELEASE", value_parser = |word: &str| Release::parse(word).ok_or("want 1.2.2, 1.2.7, 1.2.23 or 3.0"))]
+    #[arg(long, value_name = "RELEASE", value_parser = parse_release)]
     console_release: Option<Release>,
-    /// Whose certificate commands: puppet-cert or puppetserver-ca
-    #[arg(long, default_value = "puppet-cert", value_name = "KIND", value_parser = ["puppet-cert", "puppetserver-ca"])]
-    authority_kind: String,
-    /// The certificate command, up to the verb
-    #[arg(long, default_value = "/opt/puppet/bin/puppet cert", value_name = "COMMAND")]
-    authority_command: String,
+    /// With enc: the operator's catalogue of classes and groups
+    #[arg(long, value_name = "FILE", default_value = "/opt/espm/etc/catalogue.ini")]
+    catalogue: PathBuf,
+    /// With enc: directory that nodes are published in; belongs to espm's user
+    #[arg(long, value_name = "DIR", default_value = "/opt/espm/nodes")]
+    published: PathBuf,
+    /// Whose certificate commands: puppet-cert or puppetserver-ca [default: puppet-cert]
+    #[arg(long, value_name = "KIND", value_parser = ["puppet-cert", "puppetserver-ca"])]
+    authority_kind: Option<String>,
+    /// The certificate command, up to the verb [default: /opt/puppet/bin/puppet cert]
+    #[arg(long, value_name = "COMMAND")]
+    authority_command: Option<String>,
     /// User that the certificate command runs as [default: espm's own]
     #[arg(long, value_name = "USER")]
     authority_user: Option<String>,
     /// puppet.conf, for puppetserver-ca run by another user than root
     #[arg(long, value_name = "FILE")]
     authority_config: Option<PathBuf>,
-    /// Puppet's ssldir
-    #[arg(long, default_value = "/etc/puppetlabs/puppet/ssl", value_name = "DIR")]
-    ssldir: PathBuf,
-    /// Puppet's cadir
-    #[arg(long, default_value = "/etc/puppetlabs/puppet/ssl/ca", value_name = "DIR")]
-    cadir: PathBuf,
+    /// Puppet's ssldir [default: /etc/puppetlabs/puppet/ssl]
+    #[arg(long, value_name = "DIR")]
+    ssldir: Option<PathBuf>,
+    /// Puppet's cadir [default: /etc/puppetlabs/puppet/ssl/ca]
+    #[arg(long, value_name = "DIR")]
+    cadir: Option<PathBuf>,
     /// Directory for the records of espm's certificates; belongs to the CA's user
     #[arg(long, default_value = "/opt/espm/authority", value_name = "DIR")]
     records: PathBuf,
@@ -183,6 +192,10 @@ struct New {
     /// Syslog's socket
     #[arg(long, default_value = "/dev/log", value_name = "PATH")]
     syslog: PathBuf,
+}
+
+fn parse_release(word: &str) -> Result<Release, &'static str> {
+    Release::parse(word).ok_or("want 1.2.2, 1.2.7, 1.2.23 or 3.0")
 }
 
 /// Runs `espm-setup`.
@@ -223,14 +236,16 @@ fn set_up(new: New) -> Result<(), SetupError> {
     let key = new.certificates.join("espm.key");
     let owner = files::check(&new.directory, &new.certificates, &new.state, &new.records, &[&ini, &certificate, &key])?;
 
+    let puppet = match &new.detect {
+        Some(puppet) => detect::detect(puppet)?,
+        None => detect::enterprise(),
+    };
+    let puppet = puppet.overridden_by(&new);
     let psk = psk::make()?;
     let tls = certificate::make(&host, &new.san, new.key_type)?;
-    let release = match new.console_release {
-        Some(release) => release,
-        None => ini_file::find_release(&new.console_command, &new.console_directory),
-    };
-    let master = new.master.clone().unwrap_or_else(|| host.clone());
-    let text = ini_file::text(&new, &certificate, &key, release, &master, &psk.digest());
+    let release = new.console_release.or_else(|| detect::release(&puppet));
+    let master = new.master.clone().or_else(|| puppet.master.clone()).unwrap_or_else(|| host.clone());
+    let text = ini_file::text(&new, &puppet, (&certificate, &key), release, &master, &psk.digest());
     Config::from_text(&text).map_err(SetupError::Say)?;
 
     files::write(&owner, &new.state, &ini, &text, (&certificate, &tls.certificate), (&key, &tls.key))?;
@@ -242,7 +257,10 @@ fn set_up(new: New) -> Result<(), SetupError> {
     );
     println!("Certificate:    {}\nIts key:        {}", certificate.display(), key.display());
     println!("Configuration:  {}\nLedger:         {}", ini.display(), new.state.display());
-    println!("Console:        tasks of release {}\n", release.word());
+    match release {
+        Some(release) => println!("Console:        rake, with the tasks of release {}\n", release.word()),
+        None => println!("Console:        none; {} says what may be assigned\n", new.catalogue.display()),
+    }
     println!("{}", vhost::how_to_enable(&ini));
     Ok(())
 }

@@ -2,37 +2,22 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use super::New;
-use crate::clock::Deadline;
-use crate::command::Program;
-use crate::console::task::{Release, Task};
+use super::detect::Puppet;
+use crate::console::task::Release;
 use crate::secret::PskDigest;
-
-/// How long rake may take to list its tasks.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Finds the console's release out from `rake -s -T`; PE 2.5's when rake does not answer.
-pub(super) fn find_release(command: &str, directory: &Path) -> Release {
-    let mut argv: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
-    argv.extend(Task::Tasks.words(Release::V1_2_7));
-    let program = Program { argv, environment: Vec::new(), directory: directory.to_owned() };
-    let listed = program.capture(Vec::new(), Deadline::after(PROBE_TIMEOUT)).ok();
-    let output = listed.filter(|ended| ended.code == Some(0)).map(|ended| ended.stdout).unwrap_or_default();
-    Release::from_task_list(&String::from_utf8_lossy(&output)).unwrap_or(Release::V1_2_7)
-}
 
 /// The text; what has its default is left out.
 pub(super) fn text(
     new: &New,
-    certificate: &Path,
-    key: &Path,
-    release: Release,
+    puppet: &Puppet,
+    (certificate, key): (&Path, &Path),
+    release: Option<Release>,
     master: &str,
     digest: &PskDigest,
 ) -> String {
-    let mut text = String::from("# espm.ini: every key and its default is in espm.ini of the documentation.\n");
+    let mut text = String::from("# Every key and its default is in the espm.ini that comes with the documentation.\n");
     let mut put = |line: String| {
         let _ = writeln!(text, "{line}");
     };
@@ -42,20 +27,29 @@ pub(super) fn text(
     put(format!("\n[psk]\n{} = {digest}", new.client));
     put(format!("\n[tls]\ncertificate = {}", certificate.display()));
     put(format!("key = {}\nport = {}", key.display(), new.port));
-    put(format!("\n[console]\nkind = rake\ncommand = {}", new.console_command));
-    put(format!("directory = {}", new.console_directory.display()));
-    put(format!("release = {}", release.word()));
-    if let Some(user) = &new.console_user {
-        put(format!("user = {user}"));
+    put(format!("\n[console]\nkind = {}", puppet.console_kind));
+    match release {
+        Some(release) => {
+            put(format!("command = {}", puppet.console_command));
+            put(format!("directory = {}", puppet.console_directory.display()));
+            put(format!("release = {}", release.word()));
+            if let Some(user) = &new.console_user {
+                put(format!("user = {user}"));
+            }
+        }
+        None => {
+            put(format!("catalogue = {}", new.catalogue.display()));
+            put(format!("published = {}", new.published.display()));
+        }
     }
-    put(format!("\n[authority]\nkind = {}\ncommand = {}", new.authority_kind, new.authority_command));
-    if let Some(config) = &new.authority_config {
+    put(format!("\n[authority]\nkind = {}\ncommand = {}", puppet.authority_kind, puppet.authority_command));
+    if let Some(config) = &puppet.authority_config {
         put(format!("config = {}", config.display()));
     }
-    if let Some(user) = &new.authority_user {
+    if let Some(user) = &puppet.authority_user {
         put(format!("user = {user}"));
     }
-    put(format!("ssldir = {}\ncadir = {}", new.ssldir.display(), new.cadir.display()));
+    put(format!("ssldir = {}\ncadir = {}", puppet.ssldir.display(), puppet.cadir.display()));
     put(format!("records = {}\nmaster = {master}", new.records.display()));
     put(format!("\n[audit]\nsocket = {}", new.syslog.display()));
     text
