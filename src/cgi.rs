@@ -44,7 +44,7 @@ pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) ->
     let text = |name| variable(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
     let method = text("REQUEST_METHOD").ok_or(Malformed("the request has no method"))?;
     let target = text("REQUEST_URI").ok_or(Malformed("the request has no target"))?;
-    let path = target.split(['?', '#']).next().unwrap_or_default().to_owned();
+    let path = origin_form(&target).split(['?', '#']).next().unwrap_or_default().to_owned();
     let length = match text("CONTENT_LENGTH") {
         None => None,
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().unwrap_or(usize::MAX)),
@@ -62,6 +62,15 @@ pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) ->
         idempotency_key: variable("HTTP_IDEMPOTENCY_KEY").map(|key| key.to_string_lossy().into_owned()),
         body: read_body(length, stdin),
     })
+}
+
+/// The path and query of a target; some servers pass an absolute-form target on (RFC 9112, section 3.2.2).
+fn origin_form(target: &str) -> &str {
+    let Some((scheme, rest)) = target.split_once("://") else { return target };
+    if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
+        return target;
+    }
+    rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/")
 }
 
 /// Whether a `Cache-Control` value (RFC 9111, section 5.2) has the directive `no-cache`.
@@ -110,6 +119,19 @@ mod tests {
         let request = receive(variables(&GET), &b""[..]).unwrap();
         assert_eq!((request.method, request.path.as_str()), (Method::Get, "/v1/nodes/a"));
         assert!(!request.https && request.psk.is_none());
+    }
+
+    #[test]
+    fn an_absolute_target_has_the_same_path() {
+        for (target, path) in [
+            ("https://host:8443/v1/health?x", "/v1/health"),
+            ("HTTP://host", "/"),
+            ("/v1/nodes/http://x/y", "/v1/nodes/http://x/y"),
+            ("ftp://host/v1/health", "ftp://host/v1/health"),
+        ] {
+            let pairs = [GET[0], ("REQUEST_URI", target)];
+            assert_eq!(receive(variables(&pairs), &b""[..]).unwrap().path, path);
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) fn how_to_enable(ini: &Path) -> String {
          {pad}ln -s ../sites-available/espm /etc/nginx/sites-enabled/espm\n\
          {pad}nginx -t && systemctl reload nginx\n\
          Apache:    espm-setup vhost apache --config {ini} >/etc/apache2/sites-available/espm.conf\n\
-         {pad}a2enmod ssl proxy_fcgi headers reqtimeout && a2ensite espm\n\
+         {pad}a2enmod ssl proxy proxy_fcgi headers reqtimeout alias && a2ensite espm\n\
          {pad}apachectl configtest && systemctl reload apache2",
         pad = "           ",
     )

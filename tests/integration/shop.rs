@@ -378,8 +378,6 @@ impl Shop {
             "alias",
             "cgid",
             "socache_shmcb",
-            "rewrite",
-            "mime",
         ];
         let load: String = modules
             .iter()
