@@ -28,10 +28,10 @@ pub mod cgi;
 
 // System: the only floor that starts programs and opens our files.
 pub mod command;
-pub mod process;
 pub mod trusted_file;
 
 pub mod lock;
+pub mod process;
 
 // Offices: each owns one thing that a request needs.
 pub mod audit;

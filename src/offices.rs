@@ -17,6 +17,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::lock::{Lock, LockError};
 use crate::name::NodeName;
 use crate::outcome::{Fault, Problem};
+use crate::process;
 use crate::trusted_file::FileError;
 
 /// How long a request waits for another one that works on the same node.
@@ -49,11 +50,11 @@ pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
     (console, Authority::new(authority, &config.state))
 }
 
-/// `espm-raise OFFICE FILE`, through sudo when the office's commands run as another user.
+/// `espm-raise OFFICE FILE`, through sudo when the office's commands run as another user than this process.
 fn raise(config: &Config, path: &Path, office: &str, command: &config::Command) -> Program {
     let mut argv = Vec::new();
-    if let Some(user) = &command.user {
-        argv.extend([config.sudo.display().to_string(), "-n".to_owned(), "-u".to_owned(), user.clone()]);
+    if let Some(user) = command.user.as_deref().filter(|user| !process::runs_as(user)) {
+        argv.extend([config.sudo.display().to_string(), "-n".to_owned(), "-u".to_owned(), user.to_owned()]);
     }
     argv.extend([config.raise.display().to_string(), office.to_owned(), path.display().to_string()]);
     Program { argv, environment: Vec::new(), directory: "/".into() }

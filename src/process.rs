@@ -6,6 +6,11 @@ use std::path::Path;
 
 use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
 
+use crate::trusted_file::{self, Owner};
+
+/// Bytes of `/etc/passwd`.
+const MAX_PASSWD: u64 = 16 * 1024 * 1024;
+
 /// Leaves no memory behind: no core files, and no tracing by processes of the same user.
 ///
 /// # Errors
@@ -54,6 +59,16 @@ pub fn become_owner_of(directory: &Path) -> io::Result<()> {
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Whether this process runs as the user of that name in `/etc/passwd`.
+pub fn runs_as(name: &str) -> bool {
+    let users = trusted_file::read(Path::new("/etc/passwd"), MAX_PASSWD, Owner::Root).unwrap_or_default();
+    let uid = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1))?
+    });
+    uid.and_then(|uid| uid.parse().ok()) == Some(user())
 }
 
 /// The user that this process runs as.
