@@ -70,6 +70,7 @@ impl Described {
     fn saw(&mut self, id: &str, answer: &Answer) {
         let status = answer.status;
         let what = format!("{id} {status}");
+        assert!(!answer.header("x-request-id").is_empty(), "{what}: {answer:?}");
         let operation = self.operation(id);
         let described = self.part(&operation["responses"][status.to_string()]).clone();
         assert!(described.is_object(), "{what} is not described: {answer:?}");
@@ -90,6 +91,9 @@ impl Described {
             let field = self.part(field);
             let value = answer.header(&name.to_lowercase());
             assert!(!value.is_empty() || field["required"] != true, "{what} has no {name}");
+            if value.is_empty() {
+                continue;
+            }
             let value = match field["schema"]["type"].as_str() {
                 Some("integer") => json!(value.parse::<i64>().unwrap()),
                 _ => json!(value),
@@ -159,9 +163,11 @@ fn the_description_has_the_problem_types_of_the_program_and_the_web_servers_one(
         let narrowed = &response["content"]["application/problem+json"]["schema"]["properties"];
         for urn in listed(&narrowed["type"]["enum"]) {
             if let Some(problem) = Problem::ALL.iter().find(|problem| problem.urn() == urn) {
-                assert_eq!(narrowed["status"]["const"], problem.status(), "{urn}");
-                let waits = response["headers"]["Retry-After"].is_object();
-                assert_eq!(waits, problem.retry_after().is_some(), "{urn}");
+                // Apache, which cannot change a status, answers so when espm does not run.
+                let servers = *problem == Problem::Unavailable && narrowed["status"]["const"] == 502;
+                assert!(servers || narrowed["status"]["const"] == problem.status(), "{urn}");
+                let waits = response["headers"]["Retry-After"]["$ref"] == "#/components/headers/Retry-After";
+                assert!(servers || waits == problem.retry_after().is_some(), "{urn}");
             }
             answered.insert(urn);
         }
