@@ -15,4 +15,5 @@
 
 mod interface;
 mod job;
+mod setup;
 mod shop;

@@ -129,7 +129,7 @@ impl Answer {
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-fn scratch() -> PathBuf {
+pub fn scratch() -> PathBuf {
     let number = NUMBER.fetch_add(1, Ordering::SeqCst);
     let dir = std::env::temp_dir().join(format!("espm-test-{}-{number}", std::process::id()));
     let _ = fs::remove_dir_all(&dir);
