@@ -14,7 +14,6 @@ use clap::{Parser, Subcommand};
 use crate::audit::{self, Audit};
 use crate::clock::{self, Deadline};
 use crate::config::{Config, DEFAULT_PATH};
-use crate::gate;
 use crate::ledger::{Entry, Ledger, NodeState};
 use crate::name::NodeName;
 use crate::offices::{self, Offices};
@@ -81,11 +80,11 @@ impl std::str::FromStr for NodeNameArg {
     }
 }
 
-/// Runs `espm`.
-pub fn main() -> ExitCode {
+/// Runs `espm`: a command, or, without one, what takes requests.
+pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<(), E>) -> ExitCode {
     let cli = Cli::parse();
     let Some(command) = cli.command else {
-        return match gate::main(&cli.config) {
+        return match take_requests(&cli.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
         };

@@ -5,9 +5,9 @@
 //! first moment and are durable before they count.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -137,13 +137,14 @@ fn check_owner_and_mode(path: &Path, metadata: &Metadata, owner: Owner) -> Resul
 /// # Errors
 /// When it exists, as a link too, or cannot be made.
 pub fn create(path: &Path, mode: u32) -> Result<File, FileError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(|e| FileError::new(path, Why::Io(e)))
+    let error = |e| FileError::new(path, Why::Io(e));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path).map_err(error)?;
+    // A strict umask would keep out the group that shall read it.
+    let permitted = file.set_permissions(Permissions::from_mode(mode));
+    permitted.map(|()| file).map_err(|e| {
+        let _ = fs::remove_file(path);
+        error(e)
+    })
 }
 
 /// As [`create`], with the file's name durable.

@@ -7,5 +7,5 @@ fn main() -> ExitCode {
     if std::env::var_os("GATEWAY_INTERFACE").is_some() {
         return espm::handler::main();
     }
-    espm::desk::main()
+    espm::desk::main(espm::gate::main)
 }

@@ -32,13 +32,22 @@ pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
         return say(format!("{}: [psk] {name} exists; take another name, then retire this one", path.display()));
     }
     let psk = make()?;
-    rewrite(path, |text| {
+    rewrite(path, (name, true), |text| {
         let line = format!("{name} = {}\n", psk.digest());
-        text.split_inclusive('\n')
-            .map(|row| if row.trim() == "[psk]" { format!("{row}{line}") } else { row.into() })
-            .collect()
+        let mut written = false;
+        let with_line = |row: &str| {
+            let here = !written && header(row) == Some("psk");
+            written |= here;
+            if here { format!("{row}{line}") } else { row.into() }
+        };
+        text.split_inclusive('\n').map(with_line).collect()
     })?;
     Ok(psk)
+}
+
+/// The section that a line begins.
+fn header(row: &str) -> Option<&str> {
+    row.trim().strip_prefix('[').map(|name| name.trim_end_matches(']').trim())
 }
 
 /// Removes the key of a name.
@@ -51,11 +60,11 @@ pub(super) fn retire(path: &Path, name: &str) -> Result<(), SetupError> {
     if config.clients.len() == 1 {
         return say(format!("{}: [psk] {name} is the only key; add another first", path.display()));
     }
-    rewrite(path, |text| {
+    rewrite(path, (name, false), |text| {
         let mut in_section = false;
         let keep = |row: &&str| {
-            if row.trim().starts_with('[') {
-                in_section = row.trim() == "[psk]";
+            if let Some(section) = header(row) {
+                in_section = section == "psk";
             }
             !(in_section && row.split_once('=').is_some_and(|(key, _)| key.trim() == name))
         };
@@ -63,9 +72,13 @@ pub(super) fn retire(path: &Path, name: &str) -> Result<(), SetupError> {
     })
 }
 
-/// Rewrites the file in one step; what would not be a configuration is not written.
-fn rewrite(path: &Path, edit: impl FnOnce(&str) -> String) -> Result<(), SetupError> {
+/// Rewrites the file in one step, so that afterwards it has, or has not, a client; what would not be
+/// such a configuration is not written.
+fn rewrite(path: &Path, (name, there): (&str, bool), edit: impl FnOnce(&str) -> String) -> Result<(), SetupError> {
     let text = edit(&trusted_file::read(path, MAX_FILE, Owner::RootOrSelf)?);
-    Config::from_text(&text).map_err(|what| SetupError::Say(format!("{}: {what}", path.display())))?;
+    let config = Config::from_text(&text).map_err(|what| SetupError::Say(format!("{}: {what}", path.display())))?;
+    if config.clients.iter().any(|client| client.name == name) != there {
+        return say(format!("{}: [psk] is written in a way that only a human can edit", path.display()));
+    }
     Ok(trusted_file::replace_keeping_owner(path, text.as_bytes())?)
 }

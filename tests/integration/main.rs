@@ -13,5 +13,7 @@
 )]
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
+mod interface;
 mod job;
+mod setup;
 mod shop;

@@ -100,6 +100,19 @@ impl Answer {
         self.json()["type"].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
     }
 
+    /// Reads what a CGI program writes.
+    pub fn from_cgi(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let headers: BTreeMap<_, _> = head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let status = headers["status"].split(' ').next().unwrap().parse().unwrap();
+        let headers = headers.into_iter().filter(|(name, _)| name != "status").collect();
+        Self { status, headers, body: body.to_owned() }
+    }
+
     /// The fields that a 422 complains of.
     pub fn fields(&self) -> Vec<String> {
         let json = self.json();
@@ -116,7 +129,7 @@ impl Answer {
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-fn scratch() -> PathBuf {
+pub fn scratch() -> PathBuf {
     let number = NUMBER.fetch_add(1, Ordering::SeqCst);
     let dir = std::env::temp_dir().join(format!("espm-test-{}-{number}", std::process::id()));
     let _ = fs::remove_dir_all(&dir);

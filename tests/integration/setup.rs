@@ -1,0 +1,474 @@
+//! What set-up makes, what it refuses, and what it leaves behind when it fails.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::shop::{Shop, USER, run, scratch};
+
+/// Where the administrator has made the directories, and nothing more.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(scratch());
+        for (name, mode) in [("etc", "0755"), ("etc/certs", "0755")] {
+            run(Command::new("install").args(["-d", "-m", mode]).arg(place.0.join(name)));
+        }
+        for (name, mode) in [("state", "0750"), ("records", "0700")] {
+            run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", mode]).arg(place.0.join(name)));
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The command with what a test wants, and with this place's paths for the rest.
+    fn command(&self, more: &[&str]) -> Command {
+        let at = |name: &str| self.path(name).display().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_espm-setup"));
+        for (option, value) in [
+            ("-d", at("etc")),
+            ("-c", at("etc/certs")),
+            ("--state", at("state")),
+            ("--records", at("records")),
+            ("--host", "master.example.com".to_owned()),
+            ("--console-release", "1.2.7".to_owned()),
+        ] {
+            if !more.contains(&option) {
+                command.args([option, &value]);
+            }
+        }
+        command.args(more);
+        command
+    }
+
+    fn set_up(&self, more: &[&str]) -> Output {
+        self.command(more).output().unwrap()
+    }
+
+    /// Sets up and tells what was printed.
+    #[track_caller]
+    fn done(&self, more: &[&str]) -> String {
+        let output = self.set_up(more);
+        assert!(output.status.success(), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Sets up in vain: nothing is printed or changed; the complaint.
+    #[track_caller]
+    fn refused(&self, more: &[&str]) -> String {
+        let before = self.listing();
+        let output = self.set_up(more);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert_eq!(self.listing(), before);
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Every file with its kind and mode, owner, size, content and time of change.
+    fn listing(&self) -> BTreeMap<PathBuf, (u32, u32, Vec<u8>, i64)> {
+        fn walk(directory: &Path, all: &mut BTreeMap<PathBuf, (u32, u32, Vec<u8>, i64)>) {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let metadata = path.symlink_metadata().unwrap();
+                let content = if metadata.is_file() { fs::read(&path).unwrap() } else { vec![] };
+                // A directory in which something was made and removed again has another time, and that is all.
+                let time = if metadata.is_file() { metadata.mtime_nsec() } else { 0 };
+                all.insert(path.clone(), (metadata.mode(), metadata.uid(), content, time));
+                if metadata.is_dir() {
+                    walk(&path, all);
+                }
+            }
+        }
+        let mut all = BTreeMap::new();
+        walk(&self.0, &mut all);
+        all
+    }
+
+    fn openssl(&self, words: &[&str]) -> String {
+        run(Command::new("openssl").args(words).current_dir(self.path("etc/certs")))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn psk_of(printed: &str) -> String {
+    printed.lines().map(str::trim).find(|line| line.len() == 48 && !line.contains(' ')).unwrap().to_owned()
+}
+
+/// The files that set-up makes.
+const MADE: [&str; 8] = [
+    "etc/espm.ini",
+    "etc/certs/espm.pem",
+    "etc/certs/espm.key",
+    "state/ledger.sqlite",
+    "state/locks",
+    "state/proofs",
+    "state/cache",
+    "state/unsent",
+];
+
+#[test]
+fn every_file_has_the_owner_and_the_mode_that_keep_others_out() {
+    let place = Place::new();
+    let before = place.listing();
+    place.done(&[]);
+    let (user, group) = fs::metadata(place.path("state")).map(|state| (state.uid(), state.gid())).unwrap();
+    for (name, uid, gid, mode) in [
+        ("etc/espm.ini", 0, group, 0o640),
+        ("etc/certs/espm.pem", 0, 0, 0o640),
+        ("etc/certs/espm.key", 0, 0, 0o600),
+        ("state/ledger.sqlite", user, group, 0o600),
+        ("state/locks", user, group, 0o700),
+        ("state/proofs", user, group, 0o700),
+        ("state/cache", user, group, 0o700),
+        ("state/unsent", user, group, 0o700),
+    ] {
+        let found = fs::symlink_metadata(place.path(name)).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (uid, gid, mode), "{name}");
+    }
+    let after: Vec<_> = place.listing().into_keys().filter(|path| !before.contains_key(path)).collect();
+    assert_eq!(after.len(), MADE.len(), "{after:?}");
+}
+
+#[test]
+fn the_modes_do_not_depend_on_the_umask() {
+    let place = Place::new();
+    for (umask, mode) in [("000", 0o600), ("077", 0o600)] {
+        let mut shell = Command::new("sh");
+        let inner = place.command(&[]);
+        shell.args(["-c", "umask \"$1\"; shift; exec \"$@\"", "sh", umask]).arg(inner.get_program());
+        run(shell.args(inner.get_args()));
+        assert_eq!(fs::metadata(place.path("etc/certs/espm.key")).unwrap().mode() & 0o777, mode, "{umask}");
+        assert_eq!(fs::metadata(place.path("etc/espm.ini")).unwrap().mode() & 0o777, 0o640, "{umask}");
+        for name in MADE {
+            let path = place.path(name);
+            fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_key_is_48_url_safe_characters_of_which_only_the_digest_is_kept_and_no_two_are_the_same() {
+    let mut keys = vec![];
+    for _ in 0..2 {
+        let place = Place::new();
+        let psk = psk_of(&place.done(&[]));
+        assert!(psk.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{psk}");
+        let ini = place.read("etc/espm.ini");
+        let digest = run(Command::new("sh").args(["-c", "printf %s \"$1\" | sha256sum", "sh", &psk]));
+        assert!(ini.contains(&format!("cloud = sha256:{}\n", digest.split(' ').next().unwrap())), "{ini}");
+        for (path, (_, _, content, _)) in place.listing() {
+            assert!(!content.windows(psk.len()).any(|window| window == psk.as_bytes()), "{}", path.display());
+        }
+        keys.push(psk);
+    }
+    assert_ne!(keys[0], keys[1]);
+}
+
+#[test]
+fn the_certificate_is_what_a_client_can_pin() {
+    let place = Place::new();
+    let printed = place.done(&["--san", "puppet", "--san", "192.0.2.7", "--san", "2001:db8::7", "--san", "puppet"]);
+    let verified = place.openssl(&["verify", "-CAfile", "espm.pem", "-purpose", "sslserver", "espm.pem"]);
+    assert_eq!(verified.trim(), "espm.pem: OK");
+    for host in ["master.example.com", "puppet"] {
+        place.openssl(&["verify", "-CAfile", "espm.pem", "-verify_hostname", host, "espm.pem"]);
+    }
+    for address in ["192.0.2.7", "2001:db8::7"] {
+        place.openssl(&["verify", "-CAfile", "espm.pem", "-verify_ip", address, "espm.pem"]);
+    }
+    let text = place.openssl(&["x509", "-in", "espm.pem", "-noout", "-text"]);
+    for part in [
+        "Subject: CN = master.example.com",
+        "Issuer: CN = master.example.com",
+        "NIST CURVE: P-256",
+        "Signature Algorithm: ecdsa-with-SHA256",
+        "TLS Web Server Authentication",
+        "CA:FALSE",
+        "DNS:master.example.com, DNS:puppet, IP Address:192.0.2.7, IP Address:2001:DB8:0:0:0:0:0:7",
+        "Version: 3",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("TLS Web Client Authentication"), "{text}");
+    let fingerprint = place.openssl(&["x509", "-in", "espm.pem", "-noout", "-fingerprint", "-sha256"]);
+    let fingerprint = fingerprint.trim().split('=').nth(1).unwrap();
+    assert!(printed.contains(&format!("\n{fingerprint}:\n")), "{printed}");
+    assert!(printed.contains(&place.read("etc/certs/espm.pem")), "{printed}");
+    assert!(!printed.contains("PRIVATE KEY"), "{printed}");
+}
+
+#[test]
+fn the_certificate_lives_for_ten_years_from_yesterday_on() {
+    let place = Place::new();
+    place.done(&[]);
+    let checkend = |days: u32| {
+        let seconds = (days * 86_400).to_string();
+        let pem = place.path("etc/certs/espm.pem");
+        Command::new("openssl").args(["x509", "-noout", "-checkend", &seconds, "-in"]).arg(pem).output().unwrap()
+    };
+    assert!(checkend(3650).status.success() && !checkend(3653).status.success());
+    let start = place.openssl(&["x509", "-in", "espm.pem", "-noout", "-startdate"]);
+    let start = run(Command::new("date").args(["+%s", "-d", start.trim().trim_start_matches("notBefore=")]));
+    let now = run(Command::new("date").arg("+%s"));
+    let age = now.trim().parse::<i64>().unwrap() - start.trim().parse::<i64>().unwrap();
+    assert!((86_400..86_400 + 600).contains(&age), "{age}");
+}
+
+#[test]
+fn the_certificates_key_is_its_own_and_of_the_type_that_was_asked_for() {
+    for (key_type, kind) in [("ecdsa", "P-256"), ("rsa", "Public-Key: (3072 bit)")] {
+        let place = Place::new();
+        place.done(&["--key-type", key_type]);
+        let text = place.openssl(&["x509", "-in", "espm.pem", "-noout", "-text"]);
+        assert!(text.contains(kind), "{text}");
+        place.openssl(&["pkey", "-in", "espm.key", "-check", "-noout"]);
+        let of_certificate = place.openssl(&["x509", "-in", "espm.pem", "-noout", "-pubkey"]);
+        assert_eq!(of_certificate, place.openssl(&["pkey", "-in", "espm.key", "-pubout"]));
+        assert_eq!(place.openssl(&["verify", "-CAfile", "espm.pem", "espm.pem"]).trim(), "espm.pem: OK");
+    }
+}
+
+#[test]
+fn nothing_is_overwritten_whichever_of_the_files_exists() {
+    let place = Place::new();
+    for name in MADE {
+        let path = place.path(name);
+        for kind in ["file", "directory", "link to nothing"] {
+            match kind {
+                "file" => fs::write(&path, "mine").unwrap(),
+                "directory" => fs::create_dir(&path).unwrap(),
+                _ => symlink("/nonexistent", &path).unwrap(),
+            }
+            let complaint = place.refused(&[]);
+            assert!(
+                complaint.contains(&format!("nothing is overwritten; these exist already:\n    {}\n", path.display())),
+                "{complaint}"
+            );
+            fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+        }
+    }
+    place.done(&[]);
+    let complaint = place.refused(&[]);
+    for name in MADE {
+        assert!(complaint.contains(&place.path(name).display().to_string()), "{name}: {complaint}");
+    }
+}
+
+#[test]
+fn a_missing_directory_is_answered_with_the_command_that_makes_it() {
+    let place = Place::new();
+    for (name, command) in [
+        ("etc/certs", "mkdir -p"),
+        ("state", "install -d -o espm -g espm -m 0750"),
+        ("records", "install -d -o pe-puppet -g pe-puppet -m 0700"),
+    ] {
+        let path = place.path(name);
+        let owner = fs::metadata(&path).unwrap();
+        fs::remove_dir(&path).unwrap();
+        let complaint = place.refused(&[]);
+        assert!(complaint.ends_with(&format!("make them first:\n    {command} {}\n", path.display())), "{complaint}");
+        fs::create_dir(&path).unwrap();
+        chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let elsewhere = place.path("nowhere");
+    let complaint = place.refused(&["-d", elsewhere.to_str().unwrap(), "-c", place.path("no/certs").to_str().unwrap()]);
+    let both = format!("    mkdir -p {}\n    mkdir -p {}\n", elsewhere.display(), place.path("no/certs").display());
+    assert!(complaint.ends_with(&both), "{complaint}");
+    place.done(&[]);
+}
+
+/// A small file system over a directory of a place, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn over(path: PathBuf, size: &str) -> Self {
+        let owner = fs::metadata(&path).unwrap();
+        let options = format!("size={size},uid={},gid={},mode=755", owner.uid(), owner.gid());
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "espm-test"]).arg(&path));
+        Self(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_half_way_leaves_nothing() {
+    let place = Place::new();
+    // One page holds the key and not the certificate; two hold a part of the ledger; none is left for espm.ini.
+    for (name, size) in [("etc/certs", "4k"), ("state", "8k"), ("etc", "8k")] {
+        let disk = SmallDisk::over(place.path(name), size);
+        if name == "etc" {
+            fs::create_dir(place.path("etc/certs")).unwrap();
+            let filler = vec![0; 4096];
+            let _ = (0..2).try_for_each(|number| fs::write(place.path(&format!("etc/filler{number}")), &filler));
+        }
+        let certificates = if name == "etc" { place.path("other") } else { place.path("etc/certs") };
+        fs::create_dir_all(&certificates).unwrap();
+        let complaint = place.refused(&["-c", certificates.to_str().unwrap()]);
+        assert!(complaint.contains("No space left on device") || complaint.contains("the disk is full"), "{complaint}");
+        assert!(complaint.contains(place.path(name).to_str().unwrap()), "{complaint}");
+        drop(disk);
+    }
+    place.done(&[]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_leaves_nothing() {
+    let place = Place::new();
+    for name in ["etc/certs", "state", "etc"] {
+        let path = place.path(name);
+        let writable = |how: &str| run(Command::new("mount").args(["-o", how]).arg(&path));
+        run(Command::new("mount").arg("--bind").arg(&path).arg(&path));
+        writable("remount,bind,ro");
+        let complaint = place.refused(if name == "etc" { &["-c", "/dev/shm"] } else { &[] });
+        run(Command::new("umount").arg(&path));
+        assert!(complaint.contains("Read-only file system") || complaint.contains("os error 30"), "{complaint}");
+        assert!(!Path::new("/dev/shm/espm.key").exists() && !Path::new("/dev/shm/espm.pem").exists());
+    }
+    place.done(&[]);
+}
+
+#[test]
+fn bad_arguments_are_refused_before_anything_is_made() {
+    let place = Place::new();
+    for (arguments, complaint) in [
+        (&["--client", "Bad Name"][..], "--client Bad Name: a client's name is"),
+        (&["--host", "a b"], "\"a b\" is no host name"),
+        (&["--san", ""], "\"\" is no host name"),
+        (&["--host", &"a".repeat(65)], "is no host name"),
+        (&["--listen", "run/espm.sock"], "[espm] listen: want an absolute path"),
+        (&["--console-command", "rake -f x"], "[console] command: want a program's absolute path"),
+        (&["--console-command", "/rake 'a b'"], "[console] command: want plain words"),
+        (&["--authority-user", "a b"], "[authority] user: want a user's name"),
+    ] {
+        let found = place.refused(arguments);
+        assert!(found.contains(complaint), "{arguments:?}: {found}");
+    }
+    for arguments in [&["-p", "0"][..], &["-p", "65536"], &["--key-type", "dsa"], &["--console-release", "9"], &["x"]] {
+        let before = place.listing();
+        assert_eq!(place.set_up(arguments).status.code(), Some(2), "{arguments:?}");
+        assert_eq!(place.listing(), before);
+    }
+}
+
+#[test]
+fn keys_are_added_and_retired_without_an_outage() {
+    let shop = Shop::open();
+    let setup = |words: &[&str]| {
+        Command::new(shop.bin("espm-setup")).arg("psk").args(words).arg("--config").arg(shop.ini()).output().unwrap()
+    };
+    let with = |psk: &str| shop.ask("GET", "/v1/classes", None, &[&format!("X-ESPM-PSK: {psk}")]).status;
+    let text = fs::read_to_string(shop.ini()).unwrap();
+    let text = text.replace("[psk]", "[ psk ]");
+    fs::write(shop.ini(), format!("{text}\n# cloud = a remark that stays\n[psk]\n; another = remark\n")).unwrap();
+    chown(shop.ini(), None, Some(33)).unwrap();
+    let of = || fs::metadata(shop.ini()).map(|found| (found.uid(), found.gid(), found.mode())).unwrap();
+    let before = of();
+
+    let refused = setup(&["retire", "cloud"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("[psk] cloud is the only key; add another first"));
+
+    let added = setup(&["add", "cloud-2"]);
+    assert!(added.status.success(), "{added:?}");
+    let second = psk_of(&String::from_utf8(added.stdout).unwrap());
+    assert_eq!((with(&shop.psk), with(&second)), (200, 200));
+    assert_eq!(setup(&["add", "cloud-2"]).status.code(), Some(1));
+    assert_eq!(setup(&["add", "Bad Name"]).status.code(), Some(1));
+    assert!(!fs::read_to_string(shop.ini()).unwrap().contains(&second));
+
+    assert!(setup(&["retire", "cloud"]).status.success());
+    assert_eq!((with(&shop.psk), with(&second)), (401, 200));
+    assert_eq!(setup(&["retire", "cloud"]).status.code(), Some(1));
+    assert_eq!(setup(&["retire", "cloud-2"]).status.code(), Some(1));
+
+    assert_eq!(of(), before);
+    let after = fs::read_to_string(shop.ini()).unwrap();
+    for kept in ["# cloud = a remark that stays", "; another = remark", "# espm.ini: every key"] {
+        assert!(after.contains(kept), "{after}");
+    }
+    let lines =
+        |text: &str| text.lines().filter(|line| !line.contains("sha256:")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(&after)[..lines(&text).len()], lines(&text)[..]);
+    assert_eq!(fs::read_dir(shop.dir.join("etc")).unwrap().count(), 2);
+    // Who asked with which key is in the audit.
+    let records = shop.audit().join("\n");
+    assert!(records.contains("client=cloud ") && records.contains("client=cloud-2 "), "{records}");
+}
+
+#[test]
+fn the_vhosts_have_the_paths_and_the_port_of_the_configuration() {
+    let place = Place::new();
+    let listen = place.path("run/x.sock").display().to_string();
+    place.done(&["-p", "9443", "--listen", &listen]);
+    let ini = place.path("etc/espm.ini");
+    let text = fs::read_to_string(&ini).unwrap();
+    fs::write(&ini, text.replace("[espm]\n", "[espm]\nrequest_timeout = 77\n")).unwrap();
+    for kind in ["nginx", "apache", "apache-cgi"] {
+        let mut setup = Command::new(env!("CARGO_BIN_EXE_espm-setup"));
+        let vhost = run(setup.args(["vhost", kind, "--config"]).arg(&ini));
+        for part in ["9443", "etc/certs/espm.pem", "etc/certs/espm.key", "92"] {
+            assert!(vhost.contains(part), "{kind} {part}: {vhost}");
+        }
+        // As a CGI program espm is started without a socket.
+        assert_eq!(vhost.contains(&listen), kind != "apache-cgi", "{kind}: {vhost}");
+        for default in ["8443", "/opt/espm/etc", "/run/espm", "315"] {
+            assert!(!vhost.contains(default), "{kind} still has {default}: {vhost}");
+        }
+    }
+    let complaint = Command::new(env!("CARGO_BIN_EXE_espm-setup"))
+        .args(["vhost", "nginx", "--config"])
+        .arg(place.path("nothing.ini"))
+        .output()
+        .unwrap();
+    assert_eq!(complaint.status.code(), Some(1));
+    assert!(complaint.stdout.is_empty() && String::from_utf8_lossy(&complaint.stderr).contains("nothing.ini"));
+}
+
+#[test]
+fn help_says_what_each_option_does() {
+    for words in [&[][..], &["vhost"], &["psk"], &["psk", "add"], &["psk", "retire"]] {
+        let help = run(Command::new(env!("CARGO_BIN_EXE_espm-setup")).args(words).arg("--help"));
+        let entries =
+            help.lines().filter(|line| line.trim_start().starts_with('-') && !line.trim_start().starts_with("- "));
+        let lines: Vec<&str> = help.lines().collect();
+        for entry in entries {
+            let at = lines.iter().position(|line| *line == entry).unwrap();
+            // What an option does stands after two blanks, or on the line below.
+            let said = entry.trim_start().contains("  ") || lines[at + 1].starts_with("          ");
+            assert!(said, "{words:?}: {entry}\n{help}");
+        }
+    }
+    let help = run(Command::new(env!("CARGO_BIN_EXE_espm-setup")).arg("--help"));
+    for option in [
+        "-d, --directory <DIR>",
+        "-c, --certificates <DIR>",
+        "-p, --port <PORT>",
+        "--san",
+        "--key-type",
+        "/opt/espm/etc/certs",
+        "8443",
+    ] {
+        assert!(help.contains(option), "{option}: {help}");
+    }
+}
