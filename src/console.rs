@@ -166,7 +166,13 @@ impl Console {
             return Ok(kept);
         }
         let asked_ms = clock::now_ms();
-        let answered = || Listing::load(&cache, list, Duration::MAX).filter(|kept| kept.as_of_ms >= asked_ms);
+        let answered = || {
+            if fresh {
+                Listing::load(&cache, list, Duration::MAX).filter(|kept| kept.as_of_ms >= asked_ms)
+            } else {
+                Listing::load(&cache, list, life)
+            }
+        };
         let lock_path = state::locks(&self.state).join(format!("list.{}", list.member()));
         let turn = self.queue.wait(until.within(self.settings.queue_timeout), || {
             Ok(match answered() {
