@@ -14,5 +14,7 @@
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
 mod console;
+mod lists;
 mod moments;
+mod records;
 mod shop;
