@@ -277,11 +277,14 @@ impl Console {
     fn run(&self, task: Task, proof: &File, until: Deadline) -> Result<(Option<u32>, String), ConsoleError> {
         let (_slot, order, limit) = self.order(task, until)?;
         let ended = self.settings.raise.run_into(proof, order, limit)?;
-        if ended.code == Some(EXIT_TIMED_OUT) {
-            return Err(ConsoleError::TimedOut);
-        }
         let output = crate::command::read_back(proof).map_err(ConsoleError::Command)?;
-        Ok((ended.code, output))
+        match ended.code {
+            Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
+            Some(_) => Ok((ended.code, output)),
+            // The program that raises was killed and rake may still run: only who gets the proof's
+            // lock may judge what it did.
+            None => Err(ConsoleError::Failed(format!("the program that runs it was killed: {}", excerpt(&output)))),
+        }
     }
 
     /// A slot, the order to send, and the moment after which its end is no longer waited for.
