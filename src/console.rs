@@ -276,7 +276,7 @@ impl Console {
     /// A run that changes a node, its output in the proof.
     fn run(&self, task: Task, proof: &File, until: Deadline) -> Result<(Option<u32>, String), ConsoleError> {
         let (_slot, order, limit) = self.order(task, until)?;
-        let ended = self.settings.raise.run_into(proof, order, limit)?;
+        let ended = self.settings.raise.raise_into(proof, order, limit)?;
         let output = crate::command::read_back(proof).map_err(ConsoleError::Command)?;
         match ended.code {
             Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
