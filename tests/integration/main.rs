@@ -14,7 +14,9 @@
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
 mod console;
+mod doubt;
 mod lists;
 mod moments;
 mod records;
+mod recovery;
 mod shop;
