@@ -151,6 +151,25 @@ impl Program {
     /// # Errors
     /// As [`Program::capture`].
     pub fn run_into(&self, output: &File, input: Vec<u8>, until: Deadline) -> Result<Ended, CommandError> {
+        self.feed_into(output, input, until, Some(output))
+    }
+
+    /// The same for a program that raises, which limits the output of its command itself: to stop it
+    /// for that, too, would leave the command running.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end in time.
+    pub fn raise_into(&self, output: &File, input: Vec<u8>, until: Deadline) -> Result<Ended, CommandError> {
+        self.feed_into(output, input, until, None)
+    }
+
+    fn feed_into(
+        &self,
+        output: &File,
+        input: Vec<u8>,
+        until: Deadline,
+        limited: Option<&File>,
+    ) -> Result<Ended, CommandError> {
         let clone = || output.try_clone().map_err(CommandError::Io);
         let mut job = self.start(self.exec()?.stdin(input).stdout(clone()?).stderr(clone()?))?;
         let fed = job.communicate().and_then(|communicator| communicator.limit_time(until.left()).read());
@@ -159,7 +178,7 @@ impl Program {
                 stop(&job);
                 Err(CommandError::Io(error))
             }
-            _ => self.watch(&job, output, until),
+            _ => self.watch(&job, limited, until),
         }
     }
 
@@ -170,15 +189,16 @@ impl Program {
     pub fn run_inheriting(&self, until: Deadline) -> Result<Ended, CommandError> {
         let own_stdout = io::stdout().as_fd().try_clone_to_owned().map_err(CommandError::Io)?;
         let job = self.start(self.exec()?.stdin(Redirection::Null))?;
-        self.watch(&job, &File::from(own_stdout), until)
+        self.watch(&job, Some(&File::from(own_stdout)), until)
     }
 
-    fn watch(&self, job: &Job, output: &File, until: Deadline) -> Result<Ended, CommandError> {
+    fn watch(&self, job: &Job, limited: Option<&File>, until: Deadline) -> Result<Ended, CommandError> {
         loop {
             if let Some(status) = job.wait_timeout(TICK.min(until.left())).map_err(CommandError::Io)? {
                 return Ok(Ended { code: status.code(), stdout: Vec::new(), stderr: Vec::new() });
             }
-            if output.metadata().map_err(CommandError::Io)?.len() > MAX_OUTPUT as u64 {
+            let written = limited.map_or(Ok(0), |file| file.metadata().map(|metadata| metadata.len()));
+            if written.map_err(CommandError::Io)? > MAX_OUTPUT as u64 {
                 stop(job);
                 return Err(CommandError::TooMuchOutput);
             }

@@ -109,7 +109,13 @@ impl Rake {
             return Ok(kept);
         }
         let asked_ms = clock::now_ms();
-        let answered = || Listing::load(&cache, list, Duration::MAX).filter(|kept| kept.as_of_ms >= asked_ms);
+        let answered = || {
+            if fresh {
+                Listing::load(&cache, list, Duration::MAX).filter(|kept| kept.as_of_ms >= asked_ms)
+            } else {
+                Listing::load(&cache, list, life)
+            }
+        };
         let lock_path = state::locks(&self.state).join(format!("list.{}", list.member()));
         let turn = self.queue.wait(until.within(self.settings.queue_timeout), || {
             Ok(match answered() {
@@ -205,12 +211,15 @@ impl Rake {
     /// A run that changes a node, its output in the proof.
     fn run(&self, task: Task, proof: &File, until: Deadline) -> Result<(Option<u32>, String), ConsoleError> {
         let (_slot, order, limit) = self.order(task, until)?;
-        let ended = self.settings.raise.run_into(proof, order, limit)?;
-        if ended.code == Some(EXIT_TIMED_OUT) {
-            return Err(ConsoleError::TimedOut);
-        }
+        let ended = self.settings.raise.raise_into(proof, order, limit)?;
         let output = crate::command::read_back(proof).map_err(ConsoleError::Command)?;
-        Ok((ended.code, output))
+        match ended.code {
+            Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
+            Some(_) => Ok((ended.code, output)),
+            // The program that raises was killed and rake may still run: only who gets the proof's
+            // lock may judge what it did.
+            None => Err(ConsoleError::Failed(format!("the program that runs it was killed: {}", excerpt(&output)))),
+        }
     }
 
     /// A slot, the order to send, and the moment after which its end is no longer waited for.

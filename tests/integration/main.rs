@@ -13,7 +13,13 @@
 )]
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
+mod console;
+mod doubt;
 mod interface;
 mod job;
+mod lists;
+mod moments;
+mod records;
+mod recovery;
 mod setup;
 mod shop;
