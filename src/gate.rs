@@ -74,6 +74,24 @@ struct Gate {
     most: usize,
 }
 
+/// A place among the requests that run at once. It is given back however the request ends: the
+/// library panics where a web server closes the connection in the middle of a body.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    /// Takes a place; also how many were taken before.
+    fn take(running: &'a AtomicUsize) -> (Self, usize) {
+        let before = running.fetch_add(1, Ordering::SeqCst);
+        (Self(running), before)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What the main thread waits for.
 enum Event {
     Stop,
@@ -183,13 +201,13 @@ fn drain(until: Deadline) {
 
 impl Gate {
     fn serve(&self, mut request: fastcgi::Request) {
-        let running = self.running.fetch_add(1, Ordering::SeqCst);
-        let answer = if running < self.most {
+        let (place, before) = Place::take(&self.running);
+        let answer = if before < self.most {
             self.handle(&mut request)
         } else {
             self.refuse(&request, Problem::Busy, "too many requests at once; try again")
         };
-        self.running.fetch_sub(1, Ordering::SeqCst);
+        drop(place);
         // A client that has left changes nothing.
         let _ = request.stdout().write_all(&answer);
     }
