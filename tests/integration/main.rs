@@ -13,5 +13,8 @@
 )]
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
+mod gate;
+mod hostile;
 mod job;
+mod secrets;
 mod shop;
