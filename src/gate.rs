@@ -74,8 +74,7 @@ struct Gate {
     most: usize,
 }
 
-/// A place among the requests that run at once. It is given back however the request ends: the
-/// library panics where a web server closes the connection in the middle of a body.
+/// A place among the handlers that run at once, given back however the request ends.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
@@ -199,11 +198,22 @@ fn drain(until: Deadline) {
     }
 }
 
+/// A request's body up to one byte beyond its limit; nothing of one that was aborted.
+fn read_body(request: &mut fastcgi::Request) -> Vec<u8> {
+    let mut body = Vec::new();
+    if request.stdin().take(cgi::MAX_BODY as u64 + 1).read_to_end(&mut body).is_err() {
+        body.clear();
+    }
+    body
+}
+
 impl Gate {
     fn serve(&self, mut request: fastcgi::Request) {
+        // Before it takes a place: a client that sends slowly, or nothing more, keeps nobody out.
+        let body = read_body(&mut request);
         let (place, before) = Place::take(&self.running);
         let answer = if before < self.most {
-            self.handle(&mut request)
+            self.handle(&request, &body)
         } else {
             self.refuse(&request, Problem::Busy, "too many requests at once; try again")
         };
@@ -212,7 +222,7 @@ impl Gate {
         let _ = request.stdout().write_all(&answer);
     }
 
-    fn handle(&self, request: &mut fastcgi::Request) -> Vec<u8> {
+    fn handle(&self, request: &fastcgi::Request, body: &[u8]) -> Vec<u8> {
         let mut environment: Vec<(&str, OsString)> =
             vec![("GATEWAY_INTERFACE", "CGI/1.1".into()), (cgi::CONFIG_VARIABLE, self.config.clone())];
         for name in cgi::VARIABLES {
@@ -220,11 +230,7 @@ impl Gate {
                 environment.push((name, value.into()));
             }
         }
-        let mut body = Vec::new();
-        if request.stdin().take(cgi::MAX_BODY as u64 + 1).read_to_end(&mut body).is_err() {
-            body.clear();
-        }
-        match command::run_handler(&self.program, &environment, &body) {
+        match command::run_handler(&self.program, &environment, body) {
             Ok(handled) if handled.well && !handled.output.is_empty() => handled.output,
             Ok(_) => {
                 self.refuse(request, Problem::Internal, "the request's handler died; its outcome is in the ledger")
