@@ -184,11 +184,31 @@ fn a_request_with_a_hidden_parameter_is_refused() {
     assert_eq!(Traces::of(&shop), before);
 }
 
+/// A gate with 34 places: two for those that work and wait, and the reserve of 32.
+fn small() -> Plan {
+    Plan { ini: vec![("console", "concurrency = 1"), ("console", "queue = 0"), ("authority", "queue = 0")], ..plan() }
+}
+
+#[test]
+fn bodies_that_never_end_take_no_places() {
+    let shop = Shop::with(small());
+    let half = [opening(&[(b"REQUEST_METHOD", b"POST"), (b"REQUEST_URI", b"/v1/nodes")]), record(5, b"{")].concat();
+    let slow: Vec<_> = (0..40)
+        .map(|_| {
+            let mut socket = UnixStream::connect(shop.dir.join("run/espm.sock")).unwrap();
+            socket.write_all(&half).unwrap();
+            socket
+        })
+        .collect();
+    let tasks = format!("/proc/{}/task", shop.gate_pid());
+    wait_until("each has its thread", || fs::read_dir(&tasks).unwrap().count() >= slow.len());
+    shop.add("web01.example.com");
+    drop(slow);
+}
+
 #[test]
 fn a_request_that_breaks_off_gives_its_place_back() {
-    let few = vec![("console", "concurrency = 1"), ("console", "queue = 0"), ("authority", "queue = 0")];
-    let shop = Shop::with(Plan { ini: few, ..plan() });
-    // Two places for those that work and wait, and the reserve of 32.
+    let shop = Shop::with(small());
     let breaking: usize = 40;
     let start = dropped(&shop);
     for _ in 0..breaking {

@@ -149,48 +149,36 @@ fn a_header_that_is_not_utf_8_never_leads_to_a_change() {
     let shop = primed();
     let psk = format!("X-ESPM-PSK: {}", shop.psk);
     let (psk, junk) = (psk.as_bytes(), &b"X-Junk: \xff\xfe\xc3"[..]);
-    let (get, foreign) = ("GET /v1/groups", by(&shop, "200 espm", "400 server", "200 espm"));
+    let get = "GET /v1/groups";
+    // FastCGI hides what comes after it, the method too; nginx passes none but known headers.
+    let (other, known) = (
+        by(&shop, "200 espm", "400 bad-request", "200 espm"),
+        by(&shop, "400 bad-request", "400 bad-request", "200 espm"),
+    );
     let key = b"Idempotency-Key: \xff\xfe";
+    let mut target = wire(&shop, "GET /v1/groupsX", &[], b"");
+    let at = target.iter().position(|b| *b == b'X').unwrap();
+    target[at] = 0xff;
     judge(
         &shop,
         &[
-            ("before the others", wire(&shop, get, &[junk, psk], b""), foreign),
-            ("after the others", wire(&shop, get, &[psk, junk], b""), foreign),
-            ("both", wire(&shop, get, &[junk, psk, junk], b""), foreign),
+            ("before the others", wire(&shop, get, &[junk, psk], b""), other),
+            ("after the others", wire(&shop, get, &[psk, junk], b""), other),
+            ("both", wire(&shop, get, &[junk, psk, junk], b""), other),
             (
                 "the key",
                 wire(&shop, get, &[b"X-ESPM-PSK: \xff"], b""),
-                by(&shop, "401 unauthorized", "400 server", "401 unauthorized"),
+                by(&shop, "401 unauthorized", "400 bad-request", "401 unauthorized"),
             ),
-            (
-                "the target",
-                wire(&shop, "GET /v1/groups\u{e9}", &[], b""),
-                by(&shop, "404 not-found", "404 not-found", "404 not-found"),
-            ),
-            (
-                "a target of bytes",
-                {
-                    let mut bytes = wire(&shop, "GET /v1/groupsX", &[], b"");
-                    let at = bytes.iter().position(|b| *b == b'X').unwrap();
-                    bytes[at] = 0xff;
-                    bytes
-                },
-                by(&shop, "400 bad-request", "400 server", "400 bad-request"),
-            ),
-            (
-                "an Idempotency-Key",
-                post_whole(&shop, GOOD, &[key]),
-                by(&shop, "400 bad-request", "400 server", "400 bad-request"),
-            ),
-            (
-                "a tag",
-                wire(&shop, get, &[b"If-None-Match: \xff"], b""),
-                by(&shop, "400 bad-request", "400 server", "200 espm"),
-            ),
+            ("the target", target, "400 bad-request"),
+            ("a target in UTF-8", wire(&shop, "GET /v1/groups\u{e9}", &[], b""), "404 not-found"),
+            ("an Idempotency-Key", post_whole(&shop, GOOD, &[key]), "400 bad-request"),
+            ("a tag", wire(&shop, get, &[b"If-None-Match: \xff"], b""), known),
+            ("a directive", wire(&shop, get, &[b"Cache-Control: \xff"], b""), known),
             (
                 "a media type",
-                post_whole(&shop, GOOD, &[b"Cache-Control: \xff"]),
-                by(&shop, "400 bad-request", "400 server", "400 server"),
+                wire(&shop, "POST /v1/nodes", &[b"Content-Type: application/json;\xff", b"Content-Length: 2"], b"{}"),
+                by(&shop, "400 bad-request", "400 bad-request", "415 unsupported-media-type"),
             ),
         ],
     );
@@ -258,11 +246,14 @@ fn a_body_is_read_up_to_its_limit_and_not_beyond() {
         ],
     );
     let before = Traces::of(&shop);
-    for bytes in [post_whole(&shop, &padded(2 << 20), &[]), post_chunked(&shop, &padded(2 << 20), &[])] {
+    let huge = padded(2 << 20);
+    for (how, bytes) in [("whole", post_whole(&shop, &huge, &[])), ("chunked", post_chunked(&shop, &huge, &[]))] {
         let answer = parsed(&shop.raw(&bytes)).unwrap();
-        assert_eq!((answer.status, verdict(Some(&answer)).starts_with("413 ")), (413, true), "{answer:?}");
+        assert!(verdict(Some(&answer)).starts_with("413 "), "{answer:?}");
         let id = answer.header("x-request-id");
-        assert!(id.is_empty() || !shop.audit().iter().any(|record| record.contains(id)), "espm was asked: {answer:?}");
+        let asked = !id.is_empty() && shop.audit().iter().any(|record| record.contains(id));
+        // Apache limits no chunked body that it passes on by FastCGI; espm stops reading at its own limit.
+        assert_eq!(asked, how == "chunked" && shop.server == Server::Apache, "{how}: {answer:?}");
     }
     assert_eq!(Traces::of(&shop), before);
     let added = shop.raw(&post_chunked(&shop, GOOD, &[]));
@@ -273,8 +264,9 @@ fn a_body_is_read_up_to_its_limit_and_not_beyond() {
 #[test]
 fn a_body_whose_length_is_a_lie_is_not_acted_upon() {
     let shop = primed();
-    let both: &[u8] = b"Transfer-Encoding: chunked";
+    let chunked: &[u8] = b"Transfer-Encoding: chunked";
     let length = GOOD.len();
+    let unknown = [&b"Content-Type: application/json"[..], b"Transfer-Encoding: espm"];
     judge(
         &shop,
         &[
@@ -285,10 +277,23 @@ fn a_body_whose_length_is_a_lie_is_not_acted_upon() {
             ("hexadecimal", post(&shop, "0x1c", GOOD, &[]), "400 server"),
             ("beyond 64 bits", post(&shop, "99999999999999999999999", GOOD, &[]), "400 server"),
             ("two lengths", post(&shop, "5", GOOD, &[format!("Content-Length: {length}").as_bytes()]), "400 server"),
-            ("length and chunks", post_chunked(&shop, GOOD, &[b"Content-Length: 5"]), "400 server"),
-            ("chunks and length", post(&shop, "5", GOOD, &[both]), "400 server"),
-            ("an unknown coding", wire(&shop, "POST /v1/nodes", &[b"Transfer-Encoding: espm"], GOOD), "501 server"),
-            ("a chunk that is none", wire(&shop, "POST /v1/nodes", &[both], b"zz\r\n{}\r\n0\r\n\r\n"), "400 server"),
+            // Apache goes by the chunks alone (RFC 9112, section 6.3) and closes the connection.
+            (
+                "length and chunks",
+                post_chunked(&shop, &padded(30), &[b"Content-Length: 5"]),
+                by(&shop, "400 server", "422 invalid", "422 invalid"),
+            ),
+            (
+                "chunks and length",
+                post(&shop, "5", b"0\r\n\r\n", &[chunked]),
+                by(&shop, "400 server", "400 bad-json", "400 bad-json"),
+            ),
+            (
+                "an unknown coding",
+                wire(&shop, "POST /v1/nodes", &unknown, GOOD),
+                by(&shop, "501 server", "400 server", "400 server"),
+            ),
+            ("a chunk that is none", wire(&shop, "POST /v1/nodes", &[chunked], b"zz\r\n{}\r\n0\r\n\r\n"), "400 server"),
         ],
     );
 }
@@ -297,9 +302,16 @@ fn a_body_whose_length_is_a_lie_is_not_acted_upon() {
 fn a_client_that_leaves_before_its_body_is_whole_changes_nothing() {
     let shop = primed();
     let before = Traces::of(&shop);
-    for bytes in
-        [post(&shop, "100", GOOD, &[]), wire(&shop, "POST /v1/nodes", &[b"Transfer-Encoding: chunked"], b"1c\r\n{")]
-    {
+    let json: &[u8] = b"Content-Type: application/json";
+    let chunked = |body: &str| wire(&shop, "POST /v1/nodes", &[json, b"Transfer-Encoding: chunked"], body.as_bytes());
+    let good = String::from_utf8(GOOD.to_vec()).unwrap();
+    for bytes in [
+        post(&shop, "100", GOOD, &[]),
+        chunked("1c\r\n{"),
+        chunked(&format!("{:x}\r\n{good}", good.len())),
+        chunked(&format!("{:x}\r\n{good}\r\n", good.len())),
+        chunked(&format!("ff\r\n{good}")),
+    ] {
         let mut client = Command::new("openssl");
         client.args(["s_client", "-quiet", "-no_ign_eof", "-connect", &format!("127.0.0.1:{}", shop.port)]);
         let mut child = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -330,18 +342,18 @@ fn a_path_is_taken_as_it_is_sent_and_never_decoded() {
             ("above the root", get("/../../etc/passwd"), by(&shop, "400 server", "400 server", "400 server")),
             ("a dot", get("/v1/./groups"), ours),
             ("two slashes", get("/v1//groups"), ours),
-            (
-                "an encoded slash",
-                delete("/v1/nodes/foreign.example.com%2fcertificate"),
-                by(&shop, ours, "404 server", "404 server"),
-            ),
+            ("an encoded slash", delete("/v1/nodes/foreign.example.com%2fcertificate"), ours),
             ("an encoded letter", delete("/v1/nodes/%66oreign.example.com"), ours),
             ("a backslash", get("/v1/nodes/..\\groups"), ours),
-            ("an encoded NUL", delete("/v1/nodes/foreign.example.com%00"), "400 server"),
+            (
+                "an encoded NUL",
+                delete("/v1/nodes/foreign.example.com%00"),
+                by(&shop, "400 server", "404 server", "404 server"),
+            ),
             ("an encoded line", delete("/v1/nodes/foreign.example.com%0d%0aX-Injected:%201"), ours),
             ("an encoded answer", get("/v1/nodes/%0d%0a%0d%0aX-Injected:%201"), ours),
             ("half an escape", get("/v1/nodes/%"), "400 server"),
-            ("a fragment", get("/v1/nodes/foreign.example.com#x"), ours),
+            ("a fragment", get("/v1/nodes/foreign.example.com#x"), by(&shop, ours, "400 server", "400 server")),
             ("absolute form", get("http://localhost/v1/nodes/foreign.example.com"), ours),
             ("another's absolute form", get("http://evil.example.com/v1/nodes/foreign.example.com"), ours),
             ("an asterisk", wire(&shop, "OPTIONS *", &[], b""), by(&shop, "400 server", "200 server", "200 server")),
@@ -366,7 +378,7 @@ fn methods_and_versions_that_are_not_ours_run_nothing() {
             (
                 "CONNECT",
                 wire(&shop, "CONNECT foreign.example.com:443", &[], b""),
-                by(&shop, "400 server", "405 server", "405 server"),
+                by(&shop, "400 server", "404 not-found", "404 not-found"),
             ),
             ("PUT", ask("PUT"), none),
             ("OPTIONS", ask("OPTIONS"), none),
@@ -377,11 +389,7 @@ fn methods_and_versions_that_are_not_ours_run_nothing() {
             ("HTTP/1.0", old("GET /v1/groups"), "200 espm"),
             ("HTTP/1.0, foreign", old("DELETE /v1/nodes/foreign.example.com"), "404 not-found"),
             ("HTTP/0.9", b"GET /v1/groups\r\n".to_vec(), "no answer"),
-            (
-                "HTTP/9.9",
-                [old("GET /v1/groups")[..22].to_vec(), b"9\r\n\r\n".to_vec()].concat(),
-                by(&shop, "400 server", "505 server", "505 server"),
-            ),
+            ("HTTP/9.9", [old("GET /v1/groups")[..22].to_vec(), b"9\r\n\r\n".to_vec()].concat(), "400 server"),
             ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n".to_vec(), "400 server"),
         ],
     );
@@ -423,26 +431,24 @@ fn control_characters_in_any_field_are_refused_and_named() {
 #[test]
 fn a_header_cannot_smuggle_another() {
     let shop = primed();
-    let cases: Vec<(String, Vec<u8>, &str)> = ["Idempotency-Key", "If-None-Match", "X-ESPM-PSK"]
-        .iter()
-        .flat_map(|name| {
-            let field = |text: &str| [name.as_bytes(), b": ", text.as_bytes()].concat();
-            let key = *name == "X-ESPM-PSK";
-            let of = |text: &str| post_whole(&shop, GOOD, &[&field(text)]);
-            let refused = if key { "401 unauthorized" } else { "400 bad-request" };
-            [
-                (format!("{name}: a carriage return"), of("a\rX-Injected: 1"), "400 server"),
-                (format!("{name}: a NUL"), of("a\0b"), "400 server"),
-                (format!("{name}: a folded line"), of("a\r\n b"), "400 server"),
-                (
-                    format!("{name}: a control character"),
-                    of("a\u{1}b"),
-                    if *name == "If-None-Match" { "201 espm" } else { refused },
-                ),
-            ]
-        })
-        .filter(|(_, _, want)| *want != "201 espm")
-        .collect();
+    let refused = "422 invalid";
+    let cases: Vec<(String, Vec<u8>, &str)> =
+        [("Idempotency-Key", "400 bad-request"), ("If-None-Match", refused), ("X-ESPM-PSK", "401 unauthorized")]
+            .iter()
+            .flat_map(|(name, passed)| {
+                let of = |text: &str| post_whole(&shop, &padded(30), &[format!("{name}: {text}").as_bytes()]);
+                [
+                    (format!("{name}: a carriage return"), of("a\rX-Injected: 1"), "400 server"),
+                    (format!("{name}: a NUL"), of("a\0b"), "400 server"),
+                    (format!("{name}: a folded line"), of("a\r\n b"), by(&shop, "400 server", passed, passed)),
+                    (
+                        format!("{name}: a control character"),
+                        of("a\u{1}b"),
+                        by(&shop, passed, "400 server", "400 server"),
+                    ),
+                ]
+            })
+            .collect();
     let cases: Vec<_> = cases.iter().map(|(what, bytes, want)| (what.as_str(), bytes.clone(), *want)).collect();
     judge(&shop, &cases);
     // A bare line feed ends a header for nginx: what follows is a header of the client's, in the request alone.
@@ -455,6 +461,10 @@ fn lasting(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
     let mut headers = answer.headers.clone();
     for name in ["x-request-id", "date"] {
         assert!(headers.remove(name).is_some(), "{name}: {answer:?}");
+    }
+    // Apache frames a CGI program's answer by whether its end has come yet when the head is sent.
+    for name in ["content-length", "transfer-encoding"] {
+        headers.remove(name);
     }
     (answer.status, headers, answer.body.clone())
 }

@@ -134,11 +134,15 @@ fn no_file_holds_a_key_and_no_log_a_private_key_or_a_value() {
                 "GET /v1/groups HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}{}\r\n\r\n",
                 "k".repeat(20_000)
             ),
-            format!("GET /v1/groups HTTP/1.1\r\nHost: localhost\r\n{header}\r\n folded: {psk}\r\n\r\n"),
+            format!(
+                "GET /v1/groups HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n folded: {psk}\r\n\r\n"
+            ),
             format!("GET /v1/groups HTTP/1.1\r\nConnection: close\r\n{header}\r\n\r\n"),
             format!("POST /v1/nodes HTTP/1.1\r\nHost: localhost\r\n{header}\r\nContent-Length: x\r\n\r\n"),
         ] {
-            assert_eq!(shop.raw_status(bad.as_bytes()), Some(400), "{bad}");
+            // Apache joins a folded line to the key.
+            let folded = bad.contains("folded") && shop.server != Server::Nginx;
+            assert_eq!(shop.raw_status(bad.as_bytes()), Some(if folded { 401 } else { 400 }), "{bad}");
         }
     }
     shop.delete("/v1/nodes/web01.example.com").expect(204);
