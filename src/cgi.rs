@@ -14,6 +14,9 @@ use crate::secret::Psk;
 /// Bytes of a body that are read; 64 KiB holds a node with more classes and parameters than any console's page.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// Bytes of a body that are read and thrown away so that the answer arrives; the vhosts refuse longer ones.
+const MAX_DISCARDED: u64 = 2 * 1024 * 1024;
+
 /// The variables that make up a request; the gate passes these and no others.
 pub const VARIABLES: [&str; 10] = [
     "REQUEST_METHOD",
@@ -42,14 +45,15 @@ pub struct Malformed(pub &'static str);
 /// client hid or forged a variable, and nothing may be done on such a request.
 pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) -> Result<Request, Malformed> {
     let text = |name| variable(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
-    let method = text("REQUEST_METHOD").ok_or(Malformed("the request has no method"))?;
-    let target = text("REQUEST_URI").ok_or(Malformed("the request has no target"))?;
-    let path = origin_form(&target).split(['?', '#']).next().unwrap_or_default().to_owned();
     let length = match text("CONTENT_LENGTH") {
         None => None,
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().unwrap_or(usize::MAX)),
         Some(_) => return Err(Malformed("Content-Length is not a number")),
     };
+    let body = read_body(length, stdin);
+    let method = text("REQUEST_METHOD").ok_or(Malformed("the request has no method"))?;
+    let target = text("REQUEST_URI").ok_or(Malformed("the request has no target"))?;
+    let path = origin_form(&target).split(['?', '#']).next().unwrap_or_default().to_owned();
     Ok(Request {
         method: Method::parse(&method),
         path,
@@ -60,7 +64,7 @@ pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) ->
         if_none_match: text("HTTP_IF_NONE_MATCH"),
         no_cache: text("HTTP_CACHE_CONTROL").is_some_and(|value| has_no_cache(&value)),
         idempotency_key: variable("HTTP_IDEMPOTENCY_KEY").map(|key| key.to_string_lossy().into_owned()),
-        body: read_body(length, stdin),
+        body,
     })
 }
 
@@ -79,16 +83,24 @@ fn has_no_cache(value: &str) -> bool {
 }
 
 /// Reads the body: `Content-Length` bytes, or, for a chunked one, all that the server hands over.
-fn read_body(length: Option<usize>, stdin: impl Read) -> Body {
-    if length.is_some_and(|length| length > MAX_BODY) {
+///
+/// What is too large is read as well, for Apache's mod_cgid has one socket for the body and the
+/// answer: bytes that are unread when this process ends reset it, and the answer is lost.
+fn read_body(length: Option<usize>, mut stdin: impl Read) -> Body {
+    let mut bytes = Vec::new();
+    let limit = length.unwrap_or(usize::MAX).min(MAX_BODY + 1);
+    let read = stdin.by_ref().take(limit as u64).read_to_end(&mut bytes);
+    if bytes.len() > MAX_BODY {
+        let rest = length.map_or(u64::MAX, |length| (length - bytes.len()) as u64);
+        let _ = io::copy(&mut stdin.take(rest.min(MAX_DISCARDED)), &mut io::sink());
         return Body::TooLarge;
     }
-    let mut bytes = Vec::new();
-    let limit = length.unwrap_or(MAX_BODY + 1) as u64;
-    if stdin.take(limit).read_to_end(&mut bytes).is_err() || length.is_some_and(|length| bytes.len() < length) {
-        return Body::Truncated;
+    match length {
+        Some(length) if length > MAX_BODY => Body::TooLarge,
+        Some(length) if bytes.len() < length => Body::Truncated,
+        _ if read.is_err() => Body::Truncated,
+        _ => Body::Whole(bytes),
     }
-    if bytes.len() > MAX_BODY { Body::TooLarge } else { Body::Whole(bytes) }
 }
 
 /// Writes an answer (RFC 3875, section 6).

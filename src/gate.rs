@@ -74,6 +74,23 @@ struct Gate {
     most: usize,
 }
 
+/// A place among the handlers that run at once, given back however the request ends.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    /// Takes a place; also how many were taken before.
+    fn take(running: &'a AtomicUsize) -> (Self, usize) {
+        let before = running.fetch_add(1, Ordering::SeqCst);
+        (Self(running), before)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What the main thread waits for.
 enum Event {
     Stop,
@@ -181,20 +198,31 @@ fn drain(until: Deadline) {
     }
 }
 
+/// A request's body up to one byte beyond its limit; nothing of one that was aborted.
+fn read_body(request: &mut fastcgi::Request) -> Vec<u8> {
+    let mut body = Vec::new();
+    if request.stdin().take(cgi::MAX_BODY as u64 + 1).read_to_end(&mut body).is_err() {
+        body.clear();
+    }
+    body
+}
+
 impl Gate {
     fn serve(&self, mut request: fastcgi::Request) {
-        let running = self.running.fetch_add(1, Ordering::SeqCst);
-        let answer = if running < self.most {
-            self.handle(&mut request)
+        // Before it takes a place: a client that sends slowly, or nothing more, keeps nobody out.
+        let body = read_body(&mut request);
+        let (place, before) = Place::take(&self.running);
+        let answer = if before < self.most {
+            self.handle(&request, &body)
         } else {
             self.refuse(&request, Problem::Busy, "too many requests at once; try again")
         };
-        self.running.fetch_sub(1, Ordering::SeqCst);
+        drop(place);
         // A client that has left changes nothing.
         let _ = request.stdout().write_all(&answer);
     }
 
-    fn handle(&self, request: &mut fastcgi::Request) -> Vec<u8> {
+    fn handle(&self, request: &fastcgi::Request, body: &[u8]) -> Vec<u8> {
         let mut environment: Vec<(&str, OsString)> =
             vec![("GATEWAY_INTERFACE", "CGI/1.1".into()), (cgi::CONFIG_VARIABLE, self.config.clone())];
         for name in cgi::VARIABLES {
@@ -202,11 +230,7 @@ impl Gate {
                 environment.push((name, value.into()));
             }
         }
-        let mut body = Vec::new();
-        if request.stdin().take(cgi::MAX_BODY as u64 + 1).read_to_end(&mut body).is_err() {
-            body.clear();
-        }
-        match command::run_handler(&self.program, &environment, &body) {
+        match command::run_handler(&self.program, &environment, body) {
             Ok(handled) if handled.well && !handled.output.is_empty() => handled.output,
             Ok(_) => {
                 self.refuse(request, Problem::Internal, "the request's handler died; its outcome is in the ledger")

@@ -15,11 +15,13 @@
 
 mod console;
 mod doubt;
+mod gate;
+mod hostile;
 mod interface;
-mod job;
 mod lists;
 mod moments;
 mod records;
 mod recovery;
+mod secrets;
 mod setup;
 mod shop;

@@ -1,0 +1,339 @@
+//! The gate by itself: FastCGI spoken by hand, sockets passed to it, and its end while requests run.
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::hostile::Traces;
+use crate::shop::{Answer, Plan, Server, Shop, as_user, run, wait_until};
+
+/// A plan with a gate: under CGI there is none.
+fn plan() -> Plan {
+    let plan = Plan::default();
+    let server = if plan.server == Server::ApacheCgi { Server::Apache } else { plan.server };
+    Plan { server, ..plan }
+}
+
+/// A record (FastCGI 1.0, section 3.3) of request 1.
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+    [&[1, kind, 0, 1, high, low, 0, 0], content].concat()
+}
+
+fn begin() -> Vec<u8> {
+    record(1, &[0, 1, 0, 0, 0, 0, 0, 0])
+}
+
+/// Names and values (section 3.4), all with lengths of four bytes.
+fn pairs(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let length = |bytes: &[u8]| (u32::try_from(bytes.len()).unwrap() | 1 << 31).to_be_bytes();
+    pairs.iter().flat_map(|(name, value)| [&length(name), &length(value), *name, *value].concat()).collect()
+}
+
+/// The start of a request and its parameters, their end included.
+fn opening(parameters: &[(&[u8], &[u8])]) -> Vec<u8> {
+    [begin(), record(4, &pairs(parameters)), record(4, &[])].concat()
+}
+
+/// What comes back for these bytes until the gate closes.
+fn speak(shop: &Shop, bytes: &[u8]) -> Vec<u8> {
+    let mut socket = UnixStream::connect(shop.dir.join("run/espm.sock")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // A gate that has heard enough closes early.
+    let _ = socket.write_all(bytes).and_then(|()| socket.shutdown(Shutdown::Write));
+    let mut answer = Vec::new();
+    match socket.read_to_end(&mut answer) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("the gate neither answers nor closes"),
+        _ => answer,
+    }
+}
+
+/// The status in what a handler wrote.
+fn status(answer: &[u8]) -> Option<u16> {
+    let text = String::from_utf8_lossy(answer);
+    text.split_once("Status: ").map(|(_, rest)| rest[..3].parse().unwrap())
+}
+
+/// The gate's complaints about connections that did not speak the protocol.
+fn dropped(shop: &Shop) -> usize {
+    shop.file("gate.err").lines().filter(|line| line.contains("did not speak the protocol")).count()
+}
+
+fn alive(pid: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !matches!(state.rsplit(')').next().and_then(|rest| rest.trim().chars().next()), None | Some('Z' | 'X'))
+}
+
+/// A gate of the test's own, killed at the end.
+struct Gate(Child);
+
+impl Gate {
+    fn stop(mut self) -> Option<i32> {
+        run(Command::new("kill").arg("-TERM").arg(self.0.id().to_string()));
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks for a node whose rake run stops before it changes anything; meanwhile, does something.
+fn while_adding(shop: &Shop, name: &str, meanwhile: impl FnOnce()) -> Answer {
+    shop.fault("console", "pause_before_node_add", "once");
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| shop.post("/v1/nodes", &json!({"name": name, "groups": ["default"]})));
+        wait_until("rake is about to add the node", || shop.dir.join("console/reached").exists());
+        meanwhile();
+        fs::write(shop.dir.join("console/continue"), "").unwrap();
+        asked.join().unwrap()
+    })
+}
+
+#[test]
+fn a_gate_that_a_flood_of_parameters_ends_is_followed_by_one_that_serves() {
+    let mut shop = Shop::with(plan());
+    shop.add("web01.example.com");
+    let before = Traces::of(&shop);
+    let pid = shop.gate_pid();
+    // The library reads parameters by recursion, one frame each.
+    let empty = [begin(), record(4, &[0; 2 * 32_000]), record(4, &[])].concat();
+    assert!(speak(&shop, &empty).is_empty());
+    wait_until("the gate has ended", || !alive(pid));
+    assert_eq!(shop.stop_gate("-0").signal(), Some(6));
+    assert_eq!(shop.get("/v1/health").status, 503);
+    shop.start_gate();
+    shop.get("/v1/nodes/web01.example.com").expect(200);
+    assert_eq!(Traces::of(&shop), before);
+}
+
+#[test]
+fn what_is_not_fastcgi_ends_its_connection_and_nothing_else() {
+    let shop = Shop::with(plan());
+    let before = Traces::of(&shop);
+    let pid = shop.gate_pid();
+    let noise: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
+    let wrong: Vec<(&str, Vec<u8>)> = vec![
+        ("nothing", vec![]),
+        ("noise", noise),
+        ("HTTP", b"POST /v1/nodes HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("another version", [&[2][..], &begin()[1..]].concat()),
+        ("a record of the other side", [begin(), record(6, b"Status: 200 OK\r\n\r\n")].concat()),
+        ("half a header", begin()[..5].to_vec()),
+        ("half a record", [begin(), record(4, b"abcdef")[..10].to_vec()].concat()),
+        ("a beginning without a role", record(1, &[])),
+        ("no end of the parameters", [begin(), record(4, &pairs(&[(b"REQUEST_METHOD", b"GET")]))].concat()),
+        ("a name longer than the record", [begin(), record(4, &[200, 0, 0, 0, 1, b'x']), record(4, &[])].concat()),
+        ("no body's end", opening(&[(b"REQUEST_METHOD", b"GET"), (b"REQUEST_URI", b"/v1/health")])),
+    ];
+    for (count, (what, bytes)) in wrong.iter().enumerate() {
+        // The harness's own look at the socket is the first that says nothing.
+        wait_until("the last connection is dropped", || dropped(&shop) == count + 1);
+        assert_eq!(status(&speak(&shop, bytes)), None, "{what}");
+    }
+    wait_until("all are dropped", || dropped(&shop) == wrong.len() + 1);
+    let unknown_role = record(1, &[0, 9, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(speak(&shop, &unknown_role), record(3, &[0, 0, 0, 0, 3, 0, 0, 0]));
+    assert_eq!(speak(&shop, &record(77, b"x"))[..9], [1, 11, 0, 0, 0, 8, 0, 0, 77]);
+    assert_eq!(shop.gate_pid(), pid);
+    assert!(alive(pid));
+    shop.get("/v1/classes").expect(200);
+    assert_eq!(Traces::of(&shop).lasting(), before.lasting());
+}
+
+#[test]
+fn a_request_with_a_hidden_parameter_is_refused() {
+    let shop = Shop::with(plan());
+    let before = Traces::of(&shop);
+    let psk = shop.psk.clone();
+    let full: [(&[u8], &[u8]); 7] = [
+        (b"REMOTE_ADDR", b"192.0.2.7"),
+        (b"HTTPS", b"on"),
+        (b"CONTENT_TYPE", b"application/json"),
+        (b"HTTP_X_ESPM_PSK", psk.as_bytes()),
+        (b"REQUEST_METHOD", b"DELETE"),
+        (b"REQUEST_URI", b"/v1/nodes/absent"),
+        (b"GATEWAY_INTERFACE", b"CGI/1.1"),
+    ];
+    let asked = |at: usize, junk: (&'static [u8], &'static [u8])| {
+        let mut parameters = full.to_vec();
+        parameters.insert(at, junk);
+        status(&speak(&shop, &[opening(&parameters), record(5, &[])].concat())).unwrap()
+    };
+    for junk in [(&b"X"[..], &b"\xff"[..]), (b"\xff", b"x")] {
+        let statuses: Vec<_> = (0..=full.len()).map(|at| asked(at, junk)).collect();
+        assert_eq!(statuses, [400, 400, 400, 400, 400, 400, 404, 404]);
+    }
+    // A NUL cannot be in an environment; a variable that has one is left out.
+    assert_eq!(asked(5, (b"REQUEST_URI", b"/v1/groups\0")), 404);
+    assert_eq!(asked(7, (b"REQUEST_URI", b"/v1/groups\0")), 400);
+    // What the gate is not to pass does not reach a handler, whatever its value.
+    assert_eq!(asked(0, (b"ESPM_CONFIG", b"/etc/passwd")), 404);
+    assert_eq!(asked(0, (b"LD_PRELOAD", b"/nonexistent.so")), 404);
+    assert_eq!(Traces::of(&shop), before);
+}
+
+/// A gate with 34 places: two for those that work and wait, and the reserve of 32.
+fn small() -> Plan {
+    Plan { ini: vec![("console", "concurrency = 1"), ("console", "queue = 0"), ("authority", "queue = 0")], ..plan() }
+}
+
+#[test]
+fn bodies_that_never_end_take_no_places() {
+    let shop = Shop::with(small());
+    let half = [opening(&[(b"REQUEST_METHOD", b"POST"), (b"REQUEST_URI", b"/v1/nodes")]), record(5, b"{")].concat();
+    let slow: Vec<_> = (0..40)
+        .map(|_| {
+            let mut socket = UnixStream::connect(shop.dir.join("run/espm.sock")).unwrap();
+            socket.write_all(&half).unwrap();
+            socket
+        })
+        .collect();
+    let tasks = format!("/proc/{}/task", shop.gate_pid());
+    wait_until("each has its thread", || fs::read_dir(&tasks).unwrap().count() >= slow.len());
+    shop.add("web01.example.com");
+    drop(slow);
+}
+
+#[test]
+fn a_request_that_breaks_off_gives_its_place_back() {
+    let shop = Shop::with(small());
+    let breaking: usize = 40;
+    let start = dropped(&shop);
+    for _ in 0..breaking {
+        let half = [opening(&[(b"REQUEST_METHOD", b"POST"), (b"REQUEST_URI", b"/v1/nodes")]), record(5, b"{")].concat();
+        assert_eq!(status(&speak(&shop, &half)), None);
+    }
+    wait_until("all have broken off", || dropped(&shop) >= start + breaking);
+    shop.get("/v1/health").expect(200);
+    shop.add("web01.example.com");
+}
+
+#[test]
+fn no_address_can_forge_a_record() {
+    let shop = Shop::with(plan());
+    let forged = b"x\" event=node.add outcome=created\n<85>Nov 24 00:00:00 espm[1]: event=node.add\r\x1b[0m \xe2\x80\xa8 \xc2\x85";
+    let long = [b'"'; 5000];
+    for addr in [&forged[..], b"\\", b"\"", b"", &long] {
+        for method in [&b"DELETE"[..], b""] {
+            let parameters: [(&[u8], &[u8]); 5] = [
+                (b"REMOTE_ADDR", addr),
+                (b"HTTPS", b"on"),
+                (b"HTTP_X_ESPM_PSK", shop.psk.as_bytes()),
+                (b"REQUEST_METHOD", method),
+                (b"REQUEST_URI", b"/v1/nodes/absent"),
+            ];
+            speak(&shop, &[opening(&parameters), record(5, &[])].concat());
+        }
+    }
+    wait_until("all records are there", || shop.audit().len() >= 10);
+    crate::secrets::check_records(&shop.audit());
+}
+
+#[test]
+fn sigterm_lets_a_running_request_end() {
+    let mut shop = Shop::with(plan());
+    let socket = shop.dir.join("run/espm.sock");
+    let answer = while_adding(&shop, "web01.example.com", || {
+        run(Command::new("kill").arg("-TERM").arg(shop.gate_pid().to_string()));
+        wait_until("the gate takes no more connections", || UnixStream::connect(&socket).is_err());
+        assert_eq!(shop.get("/v1/health").status, 503);
+        assert!(alive(shop.gate_pid()));
+    });
+    answer.expect(201);
+    assert_eq!(shop.stop_gate("-0").code(), Some(0));
+    shop.start_gate();
+    shop.get("/v1/nodes/web01.example.com").expect(200);
+    assert!(!shop.node_in_console("web01.example.com").is_null());
+}
+
+#[test]
+fn sigkill_of_the_gate_loses_no_running_operation() {
+    let mut shop = Shop::with(plan());
+    let answer = while_adding(&shop, "web01.example.com", || {
+        run(Command::new("kill").arg("-KILL").arg(shop.gate_pid().to_string()));
+        wait_until("the gate has ended", || !alive(shop.gate_pid()));
+    });
+    answer.expect(503);
+    assert_eq!(shop.stop_gate("-0").signal(), Some(9));
+    shop.start_gate();
+    let node = json!({"name": "web01.example.com", "groups": ["default"], "classes": [], "parameters": {}});
+    assert_eq!(shop.get("/v1/nodes/web01.example.com").expect(200).json(), node);
+    assert_eq!(shop.node_in_console("web01.example.com")["groups"], json!(["default"]));
+    assert_eq!(shop.count("console", "node:add"), 1);
+}
+
+#[test]
+fn a_connection_that_comes_between_two_gates_waits_in_a_socket_that_is_passed() {
+    let mut shop = Shop::prepare(&plan());
+    let path = shop.dir.join("run/espm.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    let start = |shop: &Shop| {
+        let passed = OwnedFd::from(listener.try_clone().unwrap());
+        let mut espm = as_user(shop.bin("espm"));
+        Gate(espm.arg("-c").arg(shop.ini()).stdin(passed).spawn().unwrap())
+    };
+    let gate = start(&shop);
+    shop.start_server();
+    shop.add("web01.example.com");
+    assert_eq!(gate.stop(), Some(0));
+    // The socket has a queue although nobody takes from it.
+    let mut early = UnixStream::connect(&path).unwrap();
+    let health = opening(&[(b"REQUEST_METHOD", b"GET"), (b"REQUEST_URI", b"/v1/health"), (b"HTTPS", b"on")]);
+    early.write_all(&[health, record(5, &[])].concat()).unwrap();
+    let _gate = start(&shop);
+    let mut answer = Vec::new();
+    early.read_to_end(&mut answer).unwrap();
+    assert_eq!(status(&answer), Some(200));
+    shop.get("/v1/nodes/web01.example.com").expect(200);
+}
+
+#[test]
+fn spawn_fcgi_passes_its_socket_on_descriptor_0() {
+    let mut shop = Shop::prepare(&plan());
+    let mut spawn = Command::new("spawn-fcgi");
+    spawn.args(["-n", "-u", "www-data", "-g", "www-data", "-M", "0660", "-s"]).arg(shop.dir.join("run/espm.sock"));
+    let gate = Gate(spawn.arg("--").arg(shop.bin("espm")).arg("-c").arg(shop.ini()).spawn().unwrap());
+    wait_until("it listens", || UnixStream::connect(shop.dir.join("run/espm.sock")).is_ok());
+    shop.start_server();
+    shop.add("web01.example.com");
+    assert_eq!(gate.stop(), Some(0));
+}
+
+#[test]
+fn systemd_passes_its_socket_by_listen_fds() {
+    let mut shop = Shop::prepare(&plan());
+    let socket = shop.dir.join("run/espm.sock");
+    let mut activate = as_user("systemd-socket-activate");
+    activate.arg("-l").arg(&socket).arg(shop.bin("espm")).arg("-c").arg(shop.ini());
+    let gate = Gate(activate.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    wait_until("it listens", || UnixStream::connect(&socket).is_ok());
+    shop.start_server();
+    shop.add("web01.example.com");
+    assert_eq!(gate.stop(), Some(0));
+}
+
+#[test]
+fn a_second_gate_on_the_same_socket_refuses_in_one_line() {
+    let shop = Shop::with(plan());
+    let second = as_user(shop.bin("espm")).arg("-c").arg(shop.ini()).stdin(Stdio::null()).output().unwrap();
+    let line = format!(
+        "espm: [espm] listen: {}: another gate listens there; stop it first\n",
+        shop.dir.join("run/espm.sock").display()
+    );
+    assert_eq!(String::from_utf8(second.stderr).unwrap(), line);
+    assert_eq!((second.status.success(), second.stdout.is_empty()), (false, true));
+    shop.get("/v1/health").expect(200);
+}
