@@ -190,7 +190,11 @@ impl Ca<'_> {
     }
 
     fn show(&self) -> Result<Answer, Stop> {
-        let Some(Record::Issued { certificate }) = self.records.read(self.name)? else { return Ok(Answer::Absent) };
+        let record = self.records.read(self.name)?;
+        if record.is_none() && self.anything_there() {
+            return Ok(Answer::Foreign);
+        }
+        let Some(Record::Issued { certificate }) = record else { return Ok(Answer::Absent) };
         if self.is_recorded(&certificate)? != Some(true) || self.is_revoked(&certificate)? {
             return Ok(Answer::Absent);
         }
