@@ -282,6 +282,11 @@ impl Ca<'_> {
             self.records.forget(self.name)?;
             return Ok(Conclusion::Foreign);
         }
+        if x509::identity(&certificate).is_err() {
+            self.remove_files()?;
+            self.records.forget(self.name)?;
+            return Ok(Conclusion::Nothing("the certificate was not written whole"));
+        }
         let flaw = self.flaw(&certificate, fits)?;
         // One with a flaw must never be handed out, wherever this call dies.
         let record = match flaw {
