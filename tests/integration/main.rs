@@ -13,5 +13,6 @@
 )]
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
+mod certificates;
 mod job;
 mod shop;
