@@ -282,12 +282,21 @@ fn delete(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> 
     let (ledger, _lock, entry) = ours(offices, name)?;
     offices.audit.attempt()?;
     recover::revoke(&ledger, offices, &entry)?;
+    note_foreign_certificate(offices, name);
     if offices.console.has(name, offices.until)? {
         recover::delete(&ledger, offices, &entry.node, true)?;
     } else {
         ledger.forget(name)?;
     }
     Ok(Outcome::Gone)
+}
+
+/// Says so in the audit when the CA keeps a certificate of somebody else's for a node that goes away.
+/// Nothing rests on it, so that a CA that does not answer does not keep the node.
+fn note_foreign_certificate(offices: &mut Offices<'_>, name: &NodeName) {
+    if let Ok(Answer::Foreign) = offices.authority.ask(Verb::Show, name, offices.until) {
+        offices.audit.note("foreign-certificate-left");
+    }
 }
 
 fn certificate(name: &NodeName, issued: Issued) -> Certificate {

@@ -212,8 +212,12 @@ impl Ca<'_> {
                     };
                     return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
                 }
-                // It was revoked or removed by hand.
-                _ => self.give_up(&certificate)?,
+                // It was revoked, removed or replaced by hand.
+                _ => {
+                    if let Answer::Foreign = self.revoke()? {
+                        return Ok(Answer::Foreign);
+                    }
+                }
             },
             Some(Record::Revoking { .. }) => {
                 if let Answer::Foreign = self.revoke()? {
@@ -272,13 +276,24 @@ impl Ca<'_> {
             self.records.forget(self.name)?;
             return Ok(Conclusion::Nothing("no certificate was made"));
         };
-        if !says_signed(output, self.name) {
+        let key = self.read(&self.private_key())?;
+        let fits = key.as_deref().is_some_and(|key| x509::key_fits(&certificate, key) == Ok(true));
+        if !(says_signed(output, self.name) || fits && says_key_saved(output, self.name)) {
             self.records.forget(self.name)?;
             return Ok(Conclusion::Foreign);
         }
-        let key = self.read(&self.private_key())?;
-        let flaw = self.flaw(&certificate, key.as_deref())?;
-        self.records.write(self.name, &Record::Issued { certificate: certificate.clone() })?;
+        if x509::identity(&certificate).is_err() {
+            self.remove_files()?;
+            self.records.forget(self.name)?;
+            return Ok(Conclusion::Nothing("the certificate was not written whole"));
+        }
+        let flaw = self.flaw(&certificate, fits)?;
+        // One with a flaw must never be handed out, wherever this call dies.
+        let record = match flaw {
+            None => Record::Issued { certificate: certificate.clone() },
+            Some(_) => Record::Revoking { certificate: certificate.clone() },
+        };
+        self.records.write(self.name, &record)?;
         self.records.remove_proof(self.name)?;
         match flaw {
             None => {
@@ -293,14 +308,14 @@ impl Ca<'_> {
     }
 
     /// What is wrong with a new certificate and its key.
-    fn flaw(&self, certificate: &str, key: Option<&str>) -> Result<Option<&'static str>, Stop> {
+    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<&'static str>, Stop> {
         let bundle = self.ca_certificate()?;
         let identity = x509::identity(certificate)?;
         Ok(if identity.common_name != self.name.as_str() {
             Some("the certificate is for another name")
         } else if let Err(error) = x509::verify(certificate, &bundle, clock::now()) {
             Some(error.0)
-        } else if !key.is_some_and(|key| x509::key_fits(certificate, key) == Ok(true)) {
+        } else if !key_fits {
             Some("the private key does not belong to the certificate")
         } else {
             None
@@ -326,9 +341,8 @@ impl Ca<'_> {
                     self.records.forget(self.name)?;
                     return Ok(Answer::Foreign);
                 }
-                None => {
-                    return Err(Stop::Failed("the CA's copy of the certificate is gone, but it is not revoked".into()));
-                }
+                // The CA's commands revoke by its copy, and without one take the name as a regular expression.
+                None => trusted_file::write_new(&self.signed(), 0o644, certificate.as_bytes())?,
             }
             self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
             let proof = self.records.new_proof(self.name)?;
@@ -342,15 +356,19 @@ impl Ca<'_> {
         Ok(Answer::Revoked)
     }
 
-    /// Frees the name of a certificate that is at its end: removes its files, if all that are there are its own.
+    /// Frees the name of a certificate that is at its end: removes its files. While the CA's copy is this
+    /// certificate, they all are its own, a key that does not fit too; without the copy, those that fit.
     fn give_up(&self, certificate: &str) -> Result<(), Stop> {
-        let same = |path: PathBuf| -> Result<bool, Stop> {
-            let found = self.read(&path)?;
-            Ok(found.is_none_or(|found| x509::identity(&found) == x509::identity(certificate)))
+        let own = match self.is_recorded(certificate)? {
+            Some(own) => own,
+            None => {
+                let key = self.read(&self.private_key())?;
+                let copy = self.read(&self.file(self.settings.ssldir.join("certs")))?;
+                key.is_none_or(|key| x509::key_fits(certificate, &key) == Ok(true))
+                    && copy.is_none_or(|copy| x509::identity(&copy) == x509::identity(certificate))
+            }
         };
-        let key = self.read(&self.private_key())?;
-        let own_key = key.is_none_or(|key| x509::key_fits(certificate, &key) == Ok(true));
-        if own_key && same(self.signed())? && same(self.file(self.settings.ssldir.join("certs")))? {
+        if own {
             self.remove_files()?;
         }
         self.records.forget(self.name)?;
@@ -380,6 +398,13 @@ enum Conclusion {
     Made(Answer),
     Foreign,
     Nothing(&'static str),
+}
+
+/// Whether the output of `puppetserver ca` says that it has made this name's key. The server may have
+/// signed before the command that asked it to could say so.
+fn says_key_saved(output: &str, name: &NodeName) -> bool {
+    let text = format!("Successfully saved private key for {name} to ");
+    output.lines().map(plain).any(|line| line.starts_with(&text))
 }
 
 /// Whether a command's output says that it has signed this name's certificate.

@@ -64,7 +64,7 @@ pub enum Answer {
     Revoked,
     /// There is none of ours, and none of anyone's.
     Absent,
-    /// There is one that we did not make.
+    /// There is one, or a file of one, that we did not make.
     Foreign,
     /// It is there, its key is not.
     KeyGone,

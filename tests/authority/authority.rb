@@ -69,11 +69,12 @@ class Authority
     Faults.point('after_key')
   end
 
-  # The CA's copy; the node's own is written by publish.
+  # The CA's copy; the node's own is written by publish. The block runs between signing and saving.
   def sign(name, public_key, alt_name: false)
     cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
     extend_cert(cert, issuer[0], alt_name ? ['subjectAltName', "DNS:#{name}", false] : nil)
     cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
+    yield if block_given?
     File.open(file('ca/inventory.txt'), 'a') do |inventory|
       times = [cert.not_before, cert.not_after].map { |time| time.utc.strftime('%Y-%m-%dT%H:%M:%SUTC') }
       inventory.write(format("0x%04x %s /CN=%s\n", cert.serial, times.join(' '), name))

@@ -85,8 +85,8 @@ class PuppetCert
     raise Failure, "CSR subject contains a wildcard, which is not allowed: /CN=#{name}" if name.include?('*')
     raise Failure, 'No space left on device - signed' if Faults.on('fail_after_key')
 
-    cert = @ca.sign(name, key.public_key)
-    say(:notice, "Signed certificate request for #{name}")
+    # As the real one: it says so before it saves what it signed.
+    cert = @ca.sign(name, key.public_key) { say(:notice, "Signed certificate request for #{name}") }
     remove('CertificateRequest', name, :ca_request, :request)
     @ca.publish(name, cert)
     Faults.point('after_generate')

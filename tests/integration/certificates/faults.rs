@@ -1,0 +1,198 @@
+//! Certificates when the CA's command dies, hangs, lies or makes something else than was asked for.
+use std::fs;
+use std::process::Command;
+
+use super::{CA, CERT, NAME, assert_made, assert_whole, files, generate, path, revoked, valid};
+use crate::shop::{Shop, wait_until};
+
+/// Processes of the CA's command.
+fn running(shop: &Shop) -> usize {
+    let root = format!("--root\0{}/ca\0", shop.dir.display());
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    processes.filter(|path| fs::read(path).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&root))).count()
+}
+
+/// Lets the CA's command be another Puppet's.
+fn flavour(shop: &Shop, flavour: &str) {
+    let ini = fs::read_to_string(shop.ini()).unwrap();
+    let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
+    shop.configure("authority", &command.replace(" --root", &format!(" --flavour {flavour} --root")));
+}
+
+#[test]
+fn a_half_made_certificate_neither_blocks_its_name_nor_stays_valid() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        // A certificate that was signed before the command died is handed out all the same.
+        let mut faults =
+            vec![("fail_after_key", 502), ("die_after_key", 502), ("die_after_sign", 201), ("die_after_generate", 201)];
+        if kind == CA {
+            faults.push(("server_down", 502));
+        }
+        for (fault, status) in faults {
+            shop.fault("ca", fault, "");
+            let first = generate(&shop, NAME);
+            assert_eq!(first.status, status, "{kind:?} {fault}: {first:?}");
+            shop.no_faults("ca");
+            if status == 502 {
+                assert_eq!(first.problem(), "command-failed");
+                shop.get(&path(NAME)).expect(404);
+                assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()), "{fault}");
+            }
+            let second = generate(&shop, NAME);
+            second.expect(if status == 201 { 200 } else { 201 });
+            assert_made(&shop, &second);
+            shop.delete(&path(NAME)).expect(204);
+            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()), "{fault}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_whose_maker_was_killed_is_settled_by_the_next_request() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.fault("ca", "pause_after_sign", "");
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| generate(&shop, NAME));
+            wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
+            assert_eq!(running(&shop), 1);
+            let raise = format!("authority\0{}\0", shop.ini().display());
+            let found = fs::read_dir("/proc")
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .find(|process| fs::read_to_string(process.join("cmdline")).is_ok_and(|line| line.ends_with(&raise)));
+            let pid = found.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+            first.join().unwrap().expect(502);
+        });
+        assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
+        shop.no_faults("ca");
+        shop.write("ca/continue", "");
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        assert_eq!(shop.count("ca", "generate"), 1);
+    }
+}
+
+#[test]
+fn a_certificate_that_a_full_disk_cut_short_does_not_block_its_name() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.fault("ca", "pause_after_sign.once", "");
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| generate(&shop, NAME));
+            wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
+            fs::OpenOptions::new()
+                .write(true)
+                .truncate(true)
+                .open(shop.dir.join(format!("ca/ca/signed/{NAME}.pem")))
+                .unwrap();
+            shop.write("ca/continue", "");
+            assert_eq!(first.join().unwrap().expect(502).problem(), "command-failed");
+        });
+        assert_eq!(files(&shop, NAME), [].into());
+        let made = generate(&shop, NAME);
+        assert_whole(&shop, made.expect(201), NAME);
+    }
+}
+
+#[test]
+fn a_certificate_with_a_flaw_is_revoked_and_not_handed_out() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        for fault in ["mismatch", "wrong_cn", "foreign_ca"] {
+            let before = revoked(&shop).len();
+            shop.fault("ca", fault, "");
+            assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
+            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()), "{fault}");
+            assert_eq!(revoked(&shop).len(), before + 1, "{fault}");
+            // It is not handed out later either when it could not be revoked at once.
+            shop.fault("ca", "no_crl", "");
+            generate(&shop, NAME).expect(502);
+            shop.no_faults("ca");
+            shop.get(&path(NAME)).expect(404);
+            assert_made(&shop, generate(&shop, NAME).expect(201));
+            shop.delete(&path(NAME)).expect(204);
+        }
+    }
+}
+
+#[test]
+fn exit_codes_and_messages_that_lie_deceive_nobody() {
+    for (kind, old) in [(CERT, Some("2.7.12")), (CERT, Some("2.7.26")), (CERT, None), (CA, None)] {
+        let shop = kind.with_node();
+        if let Some(old) = old {
+            flavour(&shop, old);
+        }
+        shop.fault("ca", "fail_after_key", "");
+        for code in ["0", "24"] {
+            shop.fault("ca", "exit", code);
+            generate(&shop, NAME).expect(502);
+        }
+        shop.no_faults("ca");
+        shop.fault("ca", "garbage", "");
+        shop.fault("ca", "noise", "");
+        shop.fault("ca", "exit", "24");
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        shop.fault("ca", "no_crl", "");
+        shop.fault("ca", "exit", "0");
+        assert_eq!(shop.delete(&path(NAME)).expect(502).problem(), "command-failed");
+        assert_eq!(valid(&shop).len(), 1);
+        fs::remove_file(shop.dir.join("ca/faults/no_crl")).unwrap();
+        shop.fault("ca", "exit", "24");
+        shop.delete(&path(NAME)).expect(204);
+        assert_eq!(valid(&shop), [].into());
+    }
+}
+
+#[test]
+fn a_certificate_that_a_human_makes_at_the_same_moment_is_the_humans() {
+    for flavour_ in ["2.7.12", "5.5"] {
+        let shop = CERT.with_node();
+        flavour(&shop, flavour_);
+        shop.fault("ca", "pause_after_key.once", "");
+        let ours = std::thread::scope(|scope| {
+            let ours = scope.spawn(|| generate(&shop, NAME));
+            wait_until("our key is made", || shop.dir.join("ca/reached").exists());
+            CERT.human(&shop, "generate", NAME);
+            shop.write("ca/continue", "");
+            ours.join().unwrap()
+        });
+        assert_eq!(ours.expect(409).problem(), "certificate-exists");
+        shop.delete(&path(NAME)).expect(404);
+        shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+        assert_eq!(valid(&shop).len(), 1);
+        assert_eq!(shop.count("ca", "revoke"), 0);
+    }
+}
+
+#[test]
+fn a_command_that_hangs_or_floods_is_ended_and_the_next_request_settles_it() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let short = |fault: &str| {
+            shop.configure("authority", "timeout = 1");
+            shop.fault("ca", fault, "");
+        };
+        let long = || {
+            shop.configure("authority", "timeout = 100");
+            shop.no_faults("ca");
+        };
+        short("hang");
+        assert_eq!(generate(&shop, NAME).expect(504).problem(), "timed-out");
+        assert_eq!(running(&shop), 0);
+        long();
+        shop.fault("ca", "flood", "");
+        assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
+        assert_eq!(running(&shop), 0);
+        long();
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        short("hang");
+        assert_eq!(shop.delete(&path(NAME)).expect(504).problem(), "timed-out");
+        assert_eq!(running(&shop), 0);
+        assert_eq!(valid(&shop).len(), 1);
+        long();
+        shop.delete(&path(NAME)).expect(204);
+        assert_eq!(valid(&shop), [].into());
+    }
+}
