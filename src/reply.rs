@@ -168,7 +168,7 @@ mod tests {
         assert!(fault(Problem::Unauthorized).contains("WWW-Authenticate: ESPM-PSK\r\n"));
         assert!(fault(Problem::Busy).contains("Retry-After: 5\r\n"));
         assert!(!fault(Problem::NameTaken).contains("Retry-After"));
-        assert!(!text(Ok(Outcome::Description), false).contains("no-store"));
+        assert!(!text(Ok(Outcome::Description), true).contains("no-store"));
     }
 
     #[test]

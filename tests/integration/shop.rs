@@ -74,7 +74,6 @@ pub struct Shop {
     records: Arc<Mutex<Vec<String>>>,
     children: Vec<Child>,
     gate: Option<Child>,
-    keep: bool,
 }
 
 /// An HTTP answer.
@@ -233,7 +232,6 @@ impl Shop {
             records,
             children: vec![],
             gate: None,
-            keep: false,
             dir,
         };
         shop.set_up(plan);
@@ -587,11 +585,6 @@ impl Shop {
         fs::write(&path, content).unwrap();
         path.display().to_string()
     }
-
-    /// Keeps the directory for a look.
-    pub fn keep(&mut self) {
-        self.keep = true;
-    }
 }
 
 fn receive_syslog(path: &Path) -> Arc<Mutex<Vec<String>>> {
@@ -634,7 +627,7 @@ impl Drop for Shop {
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
         }
-        if std::thread::panicking() || self.keep {
+        if std::thread::panicking() {
             for log in ["gate.err", "server.err", "nginx.err", "apache.err", "espm.error.log"] {
                 eprintln!("--- {log}\n{}", self.file(log));
             }
