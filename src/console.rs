@@ -26,6 +26,10 @@ use crate::trusted_file::FileError;
 /// The exit code by which the raised program says that the task ran past its time; rake has 0 and 1 alone.
 pub const EXIT_TIMED_OUT: u32 = 124;
 
+/// The exit codes by which the raised program says that it did not start rake (sysexits(3): usage, data,
+/// missing file, configuration).
+const EXIT_NOT_STARTED: [u32; 4] = [64, 65, 72, 78];
+
 /// Why the console did not do it.
 #[derive(Debug)]
 pub enum ConsoleError {
@@ -35,6 +39,8 @@ pub enum ConsoleError {
     TimedOut,
     /// The command could not be run to its end.
     Command(CommandError),
+    /// rake was not started; the text is for the log.
+    NotStarted(String),
     /// rake failed; the text is for the log.
     Failed(String),
     /// A file of the cache or of the catalogue cannot be used.
@@ -49,6 +55,7 @@ impl fmt::Display for ConsoleError {
             Self::Busy(error) => write!(f, "console: {error}"),
             Self::TimedOut => f.write_str("console: rake ran past its time limit"),
             Self::Command(error) => write!(f, "console: {error}"),
+            Self::NotStarted(text) => write!(f, "console: rake was not started: {text}"),
             Self::Failed(text) => write!(f, "console: rake failed: {text}"),
             Self::File(error) => write!(f, "console: {error}"),
             Self::Catalogue(what) => write!(f, "console: {what}"),
@@ -61,7 +68,11 @@ impl std::error::Error for ConsoleError {}
 impl ConsoleError {
     /// Whether the task was not even started.
     pub fn nothing_was_run(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::File(_) | Self::Catalogue(_) | Self::Command(CommandError::Start(..)))
+        match self {
+            Self::Busy(_) | Self::File(_) | Self::Catalogue(_) | Self::NotStarted(_) => true,
+            Self::Command(error) => matches!(error, CommandError::Start(..)),
+            Self::TimedOut | Self::Failed(_) => false,
+        }
     }
 }
 

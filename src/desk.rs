@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "its output is for the operator who runs it")]
 
 mod check;
+mod places;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -129,7 +130,8 @@ fn serve(path: &Path, command: Command) -> Result<(), String> {
 /// Reads the configuration as who started the program, then becomes espm's user.
 fn load(path: &Path) -> Result<Config, String> {
     let config = Config::load(path, Owner::RootOrSelf).map_err(|error| error.to_string())?;
-    process::become_owner_of(&config.state).map_err(|error| format!("{}: {error}", config.state.display()))?;
+    process::become_owner_of(&config.state)
+        .map_err(|error| format!("[espm] state: {}: {error}", config.state.display()))?;
     Ok(config)
 }
 

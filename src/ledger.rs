@@ -71,6 +71,8 @@ pub enum LedgerError {
     Database(PathBuf, rusqlite::Error),
     /// It was made by another version, or is not ours.
     Version(PathBuf, i64),
+    /// It is damaged: the first thing that is wrong.
+    Damaged(PathBuf, String),
     /// A row cannot be read.
     Row(String),
     /// A lock or proof file cannot be used.
@@ -98,8 +100,18 @@ impl fmt::Display for LedgerError {
                 path.display()
             ),
             Self::Version(path, version) => {
-                write!(f, "ledger {}: has version {version}, want {VERSION}", path.display())
+                write!(
+                    f,
+                    "ledger {}: has version {version}, want {VERSION}: it is not espm's or another release's; \
+                     restore it from a backup and run 'espm check'",
+                    path.display()
+                )
             }
+            Self::Damaged(path, what) => write!(
+                f,
+                "ledger {}: is damaged ({what}); restore it from a backup and run 'espm check'",
+                path.display()
+            ),
             Self::Row(name) => write!(f, "ledger: the row of {name:?} cannot be read"),
             Self::File(error) => error.fmt(f),
             Self::Random(error) => error.fmt(f),
@@ -463,7 +475,8 @@ impl Ledger {
     pub fn check_integrity(&self) -> Result<(), LedgerError> {
         let answer: String =
             self.database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(self.error())?;
-        if answer == "ok" { Ok(()) } else { Err(LedgerError::Row(answer)) }
+        let wrong = answer.lines().find(|line| !line.starts_with('*')).unwrap_or_default();
+        if answer == "ok" { Ok(()) } else { Err(LedgerError::Damaged(self.path.clone(), wrong.to_owned())) }
     }
 
     /// Copies the ledger, while it is in use, to a new file (SQLite's backup API).

@@ -63,12 +63,17 @@ pub fn is_root() -> bool {
 
 /// Whether this process runs as the user of that name in `/etc/passwd`.
 pub fn runs_as(name: &str) -> bool {
+    uid_of(name) == Some(user())
+}
+
+/// The user id of that name in `/etc/passwd`.
+pub fn uid_of(name: &str) -> Option<u32> {
     let users = trusted_file::read(Path::new("/etc/passwd"), MAX_PASSWD, Owner::Root).unwrap_or_default();
     let uid = users.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next() == Some(name)).then(|| fields.nth(1))?
     });
-    uid.and_then(|uid| uid.parse().ok()) == Some(user())
+    uid.and_then(|uid| uid.parse().ok())
 }
 
 /// The user that this process runs as.

@@ -29,8 +29,10 @@ const MAX_ORDER: u64 = 512 * 1024;
 const EX_USAGE: u8 = 64;
 /// sysexits(3): the order is wrong.
 const EX_DATAERR: u8 = 65;
-/// sysexits(3): the command could not be run.
+/// sysexits(3): the command could not be run to its end.
 const EX_UNAVAILABLE: u8 = 69;
+/// sysexits(3): the command could not be started.
+const EX_OSFILE: u8 = 72;
 /// sysexits(3): the configuration is wrong.
 const EX_CONFIG: u8 = 78;
 
@@ -92,6 +94,7 @@ fn console(config: &Config) -> Result<ExitCode, Refused> {
     match program.run_inheriting(Deadline::after(limit)) {
         Ok(ended) => Ok(ExitCode::from(ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EX_UNAVAILABLE))),
         Err(CommandError::TimedOut) => Ok(ExitCode::from(u8::try_from(EXIT_TIMED_OUT).unwrap_or(EX_UNAVAILABLE))),
+        Err(error @ CommandError::Start(..)) => Err(Refused(EX_OSFILE, error.to_string())),
         Err(error) => Err(Refused(EX_UNAVAILABLE, error.to_string())),
     }
 }

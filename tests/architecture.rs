@@ -14,7 +14,7 @@ const ROOMS: [(&str, &str); 7] = [
     ("subprocess", "command"),
     ("syslog", "audit"),
     ("fastcgi", "gate"),
-    ("ini", "config"),
+    ("ini", "ini_text"),
     ("rustls_pemfile", "x509"),
 ];
 
@@ -297,7 +297,7 @@ fn each_rule_finds_what_it_forbids() {
         (&["console"], "use subprocess::{Exec, Job};", "console uses subprocess, which is command's alone"),
         (&["gate"], "fn f(f: syslog::Facility) {}", "gate uses syslog, which is audit's alone"),
         (&["handler"], "use fastcgi::run;", "handler uses fastcgi, which is gate's alone"),
-        (&["desk"], "fn f() { ini::inistr!(x) }", "desk uses ini, which is config's alone"),
+        (&["desk"], "fn f() { ini::inistr!(x) }", "desk uses ini, which is ini_text's alone"),
         (&["desk"], "use rustls_pemfile::Item;", "desk uses rustls_pemfile, which is x509's alone"),
         (
             &["desk"],

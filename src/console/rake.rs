@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::listing::Listing;
 use super::proof::{self, Completeness, Proof, Separator};
 use super::task::{Order, Release, Task};
-use super::{Assigned, ConsoleError, EXIT_TIMED_OUT};
+use super::{Assigned, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT};
 use crate::clock::{self, Deadline};
 use crate::command::Program;
 use crate::lock::{self, Lock, Queue, Slots};
@@ -204,6 +204,9 @@ impl Rake {
         match ended.code {
             Some(0) => Ok(proof::names(&text)),
             Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
+            Some(code) if EXIT_NOT_STARTED.contains(&code) => {
+                Err(ConsoleError::NotStarted(excerpt(&String::from_utf8_lossy(&ended.stderr))))
+            }
             _ => Err(ConsoleError::Failed(excerpt(&format!("{text}\n{}", String::from_utf8_lossy(&ended.stderr))))),
         }
     }
@@ -215,6 +218,7 @@ impl Rake {
         let output = crate::command::read_back(proof).map_err(ConsoleError::Command)?;
         match ended.code {
             Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
+            Some(code) if EXIT_NOT_STARTED.contains(&code) => Err(ConsoleError::NotStarted(excerpt(&output))),
             Some(_) => Ok((ended.code, output)),
             // The program that raises was killed and rake may still run: only who gets the proof's
             // lock may judge what it did.

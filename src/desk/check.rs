@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{as_operator, load};
+use super::{as_operator, load, places};
 use crate::audit;
-use crate::authority::verb::Answer;
-use crate::authority::verb::Verb;
+use crate::authority::Authority;
+use crate::authority::verb::{Answer, Verb};
 use crate::clock::{self, Deadline};
 use crate::config::{Config, Tls};
 use crate::ledger::{CertificateState, Entry, Ledger, NodeState};
@@ -45,6 +45,11 @@ impl Report {
             }
         }
     }
+
+    /// What cannot be looked at because of something that has its own line.
+    fn skip(what: &str, because: &str) {
+        println!("skip  {what}: {because}");
+    }
 }
 
 /// Checks everything; with `settle` also mends what was left unfinished.
@@ -60,15 +65,29 @@ pub(super) fn main(path: &Path, settle: bool) -> ExitCode {
         }
     };
     report.line("configuration", Ok(path.display().to_string()));
-    report.line("certificate", tls.unwrap_or_else(|error| Err(error.to_string())));
+    report.line(
+        "certificate",
+        tls.unwrap_or_else(|error| Err(error.to_string())).map_err(|what| format!("[tls] {what}")),
+    );
     report.line("state directory", check_state(&config));
     report.line("syslog", probe_syslog(&config));
     let (console, authority) = offices::wire(&config, path);
     let until = Deadline::after(PATIENCE);
-    report.line("console", console.probe(until));
-    let nobody = NodeName::parse(NOBODY).map_err(|error| error.to_string());
-    let answer = nobody.and_then(|name| authority.ask(Verb::Show, &name, until).map_err(|error| error.to_string()));
-    report.line("authority", answer.and_then(check_answer));
+    let places = places::check(&config);
+    let there = places.is_ok();
+    report.line("programs and directories", places);
+    let mut nodes = None;
+    if there {
+        let probed = console.probe(until).map_err(with_hint);
+        let listed = console.nodes(until).map_err(|error| error.to_string());
+        // What is wrong is said once; a console of another release lists its nodes all the same.
+        nodes = Some(listed).filter(|listed| probed.is_ok() || listed.is_ok());
+        report.line("console", probed);
+        report.line("authority", ask_authority(&authority, until).map_err(with_hint));
+    } else {
+        Report::skip("console", "needs programs or directories that are not right");
+        Report::skip("authority", "needs programs or directories that are not right");
+    }
     let entries = Ledger::open(&config.state, "check").and_then(|ledger| {
         ledger.check_integrity()?;
         ledger.entries(false)
@@ -77,8 +96,10 @@ pub(super) fn main(path: &Path, settle: bool) -> ExitCode {
         Err(error) => report.line("ledger", Err(error.to_string())),
         Ok(entries) => {
             report.line("ledger", Ok(format!("{} nodes", entries.len())));
-            let nodes = console.nodes(until).map_err(|error| error.to_string());
-            compare(&mut report, &config, path, &entries, nodes, settle);
+            match nodes {
+                Some(nodes) => compare(&mut report, &config, path, &entries, nodes, settle),
+                None => Report::skip("nodes", "cannot be compared while the console does not answer"),
+            }
         }
     }
     if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -101,7 +122,11 @@ fn check_tls(tls: &Tls) -> Result<String, String> {
     }
     match x509::key_fits(&certificate, &read(&tls.key)?) {
         Ok(true) => Ok(format!("ends in {days} days")),
-        Ok(false) => Err(format!("{} does not belong to {}", tls.key.display(), tls.certificate.display())),
+        Ok(false) => Err(format!(
+            "{} does not belong to {}; put the right one there, or make both anew with espm-setup",
+            tls.key.display(),
+            tls.certificate.display()
+        )),
         Err(error) => Err(format!("{}: {error}", tls.key.display())),
     }
 }
@@ -120,8 +145,19 @@ fn check_state(config: &Config) -> Result<String, String> {
 }
 
 fn probe_syslog(config: &Config) -> Result<String, String> {
-    audit::probe(&config.audit.socket).map_err(|error| error.to_string())?;
+    audit::probe(&config.audit.socket)
+        .map_err(|error| format!("{error}; start syslog, or name its socket in [audit] socket"))?;
     Ok(config.audit.socket.display().to_string())
+}
+
+/// What sudo says does not say where to look.
+fn with_hint(what: String) -> String {
+    if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what }
+}
+
+fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, String> {
+    let nobody = NodeName::parse(NOBODY).map_err(|error| error.to_string())?;
+    check_answer(authority.ask(Verb::Show, &nobody, until).map_err(|error| error.to_string())?)
 }
 
 fn check_answer(answer: Answer) -> Result<String, String> {
@@ -159,7 +195,8 @@ fn compare(
         };
         if !settle || entry.state == NodeState::Unproven {
             wrong += 1;
-            report.line("node", Err(format!("{name} {what}")));
+            let advice = if entry.state == NodeState::Unproven { "" } else { "; 'espm check --settle' settles it" };
+            report.line("node", Err(format!("{name} {what}{advice}")));
             continue;
         }
         let mended = as_operator(config, path, "operator.settle", |ledger, offices| {

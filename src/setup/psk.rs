@@ -34,12 +34,7 @@ pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
     let psk = make()?;
     rewrite(path, (name, true), |text| {
         let line = format!("{name} = {}\n", psk.digest());
-        let mut written = false;
-        let with_line = |row: &str| {
-            let here = !written && header(row) == Some("psk");
-            written |= here;
-            if here { format!("{row}{line}") } else { row.into() }
-        };
+        let with_line = |row: &str| if header(row) == Some("psk") { format!("{row}{line}") } else { row.into() };
         text.split_inclusive('\n').map(with_line).collect()
     })?;
     Ok(psk)

@@ -15,6 +15,7 @@
 
 mod certificates;
 mod console;
+mod desk;
 mod doubt;
 mod gate;
 mod hostile;

@@ -380,7 +380,7 @@ fn keys_are_added_and_retired_without_an_outage() {
     let with = |psk: &str| shop.ask("GET", "/v1/classes", None, &[&format!("X-ESPM-PSK: {psk}")]).status;
     let text = fs::read_to_string(shop.ini()).unwrap();
     let text = text.replace("[psk]", "[ psk ]");
-    fs::write(shop.ini(), format!("{text}\n# cloud = a remark that stays\n[psk]\n; another = remark\n")).unwrap();
+    fs::write(shop.ini(), format!("{text}\n# cloud = a remark that stays\n; another = remark\n")).unwrap();
     chown(shop.ini(), None, Some(33)).unwrap();
     let of = || fs::metadata(shop.ini()).map(|found| (found.uid(), found.gid(), found.mode())).unwrap();
     let before = of();
@@ -404,7 +404,7 @@ fn keys_are_added_and_retired_without_an_outage() {
 
     assert_eq!(of(), before);
     let after = fs::read_to_string(shop.ini()).unwrap();
-    for kept in ["# cloud = a remark that stays", "; another = remark", "# espm.ini: every key"] {
+    for kept in ["# cloud = a remark that stays", "; another = remark", "# Every key and its default"] {
         assert!(after.contains(kept), "{after}");
     }
     let lines =
