@@ -16,6 +16,7 @@
 mod console;
 mod doubt;
 mod lists;
+mod many;
 mod moments;
 mod records;
 mod recovery;
