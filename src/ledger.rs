@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -500,17 +500,22 @@ impl Ledger {
     /// Makes the proof file of a new intent, locked, durable, and of a name that nobody can guess.
     ///
     /// The command gets it as its output: what it prints is the proof of what it did, and the lock
-    /// lasts as long as any process of the command, however it was started.
+    /// lasts as long as any process of the command, however it was started. A `head` that is not empty
+    /// is its first line: what kind of run it is the proof of.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new_proof(&self) -> Result<(String, File), LedgerError> {
+    pub fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(LedgerError::Random)?;
         let name = format!("{:032x}", u128::from_be_bytes(bytes));
         let path = self.proof_path(&name);
-        let file = trusted_file::create_durable(&path, 0o600)?;
-        file.lock().map_err(|error| FileError::io(&path, error))?;
+        let mut file = trusted_file::create_durable(&path, 0o600)?;
+        let error = |error| FileError::io(&path, error);
+        file.lock().map_err(error)?;
+        if !head.is_empty() {
+            writeln!(file, "{head}").and_then(|()| file.sync_data()).map_err(error)?;
+        }
         Ok((name, file))
     }
 
@@ -656,7 +661,7 @@ mod tests {
     #[test]
     fn a_proof_is_read_only_when_its_command_has_ended() {
         let ledger = Ledger::open(&made("proof"), "r").unwrap();
-        let (name, file) = ledger.new_proof().unwrap();
+        let (name, file) = ledger.new_proof("").unwrap();
         assert!(ledger.try_read_proof(&name).unwrap().is_none());
         std::io::Write::write_all(&mut &file, b"Node successfully created!\n").unwrap();
         drop(file);

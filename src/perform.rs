@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::authority::verb::{Answer, Issued, Verb};
 use crate::body::{self, Draft, Placed, Shape};
 use crate::clock;
+use crate::console::proof::REBUILD;
 use crate::console::{Assigned, ConsoleError};
 use crate::ledger::{CertificateState, Entry, Key, Ledger, NodeState};
 use crate::name::NodeName;
@@ -170,7 +171,7 @@ fn add(offices: &mut Offices<'_>, unread: &Unread, key: Option<&str>) -> Result<
         return Err(taken());
     }
     offices.audit.attempt()?;
-    let (proof, file) = ledger.new_proof()?;
+    let (proof, file) = ledger.new_proof("")?;
     ledger.intend_to_add(&node, &proof, key.as_ref())?;
     let assigned = offices.console.add(&node, &file, offices.until);
     conclude_add(&ledger, offices, &node, assigned)
@@ -249,7 +250,7 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
     }
     let rebuild = recover::needs_rebuild(offices, &before.assignment, &after.assignment);
     offices.audit.attempt()?;
-    let (proof, file) = ledger.new_proof()?;
+    let (proof, file) = ledger.new_proof(if rebuild { REBUILD } else { "" })?;
     ledger.intend(name, NodeState::Changing, Some(&after.assignment), &proof)?;
     match offices.console.change(&after, rebuild, &file, offices.until) {
         Ok(Assigned::Whole) => {
@@ -257,6 +258,8 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
             Ok(Outcome::Node(after))
         }
         Ok(Assigned::Lost(lost)) => {
+            // What was added can be taken away again only as the console can remove it.
+            let rebuild = recover::needs_rebuild(offices, &after.assignment, &before.assignment);
             recover::assign(&ledger, offices, &before, rebuild)?;
             Err(lost_names(&lost, &after.assignment))
         }

@@ -6,7 +6,7 @@
 
 use crate::authority::verb::{Answer, Verb};
 use crate::console::Assigned;
-use crate::console::proof::{Completeness, Proof, Separator};
+use crate::console::proof::{ADD_AGAIN, Completeness, Proof, REBUILD, Separator};
 use crate::ledger::{CertificateState, Entry, Ledger, NodeState};
 use crate::name::NodeName;
 use crate::offices::Offices;
@@ -79,12 +79,14 @@ fn settle_creating(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, ou
 
 fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
     let node = wanted(entry);
-    let rebuild = needs_rebuild(offices, &entry.node.assignment, &node.assignment);
     let proof = Proof::read(output, &node.name);
+    let again = proof.begins(ADD_AGAIN);
+    let rebuild = again || proof.begins(REBUILD) || needs_rebuild(offices, &entry.node.assignment, &node.assignment);
     let there = offices.console.has(&node.name, offices.until)?;
     if proof.created() {
         // Deleted and added again by our run: ours, whole or not.
-        return match proof.complete(&node.assignment, Separator::Parameters) {
+        let separator = if again { Separator::Groups } else { Separator::Parameters };
+        return match proof.complete(&node.assignment, separator) {
             _ if !there => Ok(ledger.forget(&node.name)?),
             Completeness::Whole => Ok(ledger.settle(&node)?),
             _ => assign(ledger, offices, &node, true),
@@ -94,7 +96,7 @@ fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, ou
         offices.audit.note("taken-by-another");
         return Ok(ledger.forget(&node.name)?);
     }
-    match (rebuild, there, proof.groups_edited()) {
+    match (rebuild, there, again || proof.groups_edited()) {
         // The deletion may have been done, and somebody may have added the name again.
         (true, true, true) => leave(ledger, offices, &node.name),
         // Our run deleted it and did not come to adding it.
@@ -134,10 +136,11 @@ fn leave(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<
     Ok(ledger.mark_unproven(name)?)
 }
 
-/// Adds a node of ours again that our own run has deleted.
+/// Adds a node of ours again that our own run has deleted. It stays one that is being changed: when
+/// this dies, too, the node is still to be had again.
 fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node) -> Result<(), Fault> {
-    let (name, file) = ledger.new_proof()?;
-    ledger.intend(&node.name, NodeState::Creating, Some(&node.assignment), &name)?;
+    let (name, file) = ledger.new_proof(ADD_AGAIN)?;
+    ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
     match offices.console.add(node, &file, offices.until)? {
         Assigned::Whole => Ok(ledger.settle(node)?),
         Assigned::Taken => Ok(ledger.forget(&node.name)?),
@@ -150,7 +153,7 @@ fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node) -> Result<
 /// # Errors
 /// When that fails; the intent stays.
 pub fn assign(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, rebuild: bool) -> Result<(), Fault> {
-    let (name, file) = ledger.new_proof()?;
+    let (name, file) = ledger.new_proof(if rebuild { REBUILD } else { "" })?;
     ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
     match offices.console.change(node, rebuild, &file, offices.until)? {
         // What the console no longer has cannot be assigned again.
@@ -171,7 +174,7 @@ fn unsettled(assigned: &Assigned) -> Fault {
 /// # Errors
 /// When the node is not known to be gone.
 pub fn delete(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, keep: bool) -> Result<(), Fault> {
-    let (name, file) = ledger.new_proof()?;
+    let (name, file) = ledger.new_proof("")?;
     ledger.intend(&node.name, NodeState::Deleting, None, &name)?;
     match offices.console.delete(node, &file, offices.until) {
         Ok(()) => Ok(ledger.forget(&node.name)?),

@@ -17,10 +17,21 @@ pub struct Proof<'a> {
 /// The texts of the console's and the database's refusals of a name that is there.
 const TAKEN: [&str; 3] = ["Node already exists!", "Name has already been taken", "Duplicate entry"];
 
+/// The first line of a proof of ours: the run deletes the node and adds it again.
+pub const REBUILD: &str = "espm: rebuild";
+
+/// The first line of a proof of ours: the run adds a node again that an earlier one has deleted.
+pub const ADD_AGAIN: &str = "espm: add again";
+
 impl<'a> Proof<'a> {
     /// Takes the output apart.
     pub fn read(output: &str, name: &'a NodeName) -> Self {
         Self { lines: output.lines().map(plain).collect(), name }
+    }
+
+    /// Whether the proof begins with a line of ours.
+    pub fn begins(&self, head: &str) -> bool {
+        self.lines.first().is_some_and(|line| line == head)
     }
 
     fn place(&self, marker: &str) -> Option<usize> {

@@ -186,7 +186,7 @@ fn a_class_or_group_that_vanishes_during_the_run_is_not_lost_silently() {
         });
         shop.post("/v1/nodes", &node).expect(201);
         shop.fault("console", "vanish_group.once", "web servers");
-        let change = json!({"groups": ["web servers"], "classes": ["mysql"], "parameters": {"role": "x"}});
+        let change = json!({"groups": ["web servers"], "classes": ["mysql"], "parameters": {"role": "x", "zone": "1"}});
         let refused = shop.patch("/v1/nodes/web02", &change);
         assert_eq!(refused.expect(422).fields(), ["groups[0]"], "{release}");
         shop.expect_in_console(&node);

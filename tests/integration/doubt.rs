@@ -279,15 +279,33 @@ fn what_the_database_says_is_for_the_log_and_not_for_the_client() {
 #[test]
 fn a_recovery_that_dies_is_recovered_from_in_turn() {
     let shop = Shop::open();
-    shop.fault("console", "die_after_node_add", "");
-    shop.post("/v1/nodes", &web01()).expect(502);
-    shop.fault("console", "die_before_node_del", "");
-    shop.post("/v1/nodes", &web01());
-    shop.no_faults("console");
-    match shop.unfinished().get("web01") {
-        // The deletion that should have undone the add died on the way: nobody knows whose the node is now.
-        Some(_) => shop.get("/v1/nodes/web01").expect(404).status,
-        None => shop.post("/v1/nodes", &web01()).expect(201).status,
-    };
+    // The deletion that undoes a half-made add dies before it has begun, and when it may have been done.
+    for (point, again) in [("before_node_groups", 201), ("after_commit_node_del", 201), ("before_node_del", 409)] {
+        shop.fault("console", "die_after_node_add", "once");
+        shop.fault("console", &format!("die_{point}"), "once");
+        shop.post("/v1/nodes", &web01()).expect(502);
+        shop.post("/v1/nodes", &web01()).expect(again);
+        shop.no_faults("console");
+        if again == 201 {
+            shop.expect_in_console(&web01());
+            shop.delete("/v1/nodes/web01").expect(204);
+        }
+    }
+    assert_eq!(shop.unfinished()["web01"], "unproven");
     shop.expect_foreign_untouched();
+}
+
+#[test]
+fn a_node_that_was_there_is_not_lost_when_its_rebuilding_and_the_recovery_both_die() {
+    for point in ["before_node_add", "after_node_add", "before_node_parameters"] {
+        let shop = Shop::open();
+        shop.post("/v1/nodes", &web01()).expect(201);
+        shop.fault("console", "die_after_node_del", "once");
+        rebuild(&shop).expect(502);
+        shop.fault("console", &format!("die_{point}"), "once");
+        assert_ne!(rebuild(&shop).status, 404, "{point}");
+        rebuild(&shop).expect(200);
+        assert_eq!(shop.node_in_console("web01")["groups"], json!(["databases"]), "{point}");
+        assert_eq!(shop.node_in_console("web01")["parameters"], json!([["role", "web"]]), "{point}");
+    }
 }

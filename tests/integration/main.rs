@@ -21,6 +21,7 @@ mod gate;
 mod hostile;
 mod interface;
 mod lists;
+mod many;
 mod moments;
 mod records;
 mod recovery;

@@ -50,11 +50,14 @@ impl Shop {
         wait_until("rake comes to the point", || reached.exists());
     }
 
-    /// Lets the paused run of rake go on to its end.
+    /// Lets the paused runs of rake go on to their end.
     pub fn go_on(&self) {
         let pids = self.pids("rake");
-        drop(GoOn(self.dir.join("console/continue")));
-        wait_until("rake has ended", || pids.iter().all(|pid| !is_there(*pid)));
+        // Each run that goes on takes the sign away.
+        wait_until("rake has ended", || {
+            drop(GoOn(self.dir.join("console/continue")));
+            pids.iter().all(|pid| !is_there(*pid))
+        });
     }
 
     /// The processes of this shop: `espm` (handlers alone), `espm-raise` or `rake`.
