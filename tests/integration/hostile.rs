@@ -411,12 +411,7 @@ fn control_characters_in_any_field_are_refused_and_named() {
                 ("parameters.role".to_owned(), json!({"name": "web02", "parameters": {"role": text}})),
                 (text.clone(), json!({"name": "web02", text.clone(): "x"})),
             ] {
-                let answer = shop.post("/v1/nodes", &body);
-                assert_eq!(
-                    (answer.expect(422).problem().as_str(), answer.fields()),
-                    ("invalid", vec![field]),
-                    "{body}"
-                );
+                assert_eq!(shop.post("/v1/nodes", &body).expect(422).fields(), [field], "{body}");
             }
         }
         let body = json!({"groups": [bad], "parameters": {"role": format!("a{bad}")}});

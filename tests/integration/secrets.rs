@@ -101,10 +101,9 @@ fn the_key_is_in_the_environment_of_its_handler_alone_and_in_no_argv() {
         if shop.server != Server::ApacheCgi {
             check_private(shop.gate_pid());
         }
-        let raised: Vec<_> = holders("cmdline", &shop.ini().display().to_string());
-        let raised =
-            raised.into_iter().filter(|pid| !holders("cmdline", "espm-raise").iter().all(|raise| raise != pid));
-        let raised: Vec<_> = raised.collect();
+        let mut raised = holders("cmdline", &shop.ini().display().to_string());
+        let raise = holders("cmdline", "espm-raise");
+        raised.retain(|pid| raise.contains(pid));
         assert_eq!(raised.len(), 1, "{raised:?}");
         check_private(raised[0]);
         fs::write(shop.dir.join("console/continue"), "").unwrap();
