@@ -1,12 +1,16 @@
-//! What must not be known: where a key, a private key or a parameter's value may never be, and what a record may not hold.
+//! What must not be known: where a key or a value may never be, what a refusal may not tell, and
+//! what a record may not hold.
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use serde_json::json;
 
-use crate::shop::{Server, Shop, as_user, wait_until};
+use crate::hostile::{Traces, judge, primed, wire};
+use crate::shop::{Answer, Server, Shop, as_user, wait_until};
 
 /// A record is one datagram of at most 900 bytes after its header, without control characters, in which
 /// quotes are closed and there is one event.
@@ -97,10 +101,9 @@ fn the_key_is_in_the_environment_of_its_handler_alone_and_in_no_argv() {
         if shop.server != Server::ApacheCgi {
             check_private(shop.gate_pid());
         }
-        let raised: Vec<_> = holders("cmdline", &shop.ini().display().to_string());
-        let raised =
-            raised.into_iter().filter(|pid| !holders("cmdline", "espm-raise").iter().all(|raise| raise != pid));
-        let raised: Vec<_> = raised.collect();
+        let mut raised = holders("cmdline", &shop.ini().display().to_string());
+        let raise = holders("cmdline", "espm-raise");
+        raised.retain(|pid| raise.contains(pid));
         assert_eq!(raised.len(), 1, "{raised:?}");
         check_private(raised[0]);
         fs::write(shop.dir.join("console/continue"), "").unwrap();
@@ -194,4 +197,148 @@ fn nothing_that_a_client_or_the_console_says_can_forge_a_record() {
     let records = shop.records_of(&failed);
     assert!(records.iter().any(|record| record.contains("outcome=cause")), "{records:?}");
     check_records(&shop.audit());
+}
+
+/// An answer without what differs from one request to the next.
+fn lasting(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
+    let mut headers = answer.headers.clone();
+    for name in ["x-request-id", "date"] {
+        assert!(headers.remove(name).is_some(), "{name}: {answer:?}");
+    }
+    // Apache frames a CGI program's answer by whether its end has come yet when the head is sent.
+    for name in ["content-length", "transfer-encoding"] {
+        headers.remove(name);
+    }
+    (answer.status, headers, answer.body.clone())
+}
+
+#[test]
+fn every_wrong_key_gets_the_same_answer() {
+    let shop = primed();
+    let before = Traces::of(&shop);
+    let psk = &shop.psk;
+    let digest =
+        shop.file("etc/espm.ini").lines().find_map(|line| line.split_once("sha256:").map(|(_, hex)| hex.to_owned()));
+    let digest = digest.unwrap();
+    let refused = shop.ask("GET", "/v1/groups", None, &["X-ESPM-PSK;"]);
+    assert_eq!(refused.expect(401).problem(), "unauthorized");
+    assert_eq!(refused.header("www-authenticate"), "ESPM-PSK");
+    assert_eq!(refused.header("cache-control"), "no-store");
+    let wrong = [
+        "X-ESPM-PSK: wrong".to_owned(),
+        "x-espm-psk: wrong".to_owned(),
+        "X-ESPM-PSK:".to_owned(),
+        format!("X-ESPM-PSK: {}", psk.to_lowercase()),
+        format!("X-ESPM-PSK: {}", &psk[..47]),
+        format!("X-ESPM-PSK: {psk}x"),
+        format!("X-ESPM-PSK: \"{psk}\""),
+        format!("X-ESPM-PSK: {psk},{psk}"),
+        format!("X-ESPM-PSK: ESPM-PSK {psk}"),
+        format!("X-ESPM-PSK: {digest}"),
+        format!("X-ESPM-PSK: sha256:{digest}"),
+        format!("X-ESPM-PSK: {}", "k".repeat(3 * 1024)),
+        "X-ESPM-PSK: \u{fc}\u{20ac}".to_owned(),
+        format!("X-ESPM-PSK;\nX_ESPM_PSK: {psk}"),
+        format!("X-ESPM-PSK;\nAuthorization: ESPM-PSK {psk}"),
+        format!("X-ESPM-PSK;\nHTTP-X-ESPM-PSK: {psk}"),
+    ];
+    let body = Some(r#"{"name":"web01.example.com"}"#);
+    for (method, path, body) in [
+        ("GET", "/v1/groups", None),
+        ("POST", "/v1/nodes", body),
+        ("POST", "/v1/nodes", Some("{")),
+        ("DELETE", "/v1/nodes/foreign.example.com", None),
+        ("BREW", "/v1/nodes", None),
+        ("GET", "/elsewhere", None),
+    ] {
+        for header in &wrong {
+            let headers: Vec<_> = header.split('\n').collect();
+            let answer = shop.ask(method, path, body, &headers);
+            assert_eq!(lasting(&answer), lasting(&refused), "{method} {path} {header}");
+        }
+    }
+    assert_eq!(Traces::of(&shop), before);
+    // Names of headers have no case.
+    shop.ask("GET", "/v1/groups", None, &[&format!("x-espm-psk: {psk}")]).expect(200);
+}
+
+#[test]
+fn two_keys_or_one_of_eight_kib_admit_no_one_unless_the_server_hides_the_second() {
+    let shop = primed();
+    let right = format!("X-ESPM-PSK: {}", shop.psk);
+    let long = format!("X-ESPM-PSK: {}", "k".repeat(8 * 1024));
+    let ask = |fields: &[&str]| {
+        wire(&shop, "GET /v1/groups", &fields.iter().map(|field| field.as_bytes()).collect::<Vec<_>>(), b"")
+    };
+    let none = "401 unauthorized";
+    // nginx before 1.23 hands over the first of equal headers alone; what comes later joins them, as Apache does.
+    let first = if shop.server == Server::Nginx && nginx_hides_second() { "200 espm" } else { none };
+    judge(
+        &shop,
+        &[
+            ("the right one first", ask(&[&right, "X-ESPM-PSK: wrong"]), first),
+            ("the right one last", ask(&["X-ESPM-PSK: wrong", &right]), none),
+            ("an empty one first", ask(&["X-ESPM-PSK:", &right]), none),
+            ("the right one twice", ask(&[&right, &right]), first),
+            ("eight KiB", ask(&[&long]), "400 server"),
+        ],
+    );
+}
+
+fn nginx_hides_second() -> bool {
+    let version = Command::new("nginx").arg("-v").output().unwrap().stderr;
+    let version = String::from_utf8(version).unwrap();
+    let minor = version.split('.').nth(1).unwrap().parse::<u32>().unwrap();
+    version.contains("nginx/1.") && minor < 23
+}
+
+#[test]
+fn a_node_that_is_not_ours_cannot_be_told_from_one_that_never_was() {
+    let shop = primed();
+    let before = Traces::of(&shop);
+    let absent = lasting(&shop.get("/v1/nodes/absent.example.com"));
+    assert_eq!((absent.0, absent.2.contains("urn:espm:problem:not-found")), (404, true));
+    let long = "a".repeat(65);
+    let names = [
+        "foreign.example.com",
+        "absent.example.com",
+        "master.example.com",
+        "Foreign.example.com",
+        "-a",
+        "ca",
+        "0x1f",
+        &long,
+    ];
+    let json = ["Content-Type: application/json"];
+    let large = " ".repeat(70_000);
+    let changes: [(Option<&str>, &[&str]); 7] = [
+        (Some("{}"), &json),
+        (Some(r#"{"groups":["default"]}"#), &json),
+        (Some("{\"groups\":"), &json),
+        (Some(r#"{"name":1,"groups":[1],"x":2}"#), &json),
+        (Some("groups=default"), &["Content-Type: text/plain"]),
+        (Some(&large), &json),
+        (None, &[]),
+    ];
+    for name in names {
+        let (node, certificate) = (format!("/v1/nodes/{name}"), format!("/v1/nodes/{name}/certificate"));
+        for (body, headers) in changes {
+            for (method, path) in [("PATCH", &node), ("DELETE", &node), ("POST", &certificate)] {
+                assert_eq!(lasting(&shop.ask(method, path, body, headers)), absent, "{method} {path} {body:?}");
+            }
+        }
+        for (method, path) in [("GET", &node), ("GET", &certificate), ("DELETE", &certificate)] {
+            assert_eq!(lasting(&shop.ask(method, path, None, &[])), absent, "{method} {path}");
+        }
+        for path in [&node, &certificate] {
+            let head = lasting(&shop.ask("HEAD", path, None, &[]));
+            assert_eq!((head.0, head.2.as_str()), (404, ""), "HEAD {path}");
+        }
+    }
+    for name in &names[..3] {
+        let put = lasting(&shop.ask("PUT", &format!("/v1/nodes/{name}"), None, &[]));
+        assert_eq!(put, lasting(&shop.ask("PUT", "/v1/nodes/absent.example.com", None, &[])), "{name}");
+        assert_eq!(put.0, 405);
+    }
+    assert_eq!(Traces::of(&shop), before);
 }
