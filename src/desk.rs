@@ -83,7 +83,9 @@ impl std::str::FromStr for NodeNameArg {
 
 /// Runs `espm`: a command, or, without one, what takes requests.
 pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<(), E>) -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    // The path goes on to programs that run elsewhere, and to sudo, which compares it.
+    cli.config = std::path::absolute(&cli.config).unwrap_or(cli.config);
     let Some(command) = cli.command else {
         return match take_requests(&cli.config) {
             Ok(()) => ExitCode::SUCCESS,

@@ -105,6 +105,7 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
     process::keep_memory_private().map_err(GateError::Process)?;
     process::raise_file_limit().map_err(GateError::Process)?;
     let config = Config::load(config_path, Owner::RootOrSelf).map_err(GateError::Config)?;
+    process::become_owner_of(&config.state).map_err(GateError::Process)?;
     let mut listener = listen(&config.listen)?;
     let most = config.console.most_at_once() + 1 + config.authority.command.queue + RESERVE;
     let gate = Arc::new(Gate {

@@ -242,11 +242,11 @@ fn failed(text: String) -> Fault {
 fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result<Outcome, Fault> {
     let (ledger, _lock, entry) = ours(offices, name)?;
     let change = checked(offices, body::parse(unread, Shape::Change)?)?.into_change();
-    let before = entry.node;
+    let before = entry.node.clone();
     let after = Node { name: name.clone(), assignment: change.apply(before.assignment.clone()) };
     offices.audit.assignment(&after.assignment);
     if !offices.console.has(name, offices.until)? {
-        return forget_missing(&ledger, offices, name);
+        return forget_missing(&ledger, offices, &entry);
     }
     let rebuild = recover::needs_rebuild(offices, &before.assignment, &after.assignment);
     offices.audit.attempt()?;
@@ -263,7 +263,7 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
             recover::assign(&ledger, offices, &before, rebuild)?;
             Err(lost_names(&lost, &after.assignment))
         }
-        Ok(Assigned::Missing | Assigned::Taken) => forget_missing(&ledger, offices, name),
+        Ok(Assigned::Missing | Assigned::Taken) => forget_missing(&ledger, offices, &entry),
         Ok(Assigned::Partly(text) | Assigned::Failed(text)) => Err(failed(text)),
         Err(error) => {
             if error.nothing_was_run() {
@@ -275,9 +275,8 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
 }
 
 /// A node of ours that somebody has deleted is not ours any more.
-fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    offices.audit.note("missing-in-console");
-    ledger.forget(name)?;
+fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<Outcome, Fault> {
+    recover::forget_missing(ledger, offices, entry)?;
     Err(Fault::not_found())
 }
 
@@ -285,21 +284,12 @@ fn delete(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> 
     let (ledger, _lock, entry) = ours(offices, name)?;
     offices.audit.attempt()?;
     recover::revoke(&ledger, offices, &entry)?;
-    note_foreign_certificate(offices, name);
     if offices.console.has(name, offices.until)? {
         recover::delete(&ledger, offices, &entry.node, true)?;
     } else {
         ledger.forget(name)?;
     }
     Ok(Outcome::Gone)
-}
-
-/// Says so in the audit when the CA keeps a certificate of somebody else's for a node that goes away.
-/// Nothing rests on it, so that a CA that does not answer does not keep the node.
-fn note_foreign_certificate(offices: &mut Offices<'_>, name: &NodeName) {
-    if let Ok(Answer::Foreign) = offices.authority.ask(Verb::Show, name, offices.until) {
-        offices.audit.note("foreign-certificate-left");
-    }
 }
 
 fn certificate(name: &NodeName, issued: Issued) -> Certificate {
@@ -317,6 +307,10 @@ fn certificate(name: &NodeName, issued: Issued) -> Certificate {
 fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
     let (ledger, _lock, entry) = ours(offices, name)?;
     offices.audit.attempt()?;
+    if matches!(entry.certificate, None | Some(CertificateState::Revoked)) {
+        // What the CA's record still has is another life's of this name, and is not handed out.
+        recover::revoke(&ledger, offices, &entry)?;
+    }
     ledger.certificate(name, CertificateState::Generating, None)?;
     let answer = offices.authority.ask(Verb::Generate, name, offices.until)?;
     let record = |issued: &Issued| {

@@ -194,7 +194,15 @@ pub fn delete(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, keep: boo
 pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
     let name = &entry.node.name;
     if matches!(entry.certificate, None | Some(CertificateState::Revoked)) {
-        return Ok(());
+        // The CA's record may have one from before the node was forgotten and came back.
+        match offices.authority.ask(Verb::Show, name, offices.until) {
+            Ok(Answer::There { .. }) => {}
+            Ok(Answer::Foreign) => {
+                offices.audit.note("foreign-certificate-left");
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
     }
     ledger.certificate(name, CertificateState::Revoking, None)?;
     match offices.authority.ask(Verb::Revoke, name, offices.until)? {
@@ -217,4 +225,15 @@ pub fn settle_certificate(ledger: &Ledger, offices: &mut Offices<'_>, entry: &En
         Some(CertificateState::Generating | CertificateState::Revoking) => revoke(ledger, offices, entry),
         _ => Ok(()),
     }
+}
+
+/// Forgets a node of ours that somebody has deleted from the console; its certificate is revoked first.
+///
+/// # Errors
+/// When its certificate cannot be revoked now; then the node stays in the ledger.
+pub fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
+    offices.audit.note("missing-in-console");
+    offices.audit.attempt()?;
+    revoke(ledger, offices, entry)?;
+    Ok(ledger.forget(&entry.node.name)?)
 }

@@ -142,7 +142,7 @@ struct New {
     #[arg(long, default_value = "cloud", value_name = "NAME")]
     client: String,
     /// Find Puppet's paths and users out from `puppet config print` [default PUPPET: the installed one]
-    #[arg(long, value_name = "PUPPET", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "PUPPET", num_args = 0..=1, default_missing_value = detect::INSTALLED)]
     detect: Option<PathBuf>,
     /// rake (a console) or enc (none: a catalogue and espm-enc) [default: rake]
     #[arg(long, value_name = "KIND", value_parser = ["rake", "enc"])]

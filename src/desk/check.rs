@@ -203,8 +203,8 @@ fn compare(
             offices.audit.node(name);
             let _lock = offices.lock(ledger, name)?;
             match recover::settle(ledger, offices, name)? {
-                recover::Settled::Ours(_) if !there && !offices.console.has(name, offices.until)? => {
-                    Ok(ledger.forget(name)?)
+                recover::Settled::Ours(entry) if !there && !offices.console.has(name, offices.until)? => {
+                    recover::forget_missing(ledger, offices, &entry)
                 }
                 recover::Settled::Ours(entry) => recover::settle_certificate(ledger, offices, &entry),
                 _ => Ok(()),

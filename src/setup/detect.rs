@@ -11,6 +11,9 @@ use crate::console::task::{Release, Task};
 /// Where Puppet's own packages, Puppet Enterprise's and the distributions' have the program.
 const PUPPETS: [&str; 3] = ["/opt/puppetlabs/bin/puppet", "/opt/puppet/bin/puppet", "/usr/bin/puppet"];
 
+/// Stands for the first of them that is there.
+pub(super) const INSTALLED: &str = "installed";
+
 /// How long Puppet or rake may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -46,10 +49,10 @@ pub(super) fn enterprise() -> Puppet {
     }
 }
 
-/// Asks a `puppet` program, or the installed one when the path is empty.
+/// Asks a `puppet` program, or the installed one.
 pub(super) fn detect(puppet: &Path) -> Result<Puppet, SetupError> {
     let installed = || PUPPETS.iter().map(Path::new).find(|path| path.exists());
-    let puppet = if puppet.as_os_str().is_empty() { installed() } else { Some(puppet) };
+    let puppet = if puppet == Path::new(INSTALLED) { installed() } else { Some(puppet) };
     let Some(puppet) = puppet else {
         return say(format!("no puppet found in {}; give --detect PUPPET", PUPPETS.join(", ")));
     };

@@ -223,6 +223,28 @@ fn a_node_is_deleted_only_after_its_certificate_is_revoked_and_its_name_is_free_
 }
 
 #[test]
+fn a_node_that_somebody_deleted_or_forgot_leaves_no_valid_certificate_to_its_successor() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let deleted = generate(&shop, NAME);
+        shop.rake(&["node:del", &format!("name={NAME}")]);
+        shop.patch(&format!("/v1/nodes/{NAME}"), &json!({"groups": []})).expect(404);
+        assert_eq!(revoked(&shop), [serial(&deleted)].into());
+        shop.add(NAME);
+        let forgotten = generate(&shop, NAME);
+        assert!(shop.desk(&["forget", NAME]).status.success());
+        assert!(shop.desk(&["adopt", NAME]).status.success());
+        let new = generate(&shop, NAME);
+        assert_made(&shop, new.expect(201));
+        assert_eq!(revoked(&shop), [serial(&deleted), serial(&forgotten)].into());
+        assert!(shop.desk(&["forget", NAME]).status.success());
+        assert!(shop.desk(&["adopt", NAME]).status.success());
+        shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+        assert_eq!(valid(&shop), [].into());
+    }
+}
+
+#[test]
 fn a_certificate_that_a_human_made_for_a_node_of_ours_is_left_alone() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();

@@ -395,7 +395,7 @@ impl Shop {
             .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
             .collect();
         format!(
-            "ServerRoot {dir}\nServerName localhost\nPidFile {dir}/apache.pid\nDefaultRuntimeDir {dir}\nTypesConfig /dev/null\n\
+            "ServerRoot {dir}\nServerName localhost\nPidFile {dir}/apache.pid\nDefaultRuntimeDir {dir}\n\
              Mutex file:{dir} default\nErrorLog {dir}/apache.err\nUser {USER}\nGroup {USER}\n{load}\
              <IfModule cgid_module>\nScriptSock {dir}/cgid.sock\n</IfModule>\n\
              ServerLimit 8\nThreadsPerChild 64\nMaxRequestWorkers 512\nServerTokens Prod\nInclude {dir}/vhost.conf\n"
