@@ -322,7 +322,9 @@ fn a_certificate_that_is_not_ours_is_as_absent_as_one_that_never_was() {
             for method in ["POST", "GET", "DELETE"] {
                 let mut answer = shop.ask(method, &path(name), None, &[]);
                 assert_eq!(answer.expect(404).problem(), "not-found");
-                answer.headers.retain(|header, _| header != "x-request-id" && header != "date");
+                // How Apache frames a CGI program's answer depends on when the program ends.
+                let chance = ["x-request-id", "date", "content-length", "transfer-encoding"];
+                answer.headers.retain(|header, _| !chance.contains(&header.as_str()));
                 answers.insert(format!("{answer:?}"));
             }
         }

@@ -50,8 +50,9 @@ fn refused(shop: &Shop, answer: &Answer, status: u16, problem: &str, why: &[&str
     }
     let id = answer.header("x-request-id").to_owned();
     let lines = || -> Vec<String> {
-        let (audit, gate) = (shop.audit(), shop.file("gate.err"));
-        let lines = audit.into_iter().chain(gate.lines().map(str::to_owned));
+        // A CGI program's standard error is in the log of the web server's main part.
+        let errors = [shop.file("gate.err"), shop.file("apache.err")].concat();
+        let lines = shop.audit().into_iter().chain(errors.lines().map(str::to_owned));
         lines.filter(|line| line.contains(&id) && line.contains("outcome=cause")).collect()
     };
     wait_until("the log says why", || !lines().is_empty());
