@@ -128,12 +128,13 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
     let event = events.recv();
     let _ = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    if matches!(event, Ok(Event::Stop)) {
-        stop_accepting(&mut listener).map_err(GateError::Process)?;
+    let stop = matches!(event, Ok(Event::Stop));
+    let ends = if stop { stop_accepting(&mut listener).map_err(GateError::Process)? } else { true };
+    if ends {
+        let _ = accept.join();
     }
-    let _ = accept.join();
-    drain(Deadline::after(config.request_timeout + DRAIN_MARGIN));
-    if matches!(event, Ok(Event::Stop)) { Ok(()) } else { Err(GateError::Accept) }
+    drain(IDLE_THREADS + usize::from(!ends), Deadline::after(config.request_timeout + DRAIN_MARGIN));
+    if stop { Ok(()) } else { Err(GateError::Accept) }
 }
 
 fn wait_for_signals(sender: mpsc::Sender<Event>) -> io::Result<()> {
@@ -174,27 +175,26 @@ fn file_error(error: &FileError) -> io::Error {
     io::Error::other(error.to_string())
 }
 
-/// Takes no more connections: those that wait stay in the socket's queue for the next gate.
-fn stop_accepting(listener: &mut OwnedFd) -> io::Result<()> {
+/// Takes no more connections: those that wait stay in the socket's queue for the next gate. Tells
+/// whether the thread that accepts could be woken, which it cannot when the socket's file is gone.
+fn stop_accepting(listener: &mut OwnedFd) -> io::Result<bool> {
     let address = rustix::net::getsockname(&*listener)?;
     let nothing = OwnedFd::from(open_null()?);
     rustix::io::dup2(&nothing, listener)?;
     // The thread that waits in accept(2) still has the socket; this wakes it.
     let path = rustix::net::SocketAddrUnix::try_from(address).ok().and_then(|unix| unix.path().map(|p| p.into_owned()));
-    if let Some(path) = path.and_then(|path| path.into_string().ok()) {
-        drop(UnixStream::connect(path));
-    }
-    Ok(())
+    let path = path.and_then(|path| path.into_string().ok());
+    Ok(path.is_some_and(|path| UnixStream::connect(path).is_ok()))
 }
 
 fn open_null() -> io::Result<File> {
     trusted_file::open_existing(Path::new("/dev/null")).map_err(|error| file_error(&error))
 }
 
-/// Waits until no thread serves a connection.
-fn drain(until: Deadline) {
+/// Waits until no thread but the idle ones is left: until none serves a connection.
+fn drain(idle: usize, until: Deadline) {
     let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    while threads() > IDLE_THREADS && !until.passed() {
+    while threads() > idle && !until.passed() {
         thread::sleep(Duration::from_millis(20));
     }
 }
