@@ -2,10 +2,13 @@
 //!
 //! Every message names the file, the section and the key. What is not known is an error.
 
+mod section;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::section::Section;
 use crate::audit::{self, Destination};
 use crate::auth::Client;
 use crate::authority::ca::Kind;
@@ -60,6 +63,33 @@ pub struct Command {
     pub queue_timeout: Duration,
 }
 
+impl Command {
+    fn read(section: &Section<'_>, default_directory: Option<&str>) -> Result<Self, String> {
+        let line = section.text("command", None)?;
+        let argv: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        if !line.starts_with('/') {
+            return Err(section.wrong("command", "a program's absolute path and its arguments", &line));
+        }
+        if let Some(word) = argv.iter().find(|word| word.contains(['"', '\'', '$', '`', '\\', '|', '&', '<', '>'])) {
+            return Err(section.wrong("command", "plain words, since no shell reads them", word));
+        }
+        let environment = if section.has("environment") { section.text("environment", None)? } else { String::new() };
+        let pair = |word: &str| match word.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(section.wrong("environment", "NAME=VALUE words", word)),
+        };
+        Ok(Self {
+            argv,
+            directory: section.path("directory", default_directory)?,
+            environment: environment.split_whitespace().map(pair).collect::<Result<_, _>>()?,
+            user: if section.has("user") { Some(section.user()?) } else { None },
+            timeout: section.seconds("timeout", 120, 1)?,
+            queue: section.count("queue", 64, 0)?,
+            queue_timeout: section.seconds("queue_timeout", 60, 0)?,
+        })
+    }
+}
+
 /// `[tls]`
 #[derive(Debug)]
 pub struct Tls {
@@ -105,6 +135,33 @@ pub enum Console {
 }
 
 impl Console {
+    fn read(section: &Section<'_>) -> Result<Self, String> {
+        let rake = section.word(
+            "kind",
+            Some("rake"),
+            |word| ["enc", "rake"].iter().position(|kind| *kind == word),
+            "rake or enc",
+        )? == 1;
+        let others: &[&str] = if rake { &ENC_KEYS } else { &RAKE_KEYS };
+        if let Some(key) = others.iter().find(|key| section.has(key)) {
+            return Err(format!("[console] {key}: is for kind = {} alone", if rake { "enc" } else { "rake" }));
+        }
+        if !rake {
+            return Ok(Self::Enc(Enc {
+                catalogue: section.path("catalogue", Some("/opt/espm/etc/catalogue.ini"))?,
+                published: section.path("published", Some("/opt/espm/nodes"))?,
+                queue: section.count("queue", 64, 0)?,
+            }));
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self::Rake(Rake {
+            command: Command::read(section, None)?,
+            release: section.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
+            concurrency: section.count("concurrency", processors, 1)?,
+            cache: section.seconds("cache", 60, 0)?,
+        }))
+    }
+
     /// Handlers that can wait for it or work with it at once.
     pub fn most_at_once(&self) -> usize {
         match self {
@@ -226,12 +283,12 @@ impl Config {
     pub fn from_text(text: &str) -> Result<Self, String> {
         let sections = ini_text::read(text)?;
         check_known(&sections)?;
-        let reader = Reader(&sections);
-        let espm = reader.section("espm");
-        let tls = reader.section("tls");
-        let console = reader.section("console");
-        let authority = reader.section("authority");
-        let audit = reader.section("audit");
+        let section = |name| Section::of(&sections, name);
+        let espm = section("espm");
+        let tls = section("tls");
+        let console = section("console");
+        let authority = section("authority");
+        let audit = section("audit");
         let state = espm.path("state", Some("/opt/espm/state"))?;
         Ok(Self {
             listen: espm.path("listen", Some("/run/espm/espm.sock"))?,
@@ -239,16 +296,16 @@ impl Config {
             request_timeout: espm.seconds("request_timeout", 300, 1)?,
             raise: espm.path("raise", Some("/opt/espm/bin/espm-raise"))?,
             sudo: espm.path("sudo", Some("/usr/bin/sudo"))?,
-            clients: reader.clients()?,
+            clients: read_clients(&section("psk"))?,
             tls: Tls {
                 certificate: tls.path("certificate", None)?,
                 key: tls.path("key", None)?,
                 port: u16::try_from(tls.number("port", 8443, 1, 65_535)?).unwrap_or(8443),
             },
-            console: console.console()?,
+            console: Console::read(&console)?,
             authority: Authority {
                 kind: authority.word("kind", None, parse_kind, "puppet-cert or puppetserver-ca")?,
-                command: authority.command("directory", Some("/"))?,
+                command: Command::read(&authority, Some("/"))?,
                 config: if authority.has("config") { Some(authority.path("config", None)?) } else { None },
                 ssldir: authority.path("ssldir", None)?,
                 cadir: authority.path("cadir", None)?,
@@ -289,33 +346,6 @@ fn check_known(sections: &[ini_text::Section]) -> Result<(), String> {
     Ok(())
 }
 
-struct Reader<'a>(&'a [ini_text::Section]);
-
-impl<'a> Reader<'a> {
-    fn entries(&self, name: &str) -> &'a [(String, String, usize)] {
-        self.0.iter().find(|section| section.name == name).map_or(&[], |section| &section.entries)
-    }
-
-    fn section(&self, name: &'static str) -> Section<'a> {
-        Section { name, entries: self.entries(name) }
-    }
-
-    fn clients(&self) -> Result<Vec<Client>, String> {
-        let mut clients = Vec::new();
-        for (name, value, _) in self.entries("psk") {
-            check_client_name(name).map_err(|what| format!("[psk] {name}: {what}"))?;
-            let digest = PskDigest::parse(value).ok_or_else(|| {
-                format!("[psk] {name}: want sha256: and 64 hexadecimal digits; 'espm-setup psk add {name}' makes a key")
-            })?;
-            clients.push(Client { name: name.clone(), digest });
-        }
-        if clients.is_empty() {
-            return Err("[psk]: has no key, so nobody could ask; 'espm-setup psk add NAME' makes one".into());
-        }
-        Ok(clients)
-    }
-}
-
 /// Checks the name of a client.
 ///
 /// # Errors
@@ -326,133 +356,20 @@ pub fn check_client_name(name: &str) -> Result<(), &'static str> {
     if good { Ok(()) } else { Err("a client's name is 1 to 32 lower-case letters, digits, '-' and '_'") }
 }
 
-struct Section<'a> {
-    name: &'static str,
-    entries: &'a [(String, String, usize)],
-}
-
-impl Section<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.entries.iter().find(|(name, _, _)| name == key).map(|(_, value, _)| value.as_str())
+/// The keys of `[psk]`: each is a client.
+fn read_clients(psk: &Section<'_>) -> Result<Vec<Client>, String> {
+    let mut clients = Vec::new();
+    for (name, value, _) in psk.entries {
+        check_client_name(name).map_err(|what| format!("[psk] {name}: {what}"))?;
+        let digest = PskDigest::parse(value).ok_or_else(|| {
+            format!("[psk] {name}: want sha256: and 64 hexadecimal digits; 'espm-setup psk add {name}' makes a key")
+        })?;
+        clients.push(Client { name: name.clone(), digest });
     }
-
-    fn has(&self, key: &str) -> bool {
-        self.get(key).is_some()
+    if clients.is_empty() {
+        return Err("[psk]: has no key, so nobody could ask; 'espm-setup psk add NAME' makes one".into());
     }
-
-    fn console(&self) -> Result<Console, String> {
-        let rake = self.word(
-            "kind",
-            Some("rake"),
-            |word| ["enc", "rake"].iter().position(|kind| *kind == word),
-            "rake or enc",
-        )? == 1;
-        let others: &[&str] = if rake { &ENC_KEYS } else { &RAKE_KEYS };
-        if let Some(key) = others.iter().find(|key| self.has(key)) {
-            return Err(format!("[console] {key}: is for kind = {} alone", if rake { "enc" } else { "rake" }));
-        }
-        if !rake {
-            return Ok(Console::Enc(Enc {
-                catalogue: self.path("catalogue", Some("/opt/espm/etc/catalogue.ini"))?,
-                published: self.path("published", Some("/opt/espm/nodes"))?,
-                queue: self.count("queue", 64, 0)?,
-            }));
-        }
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Console::Rake(Rake {
-            command: self.command("directory", None)?,
-            release: self.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
-            concurrency: self.count("concurrency", processors, 1)?,
-            cache: self.seconds("cache", 60, 0)?,
-        }))
-    }
-
-    fn wrong(&self, key: &str, want: &str, found: &str) -> String {
-        format!("[{}] {key}: want {want}, found {found:?}", self.name)
-    }
-
-    fn text(&self, key: &str, default: Option<&str>) -> Result<String, String> {
-        match self.get(key) {
-            Some("") => Err(format!("[{}] {key}: is empty; give a value or remove the line", self.name)),
-            Some(value) => Ok(value.to_owned()),
-            None => default.map(str::to_owned).ok_or_else(|| format!("[{}] {key}: is missing", self.name)),
-        }
-    }
-
-    fn path(&self, key: &str, default: Option<&str>) -> Result<PathBuf, String> {
-        let text = self.text(key, default)?;
-        if text.starts_with('/') { Ok(text.into()) } else { Err(self.wrong(key, "an absolute path", &text)) }
-    }
-
-    fn flag(&self, key: &str, default: bool) -> Result<bool, String> {
-        match self.text(key, Some(if default { "yes" } else { "no" }))?.as_str() {
-            "yes" => Ok(true),
-            "no" => Ok(false),
-            other => Err(self.wrong(key, "yes or no", other)),
-        }
-    }
-
-    fn number(&self, key: &str, default: u64, min: u64, max: u64) -> Result<u64, String> {
-        let text = self.text(key, Some(&default.to_string()))?;
-        match text.parse() {
-            Ok(number) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(self.wrong(key, &format!("a whole number from {min} to {max}"), &text)),
-        }
-    }
-
-    fn count(&self, key: &str, default: usize, min: u64) -> Result<usize, String> {
-        Ok(usize::try_from(self.number(key, default as u64, min, 1000)?).unwrap_or(default))
-    }
-
-    fn seconds(&self, key: &str, default: u64, min: u64) -> Result<Duration, String> {
-        let text = self.text(key, Some(&default.to_string()))?;
-        match text.parse() {
-            Ok(seconds) if (min..=3600).contains(&seconds) => Ok(Duration::from_secs(seconds)),
-            _ => Err(self.wrong(key, &format!("whole seconds from {min} to 3600"), &text)),
-        }
-    }
-
-    fn word<T>(
-        &self,
-        key: &str,
-        default: Option<&str>,
-        parse: impl Fn(&str) -> Option<T>,
-        want: &str,
-    ) -> Result<T, String> {
-        let text = self.text(key, default)?;
-        parse(&text).ok_or_else(|| self.wrong(key, want, &text))
-    }
-
-    fn command(&self, directory: &str, default_directory: Option<&str>) -> Result<Command, String> {
-        let line = self.text("command", None)?;
-        let argv: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        if !line.starts_with('/') {
-            return Err(self.wrong("command", "a program's absolute path and its arguments", &line));
-        }
-        if let Some(word) = argv.iter().find(|word| word.contains(['"', '\'', '$', '`', '\\', '|', '&', '<', '>'])) {
-            return Err(self.wrong("command", "plain words, since no shell reads them", word));
-        }
-        let environment = if self.has("environment") { self.text("environment", None)? } else { String::new() };
-        let pair = |word: &str| match word.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(self.wrong("environment", "NAME=VALUE words", word)),
-        };
-        Ok(Command {
-            argv,
-            directory: self.path(directory, default_directory)?,
-            environment: environment.split_whitespace().map(pair).collect::<Result<_, _>>()?,
-            user: if self.has("user") { Some(self.user()?) } else { None },
-            timeout: self.seconds("timeout", 120, 1)?,
-            queue: self.count("queue", 64, 0)?,
-            queue_timeout: self.seconds("queue_timeout", 60, 0)?,
-        })
-    }
-
-    fn user(&self) -> Result<String, String> {
-        let name = self.text("user", None)?;
-        let good = !name.starts_with('-') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if good { Ok(name) } else { Err(self.wrong("user", "a user's name", &name)) }
-    }
+    Ok(clients)
 }
 
 #[cfg(test)]

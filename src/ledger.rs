@@ -4,14 +4,23 @@
 //! files. The order is always: intent, durable; command; outcome, durable; answer. A missing or
 //! damaged database is an error, never an empty one; only set-up makes one.
 
-use std::fmt;
-use std::fs::File;
-use std::io::{Read, Write};
+mod error;
+mod key;
+mod proof;
+mod row;
+mod tables;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
+pub use self::error::LedgerError;
+pub use self::key::{Kept, Key};
+pub use self::row::{CertificateState, Entry, NodeState};
+use self::row::{SELECT, read_entry, to_json};
+pub use self::tables::create;
+use self::tables::{APPLICATION, VERSION};
 use crate::clock;
 use crate::lock::{self, Lock};
 use crate::name::NodeName;
@@ -19,201 +28,8 @@ use crate::operation::{Assignment, Node};
 use crate::state;
 use crate::trusted_file::{self, FileError};
 
-/// The version of the tables below, in the database's `user_version`.
-const VERSION: i64 = 1;
-
-/// Marks the database as ours (SQLite's `application_id`): "espm".
-const APPLICATION: i64 = 0x6573_706d;
-
 /// How long a statement waits for another process's transaction; none is held across a command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Seconds for which an `Idempotency-Key` is kept.
-const KEY_LIFE: i64 = 24 * 60 * 60;
-
-/// Bytes of a proof file that are read; a command's output is limited to as much.
-const MAX_PROOF: u64 = crate::command::MAX_OUTPUT as u64;
-
-const TABLES: &str = "
-CREATE TABLE node (
-    name        TEXT PRIMARY KEY,
-    state       TEXT NOT NULL CHECK (state IN ('creating', 'active', 'changing', 'deleting', 'unproven')),
-    assignment  TEXT NOT NULL,              -- JSON, as the console last confirmed it
-    wanted      TEXT,                       -- JSON, what an unfinished intent assigns
-    proof       TEXT,                       -- file with the output of an unfinished intent's command
-    request     TEXT NOT NULL,              -- the request that last wrote this row
-    since       INTEGER NOT NULL            -- when, in seconds since 1970
-) STRICT, WITHOUT ROWID;
-CREATE TABLE certificate (
-    name        TEXT PRIMARY KEY REFERENCES node ON DELETE CASCADE,
-    state       TEXT NOT NULL CHECK (state IN ('generating', 'issued', 'revoking', 'revoked')),
-    serial      TEXT,                       -- hexadecimal, as openssl prints it
-    fingerprint TEXT                        -- SHA-256, as openssl prints it
-) STRICT, WITHOUT ROWID;
-CREATE TABLE answer (                       -- answers kept for Idempotency-Key
-    client      TEXT NOT NULL,
-    key         TEXT NOT NULL,
-    digest      TEXT NOT NULL,              -- of the body
-    name        TEXT NOT NULL REFERENCES node ON DELETE CASCADE,
-    answer      TEXT,                       -- JSON; NULL while the first request runs
-    since       INTEGER NOT NULL,
-    PRIMARY KEY (client, key)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX answer_by_name ON answer (name);
-CREATE INDEX answer_by_age ON answer (since);
-CREATE INDEX unfinished ON node (state) WHERE state <> 'active';
-";
-
-/// Why the ledger cannot be used.
-#[derive(Debug)]
-pub enum LedgerError {
-    /// The database is missing or cannot be read or written.
-    Database(PathBuf, rusqlite::Error),
-    /// It was made by another version, or is not ours.
-    Version(PathBuf, i64),
-    /// It is damaged: the first thing that is wrong.
-    Damaged(PathBuf, String),
-    /// A row cannot be read.
-    Row(String),
-    /// A lock or proof file cannot be used.
-    File(FileError),
-    /// The system's random source failed.
-    Random(getrandom::Error),
-    /// The `Idempotency-Key` is in use by another request.
-    KeyTaken,
-}
-
-impl LedgerError {
-    /// Whether the disk is full, so that the operator reads just that.
-    fn disk_is_full(&self) -> bool {
-        matches!(self, Self::Database(_, rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::DiskFull)
-    }
-}
-
-impl fmt::Display for LedgerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Database(path, _) if self.disk_is_full() => write!(f, "ledger {}: the disk is full", path.display()),
-            Self::Database(path, error) => write!(
-                f,
-                "ledger {}: {error}; if it is missing or damaged, restore it from a backup and run 'espm check'",
-                path.display()
-            ),
-            Self::Version(path, version) => {
-                write!(
-                    f,
-                    "ledger {}: has version {version}, want {VERSION}: it is not espm's or another release's; \
-                     restore it from a backup and run 'espm check'",
-                    path.display()
-                )
-            }
-            Self::Damaged(path, what) => write!(
-                f,
-                "ledger {}: is damaged ({what}); restore it from a backup and run 'espm check'",
-                path.display()
-            ),
-            Self::Row(name) => write!(f, "ledger: the row of {name:?} cannot be read"),
-            Self::File(error) => error.fmt(f),
-            Self::Random(error) => error.fmt(f),
-            Self::KeyTaken => f.write_str("the Idempotency-Key is in use"),
-        }
-    }
-}
-
-impl std::error::Error for LedgerError {}
-
-impl From<FileError> for LedgerError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-/// Gives an enum of states its words in the database.
-macro_rules! states {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-        impl $name {
-            /// All states.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-            /// The state's word.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-            fn parse(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-
-states! {
-    /// What is going on with a node.
-    NodeState {
-        /// It is being added.
-        Creating = "creating",
-        /// It is there.
-        Active = "active",
-        /// Its assignment is being changed.
-        Changing = "changing",
-        /// It is being deleted.
-        Deleting = "deleting",
-        /// Whether it is ours cannot be proven; a human decides.
-        Unproven = "unproven",
-    }
-}
-
-states! {
-    /// What is going on with a certificate.
-    CertificateState {
-        /// It is being generated.
-        Generating = "generating",
-        /// It is there.
-        Issued = "issued",
-        /// It is being revoked.
-        Revoking = "revoking",
-        /// It is revoked.
-        Revoked = "revoked",
-    }
-}
-
-/// A node's row.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// The node and what the console last confirmed.
-    pub node: Node,
-    /// Its state.
-    pub state: NodeState,
-    /// What an unfinished intent assigns.
-    pub wanted: Option<Assignment>,
-    /// The name of its proof file.
-    pub proof: Option<String>,
-    /// Its certificate's state.
-    pub certificate: Option<CertificateState>,
-    /// When the row was last written, in seconds since 1970.
-    pub since: i64,
-}
-
-/// What is known of an `Idempotency-Key`.
-#[derive(Debug)]
-pub struct Kept {
-    /// The digest of the body that it came with.
-    pub digest: String,
-    /// The first answer, unless the first request has not ended.
-    pub answer: Option<Node>,
-}
-
-/// An `Idempotency-Key` of a client, with its body's digest.
-#[derive(Debug)]
-pub struct Key<'a> {
-    /// The client's name.
-    pub client: &'a str,
-    /// The key.
-    pub key: &'a str,
-    /// The digest of the body.
-    pub digest: &'a str,
-}
 
 /// The ledger.
 #[derive(Debug)]
@@ -222,22 +38,6 @@ pub struct Ledger {
     path: PathBuf,
     directory: PathBuf,
     request: String,
-}
-
-/// Makes an empty ledger.
-///
-/// # Errors
-/// When any part of it exists, or cannot be made.
-pub fn create(directory: &Path) -> Result<(), LedgerError> {
-    let path = state::database(directory);
-    drop(trusted_file::create(&path, 0o600)?);
-    for name in state::DIRECTORIES {
-        trusted_file::create_directory(&directory.join(name), 0o700)?;
-    }
-    let error = |error| LedgerError::Database(path.clone(), error);
-    let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
-    let tables = format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};");
-    database.execute_batch(&tables).map_err(error)
 }
 
 impl Ledger {
@@ -307,29 +107,24 @@ impl Ledger {
 
     fn insert(&self, node: &Node, proof: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
         let error = self.error();
-        let now = clock::now();
         let name = node.name.as_str();
-        let wanted = to_json(&node.assignment);
         let transaction = Transaction::new_unchecked(&self.database, TransactionBehavior::Immediate).map_err(&error)?;
         transaction
             .execute(
                 "INSERT INTO node (name, state, assignment, wanted, proof, request, since)
                  VALUES (?1, 'creating', ?2, ?3, ?4, ?5, ?6)",
-                params![name, to_json(&Assignment::default()), wanted, proof, self.request, now],
+                params![
+                    name,
+                    to_json(&Assignment::default()),
+                    to_json(&node.assignment),
+                    proof,
+                    self.request,
+                    clock::now()
+                ],
             )
             .map_err(&error)?;
         if let Some(key) = key {
-            transaction.execute("DELETE FROM answer WHERE since < ?1", [now - KEY_LIFE]).map_err(&error)?;
-            let inserted = transaction.execute(
-                "INSERT INTO answer (client, key, digest, name, since) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![key.client, key.key, key.digest, name, now],
-            );
-            match inserted {
-                Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::ConstraintViolation => {
-                    return Err(LedgerError::KeyTaken);
-                }
-                other => other.map_err(&error)?,
-            };
+            key.keep(&transaction, name).map_err(&error)?.then_some(()).ok_or(LedgerError::KeyTaken)?;
         }
         transaction.commit().map_err(error)
     }
@@ -451,23 +246,6 @@ impl Ledger {
         }
     }
 
-    /// What is known of a client's `Idempotency-Key`.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn kept(&self, client: &str, key: &str) -> Result<Option<Kept>, LedgerError> {
-        let query = "SELECT digest, answer FROM answer WHERE client = ?1 AND key = ?2 AND since >= ?3";
-        let oldest = clock::now() - KEY_LIFE;
-        let row = self
-            .database
-            .query_row(query, params![client, key, oldest], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()
-            .map_err(self.error())?;
-        let Some((digest, answer)): Option<(String, Option<String>)> = row else { return Ok(None) };
-        let answer = answer.map(|json| serde_json::from_str(&json).map_err(|_| LedgerError::Row(key.to_owned())));
-        Ok(Some(Kept { digest, answer: answer.transpose()? }))
-    }
-
     /// Looks for damage.
     ///
     /// # Errors
@@ -496,88 +274,6 @@ impl Ledger {
     pub fn try_lock(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
         lock::try_take_passing(&state::locks(&self.directory).join(format!("node.{name}")))
     }
-
-    /// Makes the proof file of a new intent, locked, durable, and of a name that nobody can guess.
-    ///
-    /// The command gets it as its output: what it prints is the proof of what it did, and the lock
-    /// lasts as long as any process of the command, however it was started. A `head` that is not empty
-    /// is its first line: what kind of run it is the proof of.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(LedgerError::Random)?;
-        let name = format!("{:032x}", u128::from_be_bytes(bytes));
-        let path = self.proof_path(&name);
-        let mut file = trusted_file::create_durable(&path, 0o600)?;
-        let error = |error| FileError::io(&path, error);
-        file.lock().map_err(error)?;
-        if !head.is_empty() {
-            writeln!(file, "{head}").and_then(|()| file.sync_data()).map_err(error)?;
-        }
-        Ok((name, file))
-    }
-
-    /// Takes the lock of a proof file, if its command has ended; a missing file has an empty proof.
-    ///
-    /// # Errors
-    /// When it cannot be used.
-    pub fn try_read_proof(&self, name: &str) -> Result<Option<String>, FileError> {
-        let path = self.proof_path(name);
-        let file = match trusted_file::open_existing(&path) {
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(Some(String::new())),
-            other => other?,
-        };
-        if !lock::try_lock(&file).map_err(|error| FileError::io(&path, error))? {
-            return Ok(None);
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_PROOF).read_to_end(&mut bytes).map_err(|error| FileError::io(&path, error))?;
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-    }
-
-    fn remove_proof(&self, name: String) -> Result<(), LedgerError> {
-        Ok(trusted_file::remove(&self.proof_path(&name))?)
-    }
-
-    fn proof_path(&self, name: &str) -> PathBuf {
-        state::proof(&self.directory, name)
-    }
-}
-
-const SELECT: &str = "SELECT node.name, node.state, assignment, wanted, proof, since, certificate.state
-    FROM node LEFT JOIN certificate ON certificate.name = node.name";
-
-fn to_json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-/// Reads a row; one whose content is not ours is an error, never left out.
-fn read_entry(row: &Row<'_>) -> rusqlite::Result<Result<Entry, LedgerError>> {
-    let name: String = row.get(0)?;
-    let state: String = row.get(1)?;
-    let assignment: String = row.get(2)?;
-    let wanted: Option<String> = row.get(3)?;
-    let certificate: Option<String> = row.get(6)?;
-    let (proof, since) = (row.get(4)?, row.get(5)?);
-    let read = || {
-        Some(Entry {
-            node: Node { name: NodeName::parse(&name).ok()?, assignment: serde_json::from_str(&assignment).ok()? },
-            state: NodeState::parse(&state)?,
-            wanted: match wanted {
-                Some(json) => Some(serde_json::from_str(&json).ok()?),
-                None => None,
-            },
-            proof,
-            certificate: match certificate {
-                Some(word) => Some(CertificateState::parse(&word)?),
-                None => None,
-            },
-            since,
-        })
-    };
-    Ok(read().ok_or(LedgerError::Row(name.clone())))
 }
 
 #[cfg(test)]

@@ -248,7 +248,13 @@ fn set_up(new: New) -> Result<(), SetupError> {
     let text = ini_file::text(&new, &puppet, (&certificate, &key), release, &master, &psk.digest());
     Config::from_text(&text).map_err(SetupError::Say)?;
 
-    files::write(&owner, &new.state, &ini, &text, (&certificate, &tls.certificate), (&key, &tls.key))?;
+    let files = files::Files {
+        state: &new.state,
+        ini: (&ini, &text),
+        certificate: (&certificate, &tls.certificate),
+        key: (&key, &tls.key),
+    };
+    files.write(&owner)?;
     let identity = x509::identity(&tls.certificate).map_err(|error| SetupError::Say(error.to_string()))?;
     println!("Key of {}, shown this once:\n\n    {}\n", new.client, psk.reveal());
     println!(

@@ -45,46 +45,46 @@ pub(super) fn check(
     Ok(OwnerIds { uid: metadata.uid(), gid: metadata.gid() })
 }
 
-/// Writes everything; when one thing fails, all that was written is removed.
-pub(super) fn write(
-    owner: &OwnerIds,
-    state: &Path,
-    ini: &Path,
-    text: &str,
-    certificate: (&Path, &str),
-    key: (&Path, &str),
-) -> Result<(), SetupError> {
-    let written = write_all(owner, state, ini, text, certificate, key);
-    if written.is_err() {
-        for path in [ini, certificate.0, key.0] {
-            let _ = std::fs::remove_file(path);
-        }
-        for path in state::all(state) {
-            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
-        }
-    }
-    written
+/// What set-up writes: each path with its content.
+pub(super) struct Files<'a> {
+    /// The state directory.
+    pub(super) state: &'a Path,
+    /// The configuration.
+    pub(super) ini: (&'a Path, &'a str),
+    /// The web server's certificate.
+    pub(super) certificate: (&'a Path, &'a str),
+    /// Its private key.
+    pub(super) key: (&'a Path, &'a str),
 }
 
-fn write_all(
-    owner: &OwnerIds,
-    state: &Path,
-    ini: &Path,
-    text: &str,
-    certificate: (&Path, &str),
-    key: (&Path, &str),
-) -> Result<(), SetupError> {
-    trusted_file::write_new(key.0, 0o600, key.1.as_bytes())?;
-    trusted_file::write_new(certificate.0, 0o640, certificate.1.as_bytes())?;
-    ledger::create(state).map_err(|error| SetupError::Say(error.to_string()))?;
-    let give = |path: &Path, uid: Option<u32>| {
-        std::os::unix::fs::chown(path, uid, Some(owner.gid))
-            .map_err(|error| SetupError::File(trusted_file::FileError::io(path, error)))
-    };
-    for path in state::all(state) {
-        give(&path, Some(owner.uid))?;
+impl Files<'_> {
+    /// Writes everything; when one thing fails, all that was written is removed.
+    pub(super) fn write(&self, owner: &OwnerIds) -> Result<(), SetupError> {
+        let written = self.write_all(owner);
+        if written.is_err() {
+            for path in [self.ini.0, self.certificate.0, self.key.0] {
+                let _ = std::fs::remove_file(path);
+            }
+            for path in state::all(self.state) {
+                let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+            }
+        }
+        written
     }
-    // Last: while there is no configuration, nothing runs.
-    trusted_file::write_new(ini, 0o640, text.as_bytes())?;
-    give(ini, None)
+
+    fn write_all(&self, owner: &OwnerIds) -> Result<(), SetupError> {
+        trusted_file::write_new(self.key.0, 0o600, self.key.1.as_bytes())?;
+        trusted_file::write_new(self.certificate.0, 0o640, self.certificate.1.as_bytes())?;
+        ledger::create(self.state).map_err(|error| SetupError::Say(error.to_string()))?;
+        let give = |path: &Path, uid: Option<u32>| {
+            std::os::unix::fs::chown(path, uid, Some(owner.gid))
+                .map_err(|error| SetupError::File(trusted_file::FileError::io(path, error)))
+        };
+        for path in state::all(self.state) {
+            give(&path, Some(owner.uid))?;
+        }
+        // Last: while there is no configuration, nothing runs.
+        trusted_file::write_new(self.ini.0, 0o640, self.ini.1.as_bytes())?;
+        give(self.ini.0, None)
+    }
 }

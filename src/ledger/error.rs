@@ -1,0 +1,73 @@
+//! Why the ledger cannot be used, and what the operator does about it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+
+use super::tables::VERSION;
+use crate::trusted_file::FileError;
+
+/// Why the ledger cannot be used.
+#[derive(Debug)]
+pub enum LedgerError {
+    /// The database is missing or cannot be read or written.
+    Database(PathBuf, rusqlite::Error),
+    /// It was made by another version, or is not ours.
+    Version(PathBuf, i64),
+    /// It is damaged: the first thing that is wrong.
+    Damaged(PathBuf, String),
+    /// A row cannot be read.
+    Row(String),
+    /// A lock or proof file cannot be used.
+    File(FileError),
+    /// The system's random source failed.
+    Random(getrandom::Error),
+    /// The `Idempotency-Key` is in use by another request.
+    KeyTaken,
+}
+
+impl LedgerError {
+    /// Whether the disk is full, so that the operator reads just that.
+    fn disk_is_full(&self) -> bool {
+        matches!(self, Self::Database(_, rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::DiskFull)
+    }
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(path, _) if self.disk_is_full() => write!(f, "ledger {}: the disk is full", path.display()),
+            Self::Database(path, error) => write!(
+                f,
+                "ledger {}: {error}; if it is missing or damaged, restore it from a backup and run 'espm check'",
+                path.display()
+            ),
+            Self::Version(path, version) => {
+                write!(
+                    f,
+                    "ledger {}: has version {version}, want {VERSION}: it is not espm's or another release's; \
+                     restore it from a backup and run 'espm check'",
+                    path.display()
+                )
+            }
+            Self::Damaged(path, what) => write!(
+                f,
+                "ledger {}: is damaged ({what}); restore it from a backup and run 'espm check'",
+                path.display()
+            ),
+            Self::Row(name) => write!(f, "ledger: the row of {name:?} cannot be read"),
+            Self::File(error) => error.fmt(f),
+            Self::Random(error) => error.fmt(f),
+            Self::KeyTaken => f.write_str("the Idempotency-Key is in use"),
+        }
+    }
+}
+
+impl std::error::Error for LedgerError {}
+
+impl From<FileError> for LedgerError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}

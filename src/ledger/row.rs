@@ -1,0 +1,110 @@
+//! A node's row: the words that its states have in the database, and how it is read.
+
+use rusqlite::Row;
+
+use super::LedgerError;
+use crate::name::NodeName;
+use crate::operation::{Assignment, Node};
+
+/// Gives an enum of states its words in the database.
+macro_rules! states {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+        impl $name {
+            /// All states.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// The state's word.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+            fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+states! {
+    /// What is going on with a node.
+    NodeState {
+        /// It is being added.
+        Creating = "creating",
+        /// It is there.
+        Active = "active",
+        /// Its assignment is being changed.
+        Changing = "changing",
+        /// It is being deleted.
+        Deleting = "deleting",
+        /// Whether it is ours cannot be proven; a human decides.
+        Unproven = "unproven",
+    }
+}
+
+states! {
+    /// What is going on with a certificate.
+    CertificateState {
+        /// It is being generated.
+        Generating = "generating",
+        /// It is there.
+        Issued = "issued",
+        /// It is being revoked.
+        Revoking = "revoking",
+        /// It is revoked.
+        Revoked = "revoked",
+    }
+}
+
+/// A node's row.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The node and what the console last confirmed.
+    pub node: Node,
+    /// Its state.
+    pub state: NodeState,
+    /// What an unfinished intent assigns.
+    pub wanted: Option<Assignment>,
+    /// The name of its proof file.
+    pub proof: Option<String>,
+    /// Its certificate's state.
+    pub certificate: Option<CertificateState>,
+    /// When the row was last written, in seconds since 1970.
+    pub since: i64,
+}
+
+/// Reads rows for [`read_entry`].
+pub(super) const SELECT: &str = "SELECT node.name, node.state, assignment, wanted, proof, since, certificate.state
+    FROM node LEFT JOIN certificate ON certificate.name = node.name";
+
+/// A value as a column holds it.
+pub(super) fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Reads a row; one whose content is not ours is an error, never left out.
+pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Result<Entry, LedgerError>> {
+    let name: String = row.get(0)?;
+    let state: String = row.get(1)?;
+    let assignment: String = row.get(2)?;
+    let wanted: Option<String> = row.get(3)?;
+    let certificate: Option<String> = row.get(6)?;
+    let (proof, since) = (row.get(4)?, row.get(5)?);
+    let read = || {
+        Some(Entry {
+            node: Node { name: NodeName::parse(&name).ok()?, assignment: serde_json::from_str(&assignment).ok()? },
+            state: NodeState::parse(&state)?,
+            wanted: match wanted {
+                Some(json) => Some(serde_json::from_str(&json).ok()?),
+                None => None,
+            },
+            proof,
+            certificate: match certificate {
+                Some(word) => Some(CertificateState::parse(&word)?),
+                None => None,
+            },
+            since,
+        })
+    };
+    Ok(read().ok_or(LedgerError::Row(name.clone())))
+}
