@@ -241,6 +241,9 @@ fn set_up(new: New) -> Result<(), SetupError> {
         None => detect::enterprise(),
     };
     let puppet = puppet.overridden_by(&new);
+    if puppet.console_kind == "enc" && new.console_release.is_some() {
+        return say("--console-release: is for a console that rake runs; there is none here (--console-kind enc)");
+    }
     let psk = psk::make()?;
     let tls = certificate::make(&host, &new.san, new.key_type)?;
     let release = new.console_release.or_else(|| detect::release(&puppet));

@@ -1,0 +1,120 @@
+//! How set-up finds the Puppet that is installed, Debian's and the vendor's, and what it writes of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::Place;
+use crate::shop::run;
+
+/// Makes the programs of a Puppet installation; `puppet config print` answers as the vendor's does.
+fn install_puppet(bin: &Path, programs: &[&str]) {
+    fs::create_dir_all(bin).unwrap();
+    for program in programs {
+        let path = bin.join(program);
+        fs::write(
+            &path,
+            "#!/bin/sh
+[ \"$1 $2\" = 'config print' ] || exit 1
+shift 2
+for key in \"$@\"; do
+    case $key in
+        ssldir) echo 'ssldir = /etc/puppetlabs/puppet/ssl' ;;
+        cadir) echo 'cadir = /etc/puppetlabs/puppetserver/ca' ;;
+        certname) echo 'certname = master.example.com' ;;
+        user) echo 'user = puppet' ;;
+        config) echo 'config = /etc/puppetlabs/puppet/puppet.conf' ;;
+    esac
+done
+",
+        )
+        .unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// A section of the espm.ini that set-up wrote, without comments.
+fn section(place: &Place, name: &str) -> String {
+    let ini = place.read("etc/espm.ini");
+    let (_, after) = ini.split_once(&format!("[{name}]\n")).unwrap();
+    let lines = after.lines().take_while(|line| !line.starts_with('['));
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+/// Where a test's `kind = enc` keeps its nodes.
+fn with_published(place: &Place) -> String {
+    let published = place.path("nodes");
+    fs::create_dir(&published).unwrap();
+    published.display().to_string()
+}
+
+#[test]
+fn set_up_writes_what_debians_puppet_says() {
+    let place = Place::new();
+    let published = with_published(&place);
+    place.done(&["--detect", "--published", &published]);
+    let asked = run(Command::new("/usr/bin/puppet").args(["config", "print", "certname"]));
+    assert_eq!(
+        section(&place, "authority"),
+        format!(
+            "kind = puppetserver-ca\ncommand = /usr/bin/puppetserver ca\nconfig = /etc/puppet/puppet.conf\n\
+             user = puppet\nssldir = /var/lib/puppet/ssl\ncadir = /etc/puppet/puppetserver/ca\n\
+             records = {}\nmaster = {}",
+            place.path("records").display(),
+            asked.trim()
+        )
+    );
+    assert!(section(&place, "console").starts_with("kind = enc\n"));
+}
+
+#[test]
+fn set_up_takes_the_vendors_puppet_before_the_distributions() {
+    let place = Place::new();
+    let published = with_published(&place);
+    install_puppet(&place.path("opt/puppetlabs/bin"), &["puppet", "puppetserver"]);
+    let set_up = place.command(&["--detect", "--published", &published]);
+    let mut command = Command::new("unshare");
+    // A private /opt, so that the machine's own stays as it is.
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /opt && exec \"$@\""]).arg(place.path("opt"));
+    run(command.arg(set_up.get_program().to_owned()).args(set_up.get_args()));
+    let authority = section(&place, "authority");
+    let found = "kind = puppetserver-ca\ncommand = /opt/puppetlabs/bin/puppetserver ca\n\
+                 config = /etc/puppetlabs/puppet/puppet.conf\nuser = puppet\nssldir = /etc/puppetlabs/puppet/ssl\n\
+                 cadir = /etc/puppetlabs/puppetserver/ca\n";
+    assert!(authority.starts_with(found), "{authority}");
+    assert!(authority.ends_with("master = master.example.com"), "{authority}");
+    assert!(section(&place, "console").starts_with("kind = enc\n"));
+}
+
+#[test]
+fn a_puppet_without_a_server_has_puppet_cert() {
+    let place = Place::new();
+    let published = with_published(&place);
+    install_puppet(&place.path("bin"), &["puppet"]);
+    let puppet = place.path("bin/puppet").display().to_string();
+    place.done(&["--detect", &puppet, "--published", &published]);
+    let authority = section(&place, "authority");
+    assert!(authority.starts_with(&format!("kind = puppet-cert\ncommand = {puppet} cert\nuser = puppet\nssldir =")));
+}
+
+#[test]
+fn a_puppet_that_does_not_answer_is_an_error_that_says_what_to_type() {
+    let place = Place::new();
+    install_puppet(&place.path("bin"), &["puppet"]);
+    let puppet = place.path("bin/puppet");
+    fs::write(&puppet, "#!/bin/sh\nexit 1\n").unwrap();
+    let puppet = puppet.display().to_string();
+    let complaint = place.refused(&["--detect", &puppet]);
+    assert_eq!(complaint, format!("espm: {puppet} config print failed; run it by hand to see why\n"));
+    fs::write(&puppet, "#!/bin/sh\necho 'ssldir = /x'\n").unwrap();
+    let complaint = place.refused(&["--detect", &puppet]);
+    assert!(complaint.contains("config print did not print "), "{complaint}");
+}
+
+#[test]
+fn a_release_of_a_console_that_is_not_there_is_refused() {
+    let place = Place::new();
+    let complaint = place.refused(&["--console-kind", "enc", "--console-release", "3.0"]);
+    assert!(complaint.starts_with("espm: --console-release: is for a console that rake runs"), "{complaint}");
+}
