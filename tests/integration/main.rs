@@ -23,6 +23,7 @@ mod interface;
 mod lists;
 mod many;
 mod moments;
+mod privilege;
 mod records;
 mod recovery;
 mod secrets;

@@ -68,10 +68,12 @@ impl Shop {
             let (argv, environment) = (read("cmdline"), read("environ"));
             let (argv, environment) = (String::from_utf8_lossy(&argv), String::from_utf8_lossy(&environment));
             let first = argv.split('\0').next().unwrap_or_default();
+            let inside = self.holds(*pid);
             match program {
                 "rake" => argv.contains(&format!("CONSOLE={dir}console")),
+                "espm" if inside => first.ends_with("/espm") && environment.contains("GATEWAY_INTERFACE="),
                 "espm" => first.ends_with("/espm") && environment.contains(&format!("ESPM_CONFIG={dir}")),
-                raise => first.ends_with(raise) && argv.contains(&dir),
+                raise => first.ends_with(raise) && (inside || argv.contains(&dir)),
             }
         };
         let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);

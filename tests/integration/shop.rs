@@ -1,7 +1,10 @@
 //! A throw-away shop: a console, a CA, espm and a real web server in a temporary directory.
 //!
 //! Needs root: everything but the web server's master process runs as www-data, whom no file of
-//! root's trusts. `ESPM_TEST_SERVER` chooses nginx, apache or apache-cgi.
+//! root's trusts; in an installed shop each part runs as the user that it has on a master.
+//! `ESPM_TEST_SERVER` chooses nginx, apache or apache-cgi.
+
+pub mod installed;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -71,9 +74,31 @@ pub struct Shop {
     pub port: u16,
     pub psk: String,
     pub server: Server,
+    users: Users,
+    /// What holds the mounts that only an installed shop's own processes see.
+    namespace: Option<Child>,
     records: Arc<Mutex<Vec<String>>>,
     children: Vec<Child>,
     gate: Option<Child>,
+}
+
+/// The user ids, or names, of a shop's parts.
+struct Users {
+    espm: String,
+    console: String,
+    authority: String,
+}
+
+impl Users {
+    fn of(&self, double: &str) -> &str {
+        if double == "console" { &self.console } else { &self.authority }
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { espm: USER.into(), console: USER.into(), authority: USER.into() }
+    }
 }
 
 /// An HTTP answer.
@@ -213,46 +238,57 @@ impl Shop {
 
     /// Everything set up, nothing started.
     pub fn prepare(plan: &Plan) -> Self {
+        let mut shop = Self::doubles(plan);
+        for (name, mode) in [("etc", "0755"), ("etc/certs", "0755")] {
+            run(Command::new("install").args(["-d", "-m", mode]).arg(shop.dir.join(name)));
+        }
+        for (name, mode) in [("state", "0750"), ("records", "0700"), ("run", "2750")] {
+            run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", mode]).arg(shop.dir.join(name)));
+        }
+        let at = |path: &str| shop.dir.join(path).display().to_string();
+        let raise = format!("{}/bin/espm-raise", template().display());
+        let mut words = vec!["-d".into(), at("etc"), "-c".into(), at("etc/certs"), "--state".into(), at("state")];
+        words.extend(["--listen".into(), at("run/espm.sock"), "--raise".into(), raise]);
+        words.extend(["--records".into(), at("records")]);
+        shop.set_up(plan, &words);
+        shop
+    }
+
+    /// A console and a CA in a new directory, and what receives the audit.
+    fn doubles(plan: &Plan) -> Self {
         let (dir, template) = (scratch(), template());
         run(Command::new("cp").arg("-r").arg(template.join("seeded")).arg(dir.join("console")));
         run(Command::new("cp").arg("-r").arg(template.join(plan.authority)).arg(dir.join("ca")));
         fs::write(dir.join("console/release"), plan.release).unwrap();
-        for (name, mode) in [("etc", "0755"), ("etc/certs", "0755")] {
-            run(Command::new("install").args(["-d", "-m", mode]).arg(dir.join(name)));
-        }
-        for (name, mode) in [("state", "0750"), ("records", "0700"), ("run", "2750")] {
-            run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", mode]).arg(dir.join(name)));
-        }
-        run(Command::new("chown").args(["-R", &format!("{USER}:{USER}")]).arg(dir.join("console")).arg(dir.join("ca")));
         let records = receive_syslog(&dir.join("log.sock"));
-        let mut shop = Self {
+        Self {
             port: free_port(),
             psk: String::new(),
             server: plan.server,
+            users: Users::default(),
+            namespace: None,
             records,
             children: vec![],
             gate: None,
             dir,
-        };
-        shop.set_up(plan);
-        shop
+        }
     }
 
-    fn set_up(&mut self, plan: &Plan) {
+    /// Runs espm-setup with the words that say where things are, then gives the doubles to their users.
+    fn set_up(&mut self, plan: &Plan, words: &[String]) {
         let at = |path: &str| self.dir.join(path).display().to_string();
         let template = template().display();
         let rake =
             format!("/usr/bin/rake -f {template}/console/Rakefile RAILS_ENV=production CONSOLE={}", at("console"));
         let part = if plan.authority == "puppet-cert" { "cert" } else { "ca" };
         let puppet = format!("{template}/authority/puppet --root {} {part}", at("ca"));
-        let raise = format!("{template}/bin/espm-raise");
-        let output = Command::new(self.bin("espm-setup"))
-            .args(["-d", &at("etc"), "-c", &at("etc/certs"), "-p", &self.port.to_string(), "--state", &at("state")])
-            .args(["--listen", &at("run/espm.sock"), "--raise", &raise, "--host", "master.example.com"])
-            .args(["--san", "localhost", "--san", "127.0.0.1", "--console-command", &rake])
-            .args(["--console-directory", &at("console"), "--authority-kind", plan.authority])
-            .args(["--authority-command", &puppet, "--ssldir", &at("ca/ssl"), "--cadir", &at("ca/ca")])
-            .args(["--records", &at("records"), "--syslog", &at("log.sock")])
+        let output = self
+            .inside(self.bin("espm-setup"))
+            .args(["-p", &self.port.to_string(), "--host", "master.example.com", "--console-command", &rake])
+            .args(["--san", "localhost", "--san", "127.0.0.1", "--console-directory", &at("console")])
+            .args(["--authority-kind", plan.authority, "--authority-command", &puppet])
+            .args(["--ssldir", &at("ca/ssl"), "--cadir", &at("ca/ca"), "--syslog", &at("log.sock")])
+            .args(words)
             .args(&plan.setup)
             .output()
             .unwrap();
@@ -265,7 +301,10 @@ impl Shop {
         }
         // The log of rake's runs, which finding out the release has begun.
         let _ = fs::remove_file(self.dir.join("console/log"));
-        run(Command::new("chown").args(["-R", &format!("{USER}:{USER}")]).arg(self.dir.join("console")));
+        for double in ["console", "ca"] {
+            let user = self.users.of(double);
+            run(self.inside("chown").args(["-R", &format!("{user}:{user}")]).arg(self.dir.join(double)));
+        }
     }
 
     /// Adds a line to a section of espm.ini; a key that is there is replaced.
@@ -297,15 +336,39 @@ impl Shop {
     }
 
     pub fn bin(&self, name: &str) -> PathBuf {
-        template().join("bin").join(name)
+        if self.namespace.is_some() { installed::bin(name) } else { template().join("bin").join(name) }
+    }
+
+    /// espm.ini as the shop's own processes know it.
+    fn known_ini(&self) -> PathBuf {
+        if self.namespace.is_some() { installed::INI.into() } else { self.ini() }
+    }
+
+    /// A program among the shop's own processes, as root.
+    pub fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        match &self.namespace {
+            None => Command::new(program),
+            Some(holder) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--mount=/proc/{}/ns/mnt", holder.id())).arg("--").arg(program);
+                command
+            }
+        }
+    }
+
+    /// The same, as a user with all its groups.
+    pub fn inside_as(&self, user: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.inside("setpriv");
+        command.args(["--reuid", user, "--regid", user, "--init-groups", "--"]).arg(program);
+        command
     }
 
     pub fn start_gate(&mut self) {
         if self.server == Server::ApacheCgi {
             return;
         }
-        let mut gate = as_user(self.bin("espm"));
-        gate.arg("-c").arg(self.ini()).stdin(Stdio::null()).stderr(self.append("gate.err"));
+        let mut gate = self.inside_as(&self.users.espm, self.bin("espm"));
+        gate.arg("-c").arg(self.known_ini()).stdin(Stdio::null()).stderr(self.append("gate.err"));
         self.gate = Some(gate.spawn().unwrap());
         let socket = self.dir.join("run/espm.sock");
         wait_until("the gate listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
@@ -328,14 +391,16 @@ impl Shop {
 
     /// The vhost that espm-setup prints, its logs and its program moved into this shop.
     pub fn vhost(&self) -> String {
-        let printed =
-            run(Command::new(self.bin("espm-setup")).args(["vhost", self.server.word(), "--config"]).arg(self.ini()));
+        let printed = run(self
+            .inside(self.bin("espm-setup"))
+            .args(["vhost", self.server.word(), "--config"])
+            .arg(self.known_ini()));
         let dir = self.dir.display().to_string();
-        printed
+        let printed = printed
             .replace("/var/log/nginx", &dir)
             .replace("/var/log/apache2", &dir)
-            .replace("${APACHE_LOG_DIR}", &dir)
-            .replace("/opt/espm/lib", &dir)
+            .replace("${APACHE_LOG_DIR}", &dir);
+        if self.namespace.is_some() { printed } else { printed.replace("/opt/espm/lib", &dir) }
     }
 
     pub fn start_server(&mut self) {
@@ -353,16 +418,16 @@ impl Shop {
                      events {{ worker_connections 4096; }}\nhttp {{\n{temps}\ninclude {dir}/vhost.conf;\n}}\n"
                 );
                 fs::write(self.dir.join("nginx.conf"), main).unwrap();
-                let mut nginx = Command::new("nginx");
+                let mut nginx = self.inside("nginx");
                 nginx.arg("-c").arg(self.dir.join("nginx.conf")).args(["-e", &format!("{dir}/nginx.err")]);
                 nginx
             }
             Server::Apache | Server::ApacheCgi => {
-                if self.server == Server::ApacheCgi {
+                if self.server == Server::ApacheCgi && self.namespace.is_none() {
                     self.install_cgi();
                 }
                 fs::write(self.dir.join("apache.conf"), self.apache_main()).unwrap();
-                let mut apache = Command::new("apache2");
+                let mut apache = self.inside("apache2");
                 apache.arg("-f").arg(self.dir.join("apache.conf")).arg("-DFOREGROUND");
                 apache
             }
@@ -534,7 +599,7 @@ impl Shop {
         let path = self.dir.join(double).join("faults").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
-        run(Command::new("chown").args(["-R", USER]).arg(path.parent().unwrap()));
+        run(self.inside("chown").args(["-R", self.users.of(double)]).arg(path.parent().unwrap()));
     }
 
     pub fn no_faults(&self, double: &str) {
@@ -544,7 +609,8 @@ impl Shop {
 
     /// Runs rake as a human would.
     pub fn rake(&self, words: &[&str]) {
-        run(as_user("/usr/bin/rake")
+        run(self
+            .inside_as(&self.users.console, "/usr/bin/rake")
             .args(["-s", "-f"])
             .arg(template().join("console/Rakefile"))
             .args(["RAILS_ENV=production", &format!("CONSOLE={}", self.dir.join("console").display())])
@@ -554,12 +620,16 @@ impl Shop {
 
     /// Runs `puppet cert` or `puppetserver ca` as a human would.
     pub fn puppet(&self, words: &[&str]) {
-        run(as_user(template().join("authority/puppet")).arg("--root").arg(self.dir.join("ca")).args(words));
+        run(self
+            .inside_as(&self.users.authority, template().join("authority/puppet"))
+            .arg("--root")
+            .arg(self.dir.join("ca"))
+            .args(words));
     }
 
     /// Runs espm at the shell.
     pub fn desk(&self, words: &[&str]) -> Output {
-        Command::new(self.bin("espm")).arg("-c").arg(self.ini()).args(words).output().unwrap()
+        self.inside(self.bin("espm")).arg("-c").arg(self.known_ini()).args(words).output().unwrap()
     }
 
     /// The audit records so far.
@@ -626,6 +696,10 @@ impl Drop for Shop {
         for child in self.gate.iter_mut().chain(self.children.iter_mut()) {
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
+        }
+        if let Some(mut holder) = self.namespace.take() {
+            drop(holder.stdin.take());
+            let _ = holder.wait();
         }
         if std::thread::panicking() {
             for log in ["gate.err", "server.err", "nginx.err", "apache.err", "espm.error.log"] {
