@@ -288,6 +288,14 @@ pub fn become_program(program: &Path, argument: &OsStr) -> io::Error {
     std::process::Command::new(program).arg(argument).exec()
 }
 
+/// The same for a program with its arguments.
+pub fn become_words(argv: &[&str]) -> io::Error {
+    match argv.split_first() {
+        Some((program, arguments)) => std::process::Command::new(program).args(arguments).exec(),
+        None => io::ErrorKind::InvalidInput.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -267,11 +267,12 @@ pub const KEYS: &[(&str, &[&str])] = &[
 ];
 
 impl Config {
-    /// Reads the file, which only root, or the user that reads it, may be able to write.
+    /// Reads the file, which only root, or the user that reads it, may be able to write or to replace.
     ///
     /// # Errors
     /// When the file cannot be trusted, or something in it is wrong.
     pub fn load(path: &Path, owner: Owner) -> Result<Self, ConfigError> {
+        trusted_file::check_way(path, owner).map_err(ConfigError::File)?;
         let text = trusted_file::read(path, MAX_FILE, owner).map_err(ConfigError::File)?;
         Self::from_text(&text).map_err(|what| ConfigError::Content(path.to_owned(), what))
     }

@@ -27,8 +27,8 @@ use crate::trusted_file::FileError;
 pub const EXIT_TIMED_OUT: u32 = 124;
 
 /// The exit codes by which the raised program says that it did not start rake (sysexits(3): usage, data,
-/// missing file, configuration).
-const EXIT_NOT_STARTED: [u32; 4] = [64, 65, 72, 78];
+/// missing file, not permitted, configuration).
+const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
 
 /// Why the console did not do it.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,7 +15,7 @@ use crate::command;
 use crate::console::enc::published_file;
 use crate::ini_text;
 use crate::name::NodeName;
-use crate::trusted_file::{self, Owner};
+use crate::trusted_file::{self, FileError, Owner};
 
 /// Where its configuration is when nothing else is said.
 const DEFAULT_CONFIG: &str = "/opt/espm/etc/enc.ini";
@@ -47,8 +48,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         Err(what) => return fail(&what),
     };
     let ours = name.to_str().and_then(|name| NodeName::parse(name).ok());
-    let read = ours.map(|name| trusted_file::read(&published_file(&config.published, &name), MAX_NODE, Owner::Anyone));
-    match read {
+    match ours.map(|name| published(&config.published, &name)) {
         Some(Ok(yaml)) => print(&yaml),
         Some(Err(error)) if error.io_kind() != Some(io::ErrorKind::NotFound) => fail(&error.to_string()),
         _ => match config.fallback {
@@ -59,6 +59,12 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
             None => print(EMPTY),
         },
     }
+}
+
+/// What is published for a node: a file of whose directory it is, so that no link shows another's file.
+fn published(directory: &Path, name: &NodeName) -> Result<String, FileError> {
+    let owner = std::fs::metadata(directory).map_err(|error| FileError::io(directory, error))?.uid();
+    trusted_file::read(&published_file(directory, name), MAX_NODE, Owner::User(owner))
 }
 
 fn print(yaml: &str) -> ExitCode {

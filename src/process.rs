@@ -4,12 +4,81 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid};
 
 use crate::trusted_file::{self, Owner};
 
 /// Bytes of `/etc/passwd`.
 const MAX_PASSWD: u64 = 16 * 1024 * 1024;
+
+/// What a command of the console or the CA needs at least: the limit, its name, and how much (bytes,
+/// seconds, files, processes). 3600 s is the longest that one may run; the rest is what a small Rails
+/// application or a revocation list of a million entries takes.
+const LEAST: [(Resource, &str, u64); 7] = [
+    (Resource::Fsize, "the size of a file", 1 << 30),
+    (Resource::Cpu, "processor time", 3600),
+    (Resource::As, "address space", 1 << 30),
+    (Resource::Data, "data", 1 << 30),
+    (Resource::Stack, "the stack", 8 << 20),
+    (Resource::Nofile, "open files", 256),
+    (Resource::Nproc, "processes", 64),
+];
+
+/// Undoes what the one who started this process could choose for it and for what it starts: the
+/// terminal, the file mode mask, limits on resources, the group.
+///
+/// A limit that ends a command while it writes the CA's files would leave them cut short; a mask of
+/// 0777 would make files that their owner cannot read; another group could read what is made.
+///
+/// # Errors
+/// A sentence that names a limit that is too low to be mended here, or the wrong group.
+pub fn stand_alone() -> Result<(), String> {
+    // The leader of a group, which a program without sudo before it is, has no terminal to lose.
+    let _ = rustix::process::setsid();
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    for (resource, name, least) in LEAST {
+        let limit = rustix::process::getrlimit(resource);
+        let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= least);
+        if !enough(limit.maximum) {
+            let found = limit.maximum.unwrap_or_default();
+            return Err(format!("the limit on {name} is {found}, want at least {least}; see limits.conf(5)"));
+        }
+        if !enough(limit.current) {
+            let raised = Rlimit { current: Some(least), maximum: limit.maximum };
+            rustix::process::setrlimit(resource, raised).map_err(|error| format!("the limit on {name}: {error}"))?;
+        }
+    }
+    let group = rustix::process::getegid().as_raw();
+    match account(|fields| fields.get(2) == Some(&user().to_string())).and_then(|account| account.group) {
+        Some(own) if own != group => Err(format!("started with group {group}, want the user's own group {own}")),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the kernel end this process when its parent ends, which must be the one with that number.
+///
+/// # Errors
+/// When it is not, or the kernel refuses.
+pub fn end_with(parent: &str) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let is_parent = rustix::process::getppid().map(Pid::as_raw_pid).is_some_and(|pid| pid.to_string() == parent);
+    if is_parent { Ok(()) } else { Err(io::Error::other("the process that waited for the command is gone")) }
+}
+
+/// Does something as the owner of a directory, with its group and no other, when started by root.
+///
+/// What root would make in a directory of another user's, that user could put elsewhere by a link.
+///
+/// # Errors
+/// When the directory cannot be looked at or the kernel refuses.
+pub fn as_owner_of<T: Send>(directory: &Path, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let acted = std::thread::scope(|scope| {
+        let owner = scope.spawn(|| become_owner_of(directory).map(|()| act()));
+        owner.join()
+    });
+    acted.unwrap_or_else(|_| Err(io::Error::other("it ended half-way")))
+}
 
 /// Leaves no memory behind: no core files, and no tracing by processes of the same user.
 ///
@@ -68,12 +137,22 @@ pub fn runs_as(name: &str) -> bool {
 
 /// The user id of that name in `/etc/passwd`.
 pub fn uid_of(name: &str) -> Option<u32> {
+    account(|fields| fields.first() == Some(&name.to_owned())).and_then(|account| account.user)
+}
+
+/// The numbers of a user and its group.
+struct Account {
+    user: Option<u32>,
+    group: Option<u32>,
+}
+
+/// The first line of `/etc/passwd` whose fields are the ones that are looked for.
+fn account(is_it: impl Fn(&[String]) -> bool) -> Option<Account> {
     let users = trusted_file::read(Path::new("/etc/passwd"), MAX_PASSWD, Owner::Root).unwrap_or_default();
-    let uid = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1))?
-    });
-    uid.and_then(|uid| uid.parse().ok())
+    let mut lines = users.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+    let fields = lines.find(|fields| is_it(fields))?;
+    let number = |place: usize| fields.get(place).and_then(|field| field.parse().ok());
+    Some(Account { user: number(2), group: number(3) })
 }
 
 /// The user that this process runs as.

@@ -1,8 +1,12 @@
 //! What needs the console's or the CA's user: one task, one verb, read from standard input.
 //!
 //! Started through sudo by a line that fixes its arguments. Takes no other option and nothing from
-//! the environment; trusts only a configuration that is root's; parses every name again; makes the
-//! words itself; enforces the time limit itself, because espm cannot signal another user's process.
+//! the environment, the terminal, the limits or the groups that its starter has; trusts only a
+//! configuration that is root's; parses every name again; makes the words itself; enforces the time
+//! limit itself, because espm cannot signal another user's process.
+//!
+//! A run of rake that only lists ends with it: this program starts itself once more, which then asks
+//! the kernel for that and becomes rake. One that changes something is left to its end, whoever dies.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -14,12 +18,13 @@ use serde::de::DeserializeOwned;
 use crate::authority::ca::{self, Settings};
 use crate::authority::verb;
 use crate::clock::Deadline;
-use crate::command::{CommandError, Program};
+use crate::command::{self, CommandError, Program};
 use crate::config::{self, Config};
 use crate::console::EXIT_TIMED_OUT;
 use crate::console::task;
 use crate::name::NodeName;
 use crate::process;
+use crate::text::excerpt;
 use crate::trusted_file::Owner;
 
 /// Bytes of an order; a body of 64 KiB, escaped as JSON at its worst.
@@ -33,11 +38,18 @@ const EX_DATAERR: u8 = 65;
 const EX_UNAVAILABLE: u8 = 69;
 /// sysexits(3): the command could not be started.
 const EX_OSFILE: u8 = 72;
+/// sysexits(3): it was started in a way that it does not accept.
+const EX_NOPERM: u8 = 77;
 /// sysexits(3): the configuration is wrong.
 const EX_CONFIG: u8 = 78;
 
+/// The first argument by which this program starts itself, before its parent's number and a command.
+const FOLLOW: &str = "follow";
+
 /// Why nothing was done, and the exit code that says so.
 struct Refused(u8, String);
+
+type Done = Result<ExitCode, Refused>;
 
 /// Does what standard input orders, with the arguments `console|authority FILE`.
 pub fn main(arguments: &[String]) -> ExitCode {
@@ -45,23 +57,34 @@ pub fn main(arguments: &[String]) -> ExitCode {
     match obey(arguments) {
         Ok(code) => code,
         Err(Refused(code, why)) => {
-            let _ = writeln!(io::stderr(), "espm-raise: {why}");
+            // One line, whatever of the order is in it.
+            let _ = writeln!(io::stderr(), "espm-raise: {}", excerpt(&why));
             ExitCode::from(code)
         }
     }
 }
 
-fn obey(arguments: &[String]) -> Result<ExitCode, Refused> {
-    let [office, path] = arguments else {
-        return Err(Refused(EX_USAGE, "usage: espm-raise console|authority FILE".into()));
+fn obey(arguments: &[String]) -> Done {
+    if let [FOLLOW, parent, command @ ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        return follow(parent, command);
+    }
+    let (office, path): (fn(&Config) -> Done, _) = match arguments {
+        [office, path] if office == "console" => (console, path),
+        [office, path] if office == "authority" => (authority, path),
+        _ => return Err(Refused(EX_USAGE, "usage: espm-raise console|authority FILE".into())),
     };
+    process::stand_alone().map_err(|why| Refused(EX_NOPERM, why))?;
     process::keep_memory_private().map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
     let config = Config::load(Path::new(path), Owner::Root).map_err(|error| Refused(EX_CONFIG, error.to_string()))?;
-    match office.as_str() {
-        "console" => console(&config),
-        "authority" => authority(&config),
-        other => Err(Refused(EX_USAGE, format!("{other:?} is neither console nor authority"))),
-    }
+    office(&config)
+}
+
+/// Becomes a command that ends when this program's parent does.
+fn follow(parent: &str, argv: &[&str]) -> Done {
+    process::end_with(parent).map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
+    let program = argv.first().copied().unwrap_or_default();
+    let error = command::become_words(argv);
+    Err(Refused(EX_OSFILE, CommandError::Start(program.to_owned(), error).to_string()))
 }
 
 fn read_order<T: DeserializeOwned>() -> Result<T, Refused> {
@@ -78,7 +101,7 @@ fn refuse_master(config: &Config, name: &NodeName) -> Result<(), Refused> {
     Ok(())
 }
 
-fn console(config: &Config) -> Result<ExitCode, Refused> {
+fn console(config: &Config) -> Done {
     let order: task::Order = read_order()?;
     if let Some(name) = order.task.node() {
         refuse_master(config, name)?;
@@ -87,7 +110,11 @@ fn console(config: &Config) -> Result<ExitCode, Refused> {
         return Err(Refused(EX_CONFIG, "[console] kind: is not rake, so there is no task to run".into()));
     };
     let command = &rake.command;
-    let mut argv = command.argv.clone();
+    let mut argv = Vec::new();
+    if order.task.node().is_none() {
+        argv.extend(["/proc/self/exe".to_owned(), FOLLOW.to_owned(), std::process::id().to_string()]);
+    }
+    argv.extend(command.argv.iter().cloned());
     argv.extend(order.task.words(rake.release));
     let program = Program { argv, environment: command.environment.clone(), directory: command.directory.clone() };
     let limit = command.timeout.min(Duration::from_secs(order.limit));
@@ -99,7 +126,7 @@ fn console(config: &Config) -> Result<ExitCode, Refused> {
     }
 }
 
-fn authority(config: &Config) -> Result<ExitCode, Refused> {
+fn authority(config: &Config) -> Done {
     let order: verb::Order = read_order()?;
     refuse_master(config, &order.name)?;
     let authority = &config.authority;

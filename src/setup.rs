@@ -234,7 +234,7 @@ fn set_up(new: New) -> Result<(), SetupError> {
     let ini = new.directory.join("espm.ini");
     let certificate = new.certificates.join("espm.pem");
     let key = new.certificates.join("espm.key");
-    let owner = files::check(&new.directory, &new.certificates, &new.state, &new.records, &[&ini, &certificate, &key])?;
+    let group = files::check(&new.directory, &new.certificates, &new.state, &new.records, &[&ini, &certificate, &key])?;
 
     let puppet = match &new.detect {
         Some(puppet) => detect::detect(puppet)?,
@@ -257,7 +257,7 @@ fn set_up(new: New) -> Result<(), SetupError> {
         certificate: (&certificate, &tls.certificate),
         key: (&key, &tls.key),
     };
-    files.write(&owner)?;
+    files.write(group)?;
     let identity = x509::identity(&tls.certificate).map_err(|error| SetupError::Say(error.to_string()))?;
     println!("Key of {}, shown this once:\n\n    {}\n", new.client, psk.reveal());
     println!(

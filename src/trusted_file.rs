@@ -1,14 +1,16 @@
 //! The files that espm opens and makes, and their checks.
 //!
 //! Trusts the opened descriptor, not the path: a file is opened without following a link, then its
-//! kind, owner, mode and size are read from the descriptor. New files have their mode from their
-//! first moment and are durable before they count.
+//! kind, owner, mode and size are read from the descriptor. Where another file must not be put in its
+//! place either, every directory on the way to it is checked, too. New files have their mode from
+//! their first moment and are durable before they count.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -24,7 +26,7 @@ enum Why {
     Io(io::Error),
     NotRegular,
     NotDirectory,
-    Owner { uid: u32 },
+    Owner { uid: u32, want: Owner },
     Writable { mode: u32 },
     TooLarge { limit: u64 },
     NotText,
@@ -59,7 +61,11 @@ impl fmt::Display for FileError {
             Why::Io(error) => write!(f, "{path}: {error}"),
             Why::NotRegular => write!(f, "{path}: is not a regular file"),
             Why::NotDirectory => write!(f, "{path}: is not a directory"),
-            Why::Owner { uid } => write!(f, "{path}: is owned by user {uid}, want root or the user that reads it"),
+            Why::Owner { uid, want: Owner::Root } => write!(f, "{path}: is owned by user {uid}, want root"),
+            Why::Owner { uid, want: Owner::User(other) } => {
+                write!(f, "{path}: is owned by user {uid}, want root or user {other}")
+            }
+            Why::Owner { uid, .. } => write!(f, "{path}: is owned by user {uid}, want root or the user that reads it"),
             Why::Writable { mode } => {
                 write!(f, "{path}: others can write it (mode {:04o}); chmod go-w {path}", mode & 0o7777)
             }
@@ -71,6 +77,9 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
+/// Symbolic links on the way to a file, as the kernel bounds them.
+const MAX_LINKS: usize = 40;
+
 /// Whose files are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
@@ -78,6 +87,8 @@ pub enum Owner {
     Root,
     /// root's and those of the user that this process runs as.
     RootOrSelf,
+    /// root's and those of the user with that number.
+    User(u32),
     /// Anyone's: the file's content is checked, not its origin.
     Anyone,
 }
@@ -121,15 +132,78 @@ pub fn check_directory(path: &Path, owner: Owner) -> Result<(), FileError> {
 }
 
 fn check_owner_and_mode(path: &Path, metadata: &Metadata, owner: Owner) -> Result<(), FileError> {
-    let uid = metadata.uid();
-    let own = uid == rustix::process::geteuid().as_raw();
-    if !(owner == Owner::Anyone || uid == 0 || (owner == Owner::RootOrSelf && own)) {
-        return Err(FileError::new(path, Why::Owner { uid }));
-    }
+    check_owner(path, metadata, owner)?;
     if owner != Owner::Anyone && metadata.mode() & 0o022 != 0 {
         return Err(FileError::new(path, Why::Writable { mode: metadata.mode() }));
     }
     Ok(())
+}
+
+fn check_owner(path: &Path, metadata: &Metadata, owner: Owner) -> Result<(), FileError> {
+    let uid = metadata.uid();
+    let trusted = uid == 0
+        || match owner {
+            Owner::Root => false,
+            Owner::RootOrSelf => uid == rustix::process::geteuid().as_raw(),
+            Owner::User(user) => uid == user,
+            Owner::Anyone => true,
+        };
+    if trusted { Ok(()) } else { Err(FileError::new(path, Why::Owner { uid, want: owner })) }
+}
+
+/// Checks every directory and every link on the way to a file: that no one but a trusted user can put
+/// another in its place. A directory that all may write must be sticky, as `/tmp` is.
+///
+/// # Errors
+/// When one has another owner, can be written by others, or is not there.
+pub fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
+    let io = |path: &Path, error| FileError::new(path, Why::Io(error));
+    let mut here = PathBuf::from("/");
+    let mut rest = Vec::new();
+    let mut links = 0;
+    let push = |rest: &mut Vec<OsString>, way: &Path| {
+        rest.extend(way.components().rev().map(|component| component.as_os_str().to_owned()));
+    };
+    let whole = std::path::absolute(path).map_err(|error| io(path, error))?;
+    push(&mut rest, whole.parent().unwrap_or(Path::new("/")));
+    while let Some(name) = rest.pop() {
+        match Path::new(&name).components().next() {
+            Some(Component::Normal(name)) => here.push(name),
+            Some(Component::RootDir) => here = PathBuf::from("/"),
+            Some(Component::ParentDir) => {
+                here.pop();
+                continue;
+            }
+            _ => continue,
+        }
+        let metadata = fs::symlink_metadata(&here).map_err(|error| io(&here, error))?;
+        if metadata.is_symlink() {
+            check_owner(&here, &metadata, owner)?;
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(io(&here, rustix::io::Errno::LOOP.into()));
+            }
+            push(&mut rest, &fs::read_link(&here).map_err(|error| io(&here, error))?);
+            here.pop();
+        } else if !metadata.is_dir() {
+            return Err(FileError::new(&here, Why::NotDirectory));
+        } else if metadata.mode() & 0o1000 == 0 {
+            check_owner_and_mode(&here, &metadata, owner)?;
+        } else {
+            check_owner(&here, &metadata, owner)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks a program and the way to it: that root alone decides what it is.
+///
+/// # Errors
+/// When others can write it or put another in its place.
+pub fn check_program(path: &Path) -> Result<(), FileError> {
+    check_way(path, Owner::Root)?;
+    let metadata = fs::metadata(path).map_err(|e| FileError::new(path, Why::Io(e)))?;
+    check_owner_and_mode(path, &metadata, Owner::Root)
 }
 
 /// Makes a file that must not exist yet.
@@ -274,7 +348,7 @@ mod tests {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
     use std::path::PathBuf;
 
-    use super::{Owner, create, read, replace, write_new};
+    use super::{Owner, check_way, create, read, replace, write_new};
 
     fn scratch(name: &str) -> PathBuf {
         let directory = std::env::temp_dir().join(format!("espm-trusted-file-{name}-{}", std::process::id()));
@@ -293,6 +367,35 @@ mod tests {
             let error = read(&path, 10, Owner::RootOrSelf).unwrap_err().to_string();
             assert!(error.contains("others can write it") && error.contains("chmod go-w"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_is_trusted_only_if_every_directory_and_link_on_the_way_is() {
+        let top = scratch("way");
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        let path = top.join("a/b/f");
+        write_new(&path, 0o640, b"x").unwrap();
+        symlink("a/b", top.join("link")).unwrap();
+        let ways = [path.clone(), top.join("link/f"), top.join("a/../link/./f"), top.join("a/b/../b/f")];
+        for way in &ways {
+            check_way(way, Owner::RootOrSelf).unwrap();
+        }
+        for directory in [top.join("a"), top.join("a/b"), top.clone()] {
+            for (mode, trusted) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
+                fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+                for way in &ways {
+                    let checked = check_way(way, Owner::RootOrSelf);
+                    assert_eq!(checked.is_ok(), trusted, "{way:?} {mode:o} {directory:?}: {checked:?}");
+                    if let Err(error) = checked {
+                        assert!(error.to_string().contains(directory.to_str().unwrap()), "{error}");
+                    }
+                }
+            }
+        }
+        symlink("round", top.join("round")).unwrap();
+        assert!(check_way(&top.join("round/f"), Owner::RootOrSelf).unwrap_err().to_string().contains("round"));
+        assert!(check_way(&path.join("f"), Owner::RootOrSelf).unwrap_err().to_string().contains("not a directory"));
+        assert!(check_way(&top.join("none/f"), Owner::RootOrSelf).unwrap_err().to_string().contains("No such file"));
     }
 
     #[test]

@@ -27,6 +27,10 @@ const MAX_CRL: u64 = 64 * 1024 * 1024;
 /// How long a proof's command from an earlier call is waited for.
 const PROOF_WAIT: Duration = Duration::from_secs(5);
 
+/// The least that an order can make one of the CA's commands last, unless it is configured to be less:
+/// one that is ended while it writes the CA's files may leave them cut short.
+const LEAST: Duration = Duration::from_secs(30);
+
 /// Whose commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -85,7 +89,7 @@ impl From<CommandError> for Stop {
 
 /// Does what an order says.
 pub fn obey(settings: &Settings, order: &Order) -> Answer {
-    let limit = settings.timeout.min(Duration::from_secs(order.limit));
+    let limit = settings.timeout.min(Duration::from_secs(order.limit).max(LEAST));
     match attempt(settings, order, Deadline::after(limit)) {
         Ok(answer) => answer,
         Err(Stop::TimedOut) => Answer::TimedOut,

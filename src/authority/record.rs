@@ -41,11 +41,12 @@ pub enum Record {
 pub struct Records(PathBuf);
 
 impl Records {
-    /// The records in a directory, if no other user can write there.
+    /// The records in a directory, if no other user can write there or put another in its place.
     ///
     /// # Errors
-    /// When it is not there or belongs to another user.
+    /// When it is not there, it or a directory above it belongs to another user, or others can write there.
     pub fn open(directory: &Path) -> Result<Self, FileError> {
+        trusted_file::check_way(directory, Owner::RootOrSelf)?;
         trusted_file::check_directory(directory, Owner::RootOrSelf)?;
         Ok(Self(directory.to_owned()))
     }

@@ -20,6 +20,7 @@ pub enum Verb {
 
 /// A verb, the name, and the seconds that it may take.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     /// What to do.
     pub verb: Verb,

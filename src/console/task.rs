@@ -109,6 +109,7 @@ pub enum Task {
 
 /// A task and the seconds that it may take.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     /// The task.
     pub task: Task,

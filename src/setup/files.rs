@@ -5,23 +5,18 @@ use std::path::{Path, PathBuf};
 
 use super::{SetupError, say};
 use crate::ledger;
+use crate::process;
 use crate::state;
 use crate::trusted_file;
 
-/// The user and group that espm runs as.
-pub(super) struct OwnerIds {
-    uid: u32,
-    gid: u32,
-}
-
-/// Checks that the directories are there and nothing is in the way; tells whose the state directory is.
+/// Checks that the directories are there and nothing is in the way; tells the state directory's group.
 pub(super) fn check(
     directory: &Path,
     certificates: &Path,
     state: &Path,
     records: &Path,
     files: &[&PathBuf],
-) -> Result<OwnerIds, SetupError> {
+) -> Result<u32, SetupError> {
     let needed = [
         (directory, "mkdir -p"),
         (certificates, "mkdir -p"),
@@ -42,7 +37,7 @@ pub(super) fn check(
     }
     let metadata =
         std::fs::metadata(state).map_err(|error| SetupError::File(trusted_file::FileError::io(state, error)))?;
-    Ok(OwnerIds { uid: metadata.uid(), gid: metadata.gid() })
+    Ok(metadata.gid())
 }
 
 /// What set-up writes: each path with its content.
@@ -59,8 +54,8 @@ pub(super) struct Files<'a> {
 
 impl Files<'_> {
     /// Writes everything; when one thing fails, all that was written is removed.
-    pub(super) fn write(&self, owner: &OwnerIds) -> Result<(), SetupError> {
-        let written = self.write_all(owner);
+    pub(super) fn write(&self, group: u32) -> Result<(), SetupError> {
+        let written = self.write_all(group);
         if written.is_err() {
             for path in [self.ini.0, self.certificate.0, self.key.0] {
                 let _ = std::fs::remove_file(path);
@@ -72,19 +67,14 @@ impl Files<'_> {
         written
     }
 
-    fn write_all(&self, owner: &OwnerIds) -> Result<(), SetupError> {
+    fn write_all(&self, group: u32) -> Result<(), SetupError> {
         trusted_file::write_new(self.key.0, 0o600, self.key.1.as_bytes())?;
         trusted_file::write_new(self.certificate.0, 0o640, self.certificate.1.as_bytes())?;
-        ledger::create(self.state).map_err(|error| SetupError::Say(error.to_string()))?;
-        let give = |path: &Path, uid: Option<u32>| {
-            std::os::unix::fs::chown(path, uid, Some(owner.gid))
-                .map_err(|error| SetupError::File(trusted_file::FileError::io(path, error)))
-        };
-        for path in state::all(self.state) {
-            give(&path, Some(owner.uid))?;
-        }
+        let io = |path: &Path, error| SetupError::File(trusted_file::FileError::io(path, error));
+        let made = process::as_owner_of(self.state, || ledger::create(self.state));
+        made.map_err(|error| io(self.state, error))?.map_err(|error| SetupError::Say(error.to_string()))?;
         // Last: while there is no configuration, nothing runs.
         trusted_file::write_new(self.ini.0, 0o640, self.ini.1.as_bytes())?;
-        give(self.ini.0, None)
+        std::os::unix::fs::chown(self.ini.0, None, Some(group)).map_err(|error| io(self.ini.0, error))
     }
 }

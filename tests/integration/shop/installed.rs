@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Plan, Server, Shop, Users, run, template};
+use super::{Plan, Server, Shop, Users, template};
 
 /// The configuration, where the shipped sudoers file names it.
 pub const INI: &str = "/opt/espm/etc/espm.ini";
@@ -83,12 +83,6 @@ impl Shop {
         self.namespace = Some(holder);
         // A machine that permits no namespace shows nothing of what these tests promise.
         assert_eq!(line, "installed\n", "unshare --mount: {}", fs::read_to_string(errors).unwrap());
-    }
-
-    /// Runs a program among the shop's own processes as a user, to its end.
-    pub fn run_as(&self, user: &str, words: &[&str]) -> String {
-        let (program, arguments) = words.split_first().unwrap();
-        run(self.inside_as(user, program).args(arguments))
     }
 
     /// Whether a process is in the shop's namespace.
