@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend, Severity};
 
 use crate::lock;
-use crate::name::NodeName;
+use crate::name::{NodeName, ParameterValue};
 use crate::operation::Assignment;
+use crate::text::without;
 use crate::trusted_file::{self, FileError, Owner};
 
 /// Bytes of a record; RFC 3164 allows 1024 with the header, and some syslogs cut there.
@@ -93,6 +94,7 @@ pub struct Audit {
     addr: String,
     event: &'static str,
     subject: Vec<(&'static str, String)>,
+    secret: Vec<String>,
     start: Instant,
 }
 
@@ -106,6 +108,7 @@ impl Audit {
             addr: addr.to_owned(),
             event: "request",
             subject: Vec::new(),
+            secret: Vec::new(),
             start: Instant::now(),
         }
     }
@@ -130,6 +133,11 @@ impl Audit {
         self.set("groups", list(assignment.groups.iter().map(ToString::to_string)));
         self.set("classes", list(assignment.classes.iter().map(ToString::to_string)));
         self.set("parameters", list(assignment.parameters.keys().map(ToString::to_string)));
+    }
+
+    /// Values that a command may be given and quote: none of them will be in a record.
+    pub fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
+        self.secret.extend(values.into_iter().map(ToString::to_string));
     }
 
     /// Something that a human should know.
@@ -175,7 +183,7 @@ impl Audit {
 
     /// Writes why something failed, for the operator; to standard error when syslog does not take it.
     pub fn explain(&self, cause: &str) {
-        let cause: String = cause.chars().take(MAX_CAUSE).collect();
+        let cause: String = without(cause, &self.secret).chars().take(MAX_CAUSE).collect();
         let record = format!(
             "event={} outcome=cause request={} cause=\"{}\"",
             self.event,

@@ -41,7 +41,9 @@ pub fn read(text: &str) -> Result<Vec<Section>, String> {
         };
         let name = &section.name;
         let Some((key, value)) = row.split_once('=') else {
-            return Err(format!("[{name}] line {line}: want KEY = VALUE, found {row:?}"));
+            // What follows may be a value, and a value may be secret.
+            let word = row.split_whitespace().next().unwrap_or_default();
+            return Err(format!("[{name}] line {line}: want KEY = VALUE, found {word:?} without '='"));
         };
         let key = key.trim().to_owned();
         if value.contains(['#', ';']) {
@@ -74,7 +76,7 @@ mod tests {
             ("[a]\nk = 1\nk = 2", "[a] k: is given twice"),
             ("[a]\n[b]\n[a]", "[a] line 3: the section is there twice"),
             ("[a]\nk = 1 ; old", "[a] k: a value holds no '#' or ';'"),
-            ("[a]\nk", "[a] line 2: want KEY = VALUE, found \"k\""),
+            ("[a]\nk secret", "[a] line 2: want KEY = VALUE, found \"k\" without '='"),
             ("k = 1", "line 1: comes before the first [section]"),
         ] {
             let found = read(text).unwrap_err();

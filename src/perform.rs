@@ -81,7 +81,8 @@ fn show(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
 }
 
 /// A draft whose names the console knows; or all that is wrong with it.
-fn checked(offices: &Offices<'_>, mut draft: Draft) -> Result<Draft, Fault> {
+fn checked(offices: &mut Offices<'_>, mut draft: Draft) -> Result<Draft, Fault> {
+    offices.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
     let start = clock::now_ms();
     let mut unknown = Vec::new();
     unknown.extend(unknown_names(offices, List::Groups, start, draft.groups.as_deref(), |name| name.as_str())?);

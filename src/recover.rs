@@ -30,6 +30,8 @@ pub enum Settled {
 /// When it cannot be settled now; the intent stays for the next request.
 pub fn settle(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<Settled, Fault> {
     let Some(entry) = ledger.entry(name)? else { return Ok(Settled::NotOurs) };
+    let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
+    offices.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
     match entry.state {
         NodeState::Active => return Ok(Settled::Ours(Box::new(entry))),
         NodeState::Unproven => return Ok(Settled::Unproven),

@@ -1,4 +1,4 @@
-//! A command's output as text: without colours, and short enough for a log.
+//! A command's output as text: without colours, without what is secret, and short enough for a log.
 
 /// Lines and characters of an excerpt.
 const EXCERPT: (usize, usize) = (5, 500);
@@ -26,9 +26,71 @@ pub fn excerpt(output: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(length).collect()
 }
 
+/// What stands where a word is hidden.
+const HIDDEN: &str = "[...]";
+
+/// Letters from which on a part of a value is looked for inside of longer words.
+const PART: usize = 3;
+
+/// A text without every word that may tell something of these values, which may be secret.
+///
+/// A command that fails quotes what it was given, and quotes, escapes or cuts it in its own way. So a
+/// word goes when any part of it is in a value, or a part of a value is in it, whatever the case, and
+/// when it has an escape in it. One of two letters or one sign tells nothing and stays.
+pub fn without(text: &str, values: &[String]) -> String {
+    if values.is_empty() {
+        return text.to_owned();
+    }
+    let values: Vec<_> = values.iter().map(|value| value.to_lowercase()).collect();
+    let parts: Vec<_> = values.iter().flat_map(|value| parts(value)).filter(|part| part.len() >= PART).collect();
+    let tells = |word: &str| {
+        if word.len() <= 2 && (word.len() == 1 || word.bytes().all(|b| b.is_ascii_alphabetic())) {
+            return word.bytes().any(|b| b.is_ascii_digit());
+        }
+        let lower = word.to_lowercase();
+        let in_value = |part: &str| values.iter().any(|value| value.contains(part));
+        let sign = lower.trim_matches(['\'', '"', '`', '(', ')', ',', ';']);
+        word.contains(['\\', '%', char::REPLACEMENT_CHARACTER])
+            || self::parts(&lower).any(in_value)
+            || parts.iter().any(|part| lower.contains(part))
+            || (!sign.is_empty() && in_value(sign))
+    };
+    let words = text.split_whitespace().map(|word| if tells(word) { HIDDEN } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The runs of letters and digits in a text.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{excerpt, plain};
+    use super::{excerpt, plain, without};
+
+    #[test]
+    fn a_value_is_hidden_however_a_command_quotes_it() {
+        let values = ["hunter2 it's-ü".to_owned(), "a/b".to_owned(), "!!".to_owned()];
+        for quoted in [
+            "VALUES('web01', 'hunter2 it\\'s-ü')",
+            "near 'hunt' at line 1",
+            "[\"password\", \"HUNTER2 it's-\\303\\274\"]",
+            "xhunter2x",
+            "passwordhunter2=",
+            "ter2 it",
+            "it%27s",
+            "(a/b)",
+            "'!!'",
+        ] {
+            let shown = without(quoted, &values).to_lowercase();
+            for part in ["hun", "ter2", "it's", "27", "s-", "303", "a/b", "!!"] {
+                assert!(!shown.contains(part), "{quoted}: {shown}");
+            }
+        }
+        let text = "console: rake failed: Mysql::Error: Unknown column 'description' in 'INSERT INTO'";
+        assert_eq!(without(text, &values), text);
+        assert_eq!(without("a  b", &[]), "a  b");
+    }
 
     #[test]
     fn colours_are_not_part_of_a_line() {
