@@ -55,11 +55,11 @@ pub enum Shape {
     Change,
 }
 
-/// The bytes of a JSON body.
+/// The bytes of a JSON body. A merge patch (RFC 7396) is a change alone.
 ///
 /// # Errors
 /// 413, 400 for a truncated one, 415.
-pub fn bytes(unread: &Unread) -> Result<&[u8], Fault> {
+pub fn bytes(unread: &Unread, shape: Shape) -> Result<&[u8], Fault> {
     let bytes = match &unread.body {
         Body::Whole(bytes) => bytes,
         Body::TooLarge => return Err(Fault::new(Problem::TooLarge, "a body has at most 65536 bytes")),
@@ -69,7 +69,7 @@ pub fn bytes(unread: &Unread) -> Result<&[u8], Fault> {
     };
     let media_type = unread.content_type.as_deref().unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if !matches!(essence.as_str(), "application/json" | "application/merge-patch+json") {
+    if essence != "application/json" && !(essence == "application/merge-patch+json" && shape == Shape::Change) {
         return Err(Fault::new(Problem::UnsupportedMediaType, "send Content-Type: application/json"));
     }
     Ok(bytes)
@@ -80,7 +80,7 @@ pub fn bytes(unread: &Unread) -> Result<&[u8], Fault> {
 /// # Errors
 /// When it cannot be read as JSON at all; what is wrong inside it is in the draft.
 pub fn parse(unread: &Unread, shape: Shape) -> Result<Draft, Fault> {
-    let json: Json = serde_json::from_slice(bytes(unread)?).map_err(|error| {
+    let json: Json = serde_json::from_slice(bytes(unread, shape)?).map_err(|error| {
         let place = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
         Fault::new(Problem::BadJson, place).because(error)
     })?;
@@ -253,6 +253,20 @@ mod tests {
 
     fn wrong(body: &str, shape: Shape) -> Vec<String> {
         read(body, shape).unwrap().errors.into_iter().map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn a_merge_patch_makes_no_node() {
+        let judged = |content_type: &str, shape| {
+            let unread = Unread { content_type: Some(content_type.into()), body: Body::Whole(b"{}".to_vec()) };
+            parse(&unread, shape).map_err(|fault| fault.problem).err()
+        };
+        let merge = "application/merge-patch+json";
+        assert_eq!(judged(merge, Shape::Change), None);
+        for (media_type, shape) in [(merge, Shape::New), ("text/plain", Shape::Change), ("", Shape::New)] {
+            assert_eq!(judged(media_type, shape), Some(Problem::UnsupportedMediaType), "{media_type} {shape:?}");
+        }
+        assert_eq!(judged("Application/JSON ; charset=utf-8", Shape::New), None);
     }
 
     #[test]

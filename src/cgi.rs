@@ -63,7 +63,10 @@ pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) ->
         content_type: text("CONTENT_TYPE"),
         if_none_match: text("HTTP_IF_NONE_MATCH"),
         no_cache: text("HTTP_CACHE_CONTROL").is_some_and(|value| has_no_cache(&value)),
-        idempotency_key: variable("HTTP_IDEMPOTENCY_KEY").map(|key| key.to_string_lossy().into_owned()),
+        // nginx cannot pass an empty one on, so for every server an empty one is none.
+        idempotency_key: variable("HTTP_IDEMPOTENCY_KEY")
+            .map(|key| key.to_string_lossy().into_owned())
+            .filter(|key| !key.is_empty()),
         body,
     })
 }

@@ -76,7 +76,8 @@ impl Command {
         let environment = if section.has("environment") { section.text("environment", None)? } else { String::new() };
         let pair = |word: &str| match word.split_once('=') {
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(section.wrong("environment", "NAME=VALUE words", word)),
+            // What follows the sign may be secret.
+            _ => Err(section.wrong("environment", "NAME=VALUE words", word.split('=').next().unwrap_or_default())),
         };
         Ok(Self {
             argv,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::moments::FOREIGN;
 use crate::secrets::check_records;
-use crate::shop::{Answer, Plan, Shop, run};
+use crate::shop::{Answer, Plan, Shop};
 
 /// A value with what commands escape in it, and parts of it that nothing else has.
 const SECRET: &str = r#"zebra9 "quo'kka\" wombat/ü=100%"#;
@@ -128,30 +128,16 @@ fn no_record_and_no_log_holds_a_value_however_a_command_fails() {
     }
 }
 
-/// A shop without a console: a catalogue with a secret of its own, and a directory to publish in.
-fn without_console() -> Shop {
-    let mut shop = Shop::prepare(&Plan::default());
-    let catalogue =
-        format!("[classes]\nnames = ntp\n[group default]\n[group databases]\nparameter password = {NEXT}\n");
-    let catalogue = shop.write("etc/catalogue.ini", &catalogue);
-    let nodes = shop.dir.join("nodes");
-    run(std::process::Command::new("install").args(["-d", "-o", crate::shop::USER, "-m", "0755"]).arg(&nodes));
-    let ini = fs::read_to_string(shop.ini()).unwrap();
-    let (before, rest) = ini.split_once("[console]").unwrap();
-    let (_, after) = rest.split_once("[authority]").unwrap();
-    let console = format!("kind = enc\ncatalogue = {catalogue}\npublished = {}\n", nodes.display());
-    fs::write(shop.ini(), format!("{before}[console]\n{console}\n[authority]{after}")).unwrap();
-    shop.start_gate();
-    shop.start_server();
-    shop
-}
+/// A catalogue with a secret of its own.
+const CATALOGUE: &str =
+    "[classes]\nnames = ntp\n[group default]\n[group databases]\nparameter password = ocelot-platypus\n";
 
 #[test]
 fn without_a_console_no_record_and_no_log_holds_a_value_either() {
-    let shop = without_console();
+    let shop = Shop::without_console(&Plan::default(), CATALOGUE);
     add(&shop, "web01").expect(201);
     let nodes = shop.dir.join("nodes");
-    let catalogue = fs::read_to_string(shop.dir.join("etc/catalogue.ini")).unwrap();
+    let catalogue = CATALOGUE;
     for broken in [
         catalogue.replace("password =", "password"),
         catalogue.replace("parameter password =", "parameter Password ="),
@@ -166,7 +152,7 @@ fn without_a_console_no_record_and_no_log_holds_a_value_either() {
         assert_ne!(statuses, [201, 200], "{broken}");
         assert!(statuses.iter().all(|status| [422, 502].contains(status)), "{statuses:?}");
     }
-    shop.write("etc/catalogue.ini", &catalogue);
+    shop.write("etc/catalogue.ini", catalogue);
     fs::set_permissions(&nodes, Permissions::from_mode(0o555)).unwrap();
     for answer in [add(&shop, "web03"), change(&shop, "web01", &json!(NEXT)), shop.delete("/v1/nodes/web01")] {
         assert_eq!(answer.expect(503).problem(), "unavailable");

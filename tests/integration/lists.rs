@@ -201,6 +201,11 @@ fn a_key_is_1_to_255_visible_ascii_characters() {
     }
     assert!(shop.runs("console").is_empty());
     keyed(&shop, &"~".repeat(255), &json!({"name": "web01"})).expect(201);
+    for name in ["web02", "web03"] {
+        let body = json!({"name": name}).to_string();
+        // Without a value it is none.
+        shop.ask("POST", "/v1/nodes", Some(&body), &["Idempotency-Key;"]).expect(201);
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod moments;
 mod privilege;
 mod records;
 mod recovery;
+mod schemathesis;
 mod secrets;
 mod setup;
 mod shop;

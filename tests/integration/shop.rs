@@ -153,6 +153,11 @@ impl Answer {
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
+/// Whether tests run for as long as they need to find what is rare (`tests/run --long`).
+pub fn is_long() -> bool {
+    std::env::var_os("ESPM_TEST_LONG").is_some_and(|on| on == "1")
+}
+
 pub fn scratch() -> PathBuf {
     let number = NUMBER.fetch_add(1, Ordering::SeqCst);
     let dir = std::env::temp_dir().join(format!("espm-test-{}-{number}", std::process::id()));
@@ -231,6 +236,22 @@ impl Shop {
 
     pub fn with(plan: Plan) -> Self {
         let mut shop = Self::prepare(&plan);
+        shop.start_gate();
+        shop.start_server();
+        shop
+    }
+
+    /// A shop where no console is: a catalogue, and a directory to publish in.
+    pub fn without_console(plan: &Plan, catalogue: &str) -> Self {
+        let mut shop = Self::prepare(plan);
+        let catalogue = shop.write("etc/catalogue.ini", catalogue);
+        let nodes = shop.dir.join("nodes");
+        run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", "0755"]).arg(&nodes));
+        let ini = fs::read_to_string(shop.ini()).unwrap();
+        let (before, rest) = ini.split_once("[console]").unwrap();
+        let (_, after) = rest.split_once("[authority]").unwrap();
+        let console = format!("kind = enc\ncatalogue = {catalogue}\npublished = {}\n", nodes.display());
+        fs::write(shop.ini(), format!("{before}[console]\n{console}\n[authority]{after}")).unwrap();
         shop.start_gate();
         shop.start_server();
         shop
