@@ -14,12 +14,10 @@ use crate::auth::Client;
 use crate::authority::ca::Kind;
 use crate::console::task::Release;
 use crate::ini_text;
+use crate::layout;
 use crate::secret::PskDigest;
 use crate::state;
 use crate::trusted_file::{self, FileError, Owner};
-
-/// Where the configuration is when nothing else is said.
-pub const DEFAULT_PATH: &str = "/opt/espm/etc/espm.ini";
 
 /// Bytes of the file.
 const MAX_FILE: u64 = 64 * 1024;
@@ -149,8 +147,8 @@ impl Console {
         }
         if !rake {
             return Ok(Self::Enc(Enc {
-                catalogue: section.path("catalogue", Some("/opt/espm/etc/catalogue.ini"))?,
-                published: section.path("published", Some("/opt/espm/nodes"))?,
+                catalogue: section.path("catalogue", Some(layout::this().catalogue))?,
+                published: section.path("published", Some(layout::this().nodes))?,
                 queue: section.count("queue", 64, 0)?,
             }));
         }
@@ -291,12 +289,12 @@ impl Config {
         let console = section("console");
         let authority = section("authority");
         let audit = section("audit");
-        let state = espm.path("state", Some("/opt/espm/state"))?;
+        let state = espm.path("state", Some(layout::this().state))?;
         Ok(Self {
             listen: espm.path("listen", Some("/run/espm/espm.sock"))?,
             require_tls: espm.flag("require_tls", true)?,
             request_timeout: espm.seconds("request_timeout", 300, 1)?,
-            raise: espm.path("raise", Some("/opt/espm/bin/espm-raise"))?,
+            raise: espm.path("raise", Some(layout::this().raise))?,
             sudo: espm.path("sudo", Some("/usr/bin/sudo"))?,
             clients: read_clients(&section("psk"))?,
             tls: Tls {
@@ -311,7 +309,7 @@ impl Config {
                 config: if authority.has("config") { Some(authority.path("config", None)?) } else { None },
                 ssldir: authority.path("ssldir", None)?,
                 cadir: authority.path("cadir", None)?,
-                records: authority.path("records", Some("/opt/espm/authority"))?,
+                records: authority.path("records", Some(layout::this().records))?,
                 master: authority.text("master", None)?.to_ascii_lowercase(),
             },
             audit: Destination {

@@ -14,7 +14,8 @@ use clap::{Parser, Subcommand};
 
 use crate::audit::{self, Audit};
 use crate::clock::{self, Deadline};
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::Config;
+use crate::layout;
 use crate::ledger::{Entry, Ledger, NodeState};
 use crate::name::NodeName;
 use crate::offices::{self, Offices};
@@ -33,7 +34,7 @@ use crate::trusted_file::Owner;
 #[command(name = "espm", version, max_term_width = 100)]
 struct Cli {
     /// The configuration
-    #[arg(short, long, global = true, default_value = DEFAULT_PATH, value_name = "FILE")]
+    #[arg(short, long, global = true, default_value = layout::this().ini, value_name = "FILE")]
     config: PathBuf,
     #[command(subcommand)]
     command: Option<Command>,

@@ -14,11 +14,9 @@ use crate::audit::complain;
 use crate::command;
 use crate::console::enc::published_file;
 use crate::ini_text;
+use crate::layout;
 use crate::name::NodeName;
 use crate::trusted_file::{self, FileError, Owner};
-
-/// Where its configuration is when nothing else is said.
-const DEFAULT_CONFIG: &str = "/opt/espm/etc/enc.ini";
 
 /// Bytes of its configuration.
 const MAX_CONFIG: u64 = 64 * 1024;
@@ -39,7 +37,7 @@ struct Config {
 /// Classifies the node that the arguments name: `[-c FILE] NAME`.
 pub fn main(arguments: &[OsString]) -> ExitCode {
     let (config, name) = match arguments {
-        [name] => (Path::new(DEFAULT_CONFIG), name),
+        [name] => (Path::new(layout::this().enc_ini), name),
         [flag, config, name] if flag == "-c" => (Path::new(config), name),
         _ => return fail("usage: espm-enc [-c FILE] NAME"),
     };
@@ -85,7 +83,7 @@ fn load(path: &Path) -> Result<Config, String> {
 }
 
 fn from_text(text: &str) -> Result<Config, String> {
-    let mut config = Config { published: PathBuf::from("/opt/espm/nodes"), fallback: None };
+    let mut config = Config { published: PathBuf::from(layout::this().nodes), fallback: None };
     for section in ini_text::read(text)? {
         if section.name != "enc" {
             return Err(format!("[{}]: is not known; want [enc]", section.name));

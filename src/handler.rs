@@ -9,7 +9,8 @@ use crate::audit::{self, Audit, Destination};
 use crate::auth;
 use crate::cgi;
 use crate::clock::Deadline;
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::Config;
+use crate::layout;
 use crate::offices::{self, Offices};
 use crate::operation::Operation;
 use crate::outcome::{Fault, Outcome, Problem};
@@ -38,7 +39,7 @@ pub fn main() -> ExitCode {
 
 /// The result of the request, and whether its body is left out.
 fn handle(variable: &impl Fn(&str) -> Option<OsString>, id: &RequestId) -> (Result<Outcome, Fault>, bool) {
-    let path = variable(cgi::CONFIG_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from);
+    let path = variable(cgi::CONFIG_VARIABLE).map_or_else(|| PathBuf::from(layout::this().ini), PathBuf::from);
     let request = cgi::receive(variable, io::stdin().lock());
     let addr = request.as_ref().map_or_else(|_| "-".to_owned(), |request| request.addr.clone());
     let refuse =

@@ -6,6 +6,7 @@
 
 // Atoms: values that cannot be wrong.
 pub mod clock;
+pub mod layout;
 pub mod name;
 pub mod secret;
 pub mod state;

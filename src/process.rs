@@ -9,7 +9,7 @@ use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid}
 
 use crate::trusted_file::{self, Owner};
 
-/// Bytes of `/etc/passwd`.
+/// Bytes of `/etc/passwd` and `/etc/group`.
 const MAX_PASSWD: u64 = 16 * 1024 * 1024;
 
 /// What a command of the console or the CA needs at least: the limit, its name, and how much (bytes,
@@ -148,11 +148,33 @@ struct Account {
 
 /// The first line of `/etc/passwd` whose fields are the ones that are looked for.
 fn account(is_it: impl Fn(&[String]) -> bool) -> Option<Account> {
-    let users = trusted_file::read(Path::new("/etc/passwd"), MAX_PASSWD, Owner::Root).unwrap_or_default();
+    let users = read_accounts("/etc/passwd");
     let mut lines = users.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
     let fields = lines.find(|fields| is_it(fields))?;
     let number = |place: usize| fields.get(place).and_then(|field| field.parse().ok());
     Some(Account { user: number(2), group: number(3) })
+}
+
+/// The name of a group in `/etc/group`.
+pub fn group_name(gid: u32) -> Option<String> {
+    let groups = read_accounts("/etc/group");
+    let group = groups.lines().find(|line| line.split(':').nth(2) == Some(&gid.to_string()))?;
+    group.split(':').next().map(str::to_owned)
+}
+
+/// Whether a user belongs to a group, according to `/etc/passwd` and `/etc/group`.
+pub fn is_member(user: &str, gid: u32) -> bool {
+    let gid = gid.to_string();
+    let field = |line: &str, number: usize| line.split(':').nth(number).unwrap_or_default().to_owned();
+    let first = read_accounts("/etc/passwd").lines().any(|line| field(line, 0) == user && field(line, 3) == gid);
+    first
+        || read_accounts("/etc/group")
+            .lines()
+            .any(|line| field(line, 2) == gid && field(line, 3).split(',').any(|member| member == user))
+}
+
+fn read_accounts(path: &str) -> String {
+    trusted_file::read(Path::new(path), MAX_PASSWD, Owner::Root).unwrap_or_default()
 }
 
 /// The user that this process runs as.

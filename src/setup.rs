@@ -10,8 +10,10 @@ mod certificate;
 mod detect;
 mod files;
 mod ini_file;
+mod next;
+mod printed;
 mod psk;
-mod vhost;
+mod system;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,9 +21,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::printed::{Printer, Unit, Vhost};
+use self::system::System;
 use crate::audit;
-use crate::config::{self, Config, DEFAULT_PATH};
+use crate::config::{self, Config};
 use crate::console::task::Release;
+use crate::layout;
 use crate::trusted_file::{FileError, Owner};
 use crate::x509;
 
@@ -71,16 +76,49 @@ enum Command {
     /// Print the web server's vhost with the paths of a configuration
     Vhost {
         /// Which
-        kind: vhost::Kind,
-        /// The configuration
-        #[arg(long, default_value = DEFAULT_PATH, value_name = "FILE")]
-        config: PathBuf,
+        kind: Vhost,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Print sudo's rules with the users and paths of a configuration
+    Sudoers {
+        /// With those that Apache's CGI script needs
+        #[arg(long)]
+        cgi: bool,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Print the script that Apache's mod_cgid starts
+    Cgi {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Print a unit for systemd
+    Unit {
+        /// Which
+        kind: Unit,
+        /// The web server's group [default: that of the system's nginx]
+        #[arg(long, value_name = "GROUP")]
+        group: Option<String>,
+        #[command(flatten)]
+        of: Of,
     },
     /// Add or retire a client's preshared key; two may be valid while clients change over
     Psk {
         #[command(subcommand)]
         act: PskAct,
     },
+}
+
+/// What is printed is printed for this configuration, on this system.
+#[derive(Debug, Args)]
+struct Of {
+    /// The configuration
+    #[arg(long, default_value = layout::this().ini, value_name = "FILE")]
+    config: PathBuf,
+    /// Whose paths and users [default: this machine's]
+    #[arg(long, value_enum)]
+    system: Option<System>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,7 +134,7 @@ struct PskName {
     /// The client's name: lower-case letters, digits, '-' and '_'; it is in every audit record
     name: String,
     /// The configuration
-    #[arg(long, default_value = DEFAULT_PATH, value_name = "FILE")]
+    #[arg(long, default_value = layout::this().ini, value_name = "FILE")]
     config: PathBuf,
 }
 
@@ -112,22 +150,22 @@ enum KeyType {
 #[derive(Debug, Clone, Args)]
 struct New {
     /// Directory for espm.ini
-    #[arg(short = 'd', long, default_value = "/opt/espm/etc", value_name = "DIR")]
+    #[arg(short = 'd', long, default_value = layout::this().etc, value_name = "DIR")]
     directory: PathBuf,
     /// Directory for the certificate and its key
-    #[arg(short = 'c', long, default_value = "/opt/espm/etc/certs", value_name = "DIR")]
+    #[arg(short = 'c', long, default_value = layout::this().certificates, value_name = "DIR")]
     certificates: PathBuf,
     /// Port of the web server
     #[arg(short = 'p', long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Directory for the ledger; its owner is the user that espm runs as
-    #[arg(long, default_value = "/opt/espm/state", value_name = "DIR")]
+    #[arg(long, default_value = layout::this().state, value_name = "DIR")]
     state: PathBuf,
     /// Socket between the web server and espm
     #[arg(long, default_value = "/run/espm/espm.sock", value_name = "PATH")]
     listen: PathBuf,
     /// The program espm-raise
-    #[arg(long, default_value = "/opt/espm/bin/espm-raise", value_name = "PATH")]
+    #[arg(long, default_value = layout::this().raise, value_name = "PATH")]
     raise: PathBuf,
     /// The host's name, for the certificate [default: this host's]
     #[arg(long, value_name = "HOST")]
@@ -160,10 +198,10 @@ struct New {
     #[arg(long, value_name = "RELEASE", value_parser = parse_release)]
     console_release: Option<Release>,
     /// With enc: the operator's catalogue of classes and groups
-    #[arg(long, value_name = "FILE", default_value = "/opt/espm/etc/catalogue.ini")]
+    #[arg(long, value_name = "FILE", default_value = layout::this().catalogue)]
     catalogue: PathBuf,
     /// With enc: directory that nodes are published in; belongs to espm's user
-    #[arg(long, value_name = "DIR", default_value = "/opt/espm/nodes")]
+    #[arg(long, value_name = "DIR", default_value = layout::this().nodes)]
     published: PathBuf,
     /// Whose certificate commands: puppet-cert or puppetserver-ca [default: puppet-cert]
     #[arg(long, value_name = "KIND", value_parser = ["puppet-cert", "puppetserver-ca"])]
@@ -184,11 +222,14 @@ struct New {
     #[arg(long, value_name = "DIR")]
     cadir: Option<PathBuf>,
     /// Directory for the records of espm's certificates; belongs to the CA's user
-    #[arg(long, default_value = "/opt/espm/authority", value_name = "DIR")]
+    #[arg(long, default_value = layout::this().records, value_name = "DIR")]
     records: PathBuf,
     /// The master's own certname, which is never touched [default: the host's name]
     #[arg(long, value_name = "NAME")]
     master: Option<String>,
+    /// Whose paths and users the next steps are printed with [default: this machine's]
+    #[arg(long, value_enum)]
+    system: Option<System>,
     /// Syslog's socket
     #[arg(long, default_value = "/dev/log", value_name = "PATH")]
     syslog: PathBuf,
@@ -203,7 +244,14 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         None => set_up(cli.new),
-        Some(Command::Vhost { kind, config }) => load(&config).map(|loaded| print!("{}", kind.text(&loaded, &config))),
+        Some(Command::Vhost { kind, of }) => of.print(|printer| printer.vhost(kind)),
+        Some(Command::Sudoers { cgi, of }) => {
+            of.print(|printer| printer.sudoers(cgi.then_some(printer.system.apache_user())))
+        }
+        Some(Command::Cgi { of }) => of.print(|printer| printer.cgi()),
+        Some(Command::Unit { kind, group, of }) => {
+            of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.nginx_group())))
+        }
         Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => psk::add(&config, &name).map(|psk| {
             println!(
                 "Key of {name}, shown this once:\n\n    {}\n\nIt is valid from the next request on.",
@@ -223,6 +271,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+impl Of {
+    fn print(&self, text: impl FnOnce(&Printer<'_>) -> String) -> Result<(), SetupError> {
+        let config = load(&self.config)?;
+        let system = self.system.unwrap_or_else(System::here);
+        // The path goes into files that are read elsewhere.
+        let ini = std::path::absolute(&self.config).unwrap_or_else(|_| self.config.clone());
+        print!("{}", text(&Printer { config: &config, ini: &ini, system }));
+        Ok(())
+    }
+}
+
 fn load(path: &Path) -> Result<Config, SetupError> {
     Config::load(path, Owner::RootOrSelf).map_err(|error| SetupError::Say(error.to_string()))
 }
@@ -234,8 +293,6 @@ fn set_up(new: New) -> Result<(), SetupError> {
     let ini = new.directory.join("espm.ini");
     let certificate = new.certificates.join("espm.pem");
     let key = new.certificates.join("espm.key");
-    let group = files::check(&new.directory, &new.certificates, &new.state, &new.records, &[&ini, &certificate, &key])?;
-
     let puppet = match &new.detect {
         Some(puppet) => detect::detect(puppet)?,
         None => detect::enterprise(),
@@ -244,12 +301,21 @@ fn set_up(new: New) -> Result<(), SetupError> {
     if puppet.console_kind == "enc" && new.console_release.is_some() {
         return say("--console-release: is for a console that rake runs; there is none here (--console-kind enc)");
     }
+    let directories = files::Directories {
+        configuration: &new.directory,
+        certificates: &new.certificates,
+        state: &new.state,
+        records: &new.records,
+        authority_user: puppet.authority_user.as_deref(),
+    };
+    let group = directories.check(&[&ini, &certificate, &key])?;
+
     let psk = psk::make()?;
     let tls = certificate::make(&host, &new.san, new.key_type)?;
     let release = new.console_release.or_else(|| detect::release(&puppet));
     let master = new.master.clone().or_else(|| puppet.master.clone()).unwrap_or_else(|| host.clone());
     let text = ini_file::text(&new, &puppet, (&certificate, &key), release, &master, &psk.digest());
-    Config::from_text(&text).map_err(SetupError::Say)?;
+    let config = Config::from_text(&text).map_err(SetupError::Say)?;
 
     let files = files::Files {
         state: &new.state,
@@ -261,7 +327,7 @@ fn set_up(new: New) -> Result<(), SetupError> {
     let identity = x509::identity(&tls.certificate).map_err(|error| SetupError::Say(error.to_string()))?;
     println!("Key of {}, shown this once:\n\n    {}\n", new.client, psk.reveal());
     println!(
-        "Certificate for the client to pin, SHA-256 fingerprint\n{}:\n\n{}",
+        "Certificate for the client to pin, SHA-256 fingerprint:\n{}\n\n{}",
         identity.fingerprint, tls.certificate
     );
     println!("Certificate:    {}\nIts key:        {}", certificate.display(), key.display());
@@ -270,6 +336,7 @@ fn set_up(new: New) -> Result<(), SetupError> {
         Some(release) => println!("Console:        rake, with the tasks of release {}\n", release.word()),
         None => println!("Console:        none; {} says what may be assigned\n", new.catalogue.display()),
     }
-    println!("{}", vhost::how_to_enable(&ini));
+    let ini = std::path::absolute(&ini).unwrap_or(ini);
+    print!("{}", next::steps(&Printer { config: &config, ini: &ini, system: new.system.unwrap_or_else(System::here) }));
     Ok(())
 }

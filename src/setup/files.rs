@@ -9,35 +9,43 @@ use crate::process;
 use crate::state;
 use crate::trusted_file;
 
-/// Checks that the directories are there and nothing is in the way; tells the state directory's group.
-pub(super) fn check(
-    directory: &Path,
-    certificates: &Path,
-    state: &Path,
-    records: &Path,
-    files: &[&PathBuf],
-) -> Result<u32, SetupError> {
-    let needed = [
-        (directory, "mkdir -p"),
-        (certificates, "mkdir -p"),
-        (state, "install -d -o espm -g espm -m 0750"),
-        (records, "install -d -o pe-puppet -g pe-puppet -m 0700"),
-    ];
-    let missing: Vec<_> = needed.iter().filter(|(path, _)| !path.is_dir()).collect();
-    if !missing.is_empty() {
-        let commands: Vec<_> = missing.iter().map(|(path, make)| format!("    {make} {}", path.display())).collect();
-        return say(format!("these directories are missing; make them first:\n{}", commands.join("\n")));
+/// The directories that have to be there before.
+pub(super) struct Directories<'a> {
+    pub(super) configuration: &'a Path,
+    pub(super) certificates: &'a Path,
+    pub(super) state: &'a Path,
+    pub(super) records: &'a Path,
+    /// The user that the CA's command runs as, where it is not espm's own.
+    pub(super) authority_user: Option<&'a str>,
+}
+
+impl Directories<'_> {
+    /// Checks that the directories are there and nothing is in the way; tells the state directory's group.
+    pub(super) fn check(&self, files: &[&PathBuf]) -> Result<u32, SetupError> {
+        let state = self.state;
+        let needed = [
+            (self.configuration, "mkdir -p".to_owned()),
+            (self.certificates, "mkdir -p".to_owned()),
+            (state, "install -d -o espm -g espm -m 0750".to_owned()),
+            (self.records, format!("install -d -o {0} -g {0} -m 0700", self.authority_user.unwrap_or("espm"))),
+        ];
+        let missing: Vec<_> = needed.iter().filter(|(path, _)| !path.is_dir()).collect();
+        if !missing.is_empty() {
+            let commands: Vec<_> =
+                missing.iter().map(|(path, make)| format!("    {make} {}", path.display())).collect();
+            return say(format!("these directories are missing; make them first:\n{}", commands.join("\n")));
+        }
+        let state_files = state::all(state);
+        let there: Vec<_> =
+            files.iter().copied().chain(&state_files).filter(|path| path.symlink_metadata().is_ok()).collect();
+        if !there.is_empty() {
+            let names: Vec<_> = there.iter().map(|path| format!("    {}", path.display())).collect();
+            return say(format!("nothing is overwritten; these exist already:\n{}", names.join("\n")));
+        }
+        let metadata =
+            std::fs::metadata(state).map_err(|error| SetupError::File(trusted_file::FileError::io(state, error)))?;
+        Ok(metadata.gid())
     }
-    let state_files = state::all(state);
-    let there: Vec<_> =
-        files.iter().copied().chain(&state_files).filter(|path| path.symlink_metadata().is_ok()).collect();
-    if !there.is_empty() {
-        let names: Vec<_> = there.iter().map(|path| format!("    {}", path.display())).collect();
-        return say(format!("nothing is overwritten; these exist already:\n{}", names.join("\n")));
-    }
-    let metadata =
-        std::fs::metadata(state).map_err(|error| SetupError::File(trusted_file::FileError::io(state, error)))?;
-    Ok(metadata.gid())
 }
 
 /// What set-up writes: each path with its content.

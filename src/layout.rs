@@ -1,0 +1,101 @@
+//! Where the parts of espm are: in a package's places, or in `/opt/espm` where it was put by hand.
+//!
+//! A program knows which from where it was started: the kernel says so, and nothing that a user, a
+//! client or a web server can set does.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// Places of files and directories; each is an absolute path.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Configuration: `espm.ini`, `catalogue.ini`, `enc.ini`.
+    pub etc: &'static str,
+    /// The configuration's main file.
+    pub ini: &'static str,
+    /// The operator's catalogue.
+    pub catalogue: &'static str,
+    /// The configuration of `espm-enc`.
+    pub enc_ini: &'static str,
+    /// The web server's certificate and key.
+    pub certificates: &'static str,
+    /// The ledger.
+    pub state: &'static str,
+    /// Published nodes.
+    pub nodes: &'static str,
+    /// Records of the CA's verbs.
+    pub records: &'static str,
+    /// The program `espm`.
+    pub espm: &'static str,
+    /// The program `espm-raise`.
+    pub raise: &'static str,
+    /// The program `espm-enc`.
+    pub enc: &'static str,
+    /// The script that Apache's `mod_cgid` starts.
+    pub cgi: &'static str,
+}
+
+/// Put by hand, as the original was.
+pub const BY_HAND: Layout = Layout {
+    etc: "/opt/espm/etc",
+    ini: "/opt/espm/etc/espm.ini",
+    catalogue: "/opt/espm/etc/catalogue.ini",
+    enc_ini: "/opt/espm/etc/enc.ini",
+    certificates: "/opt/espm/etc/certs",
+    state: "/opt/espm/state",
+    nodes: "/opt/espm/nodes",
+    records: "/opt/espm/authority",
+    espm: "/opt/espm/bin/espm",
+    raise: "/opt/espm/bin/espm-raise",
+    enc: "/opt/espm/bin/espm-enc",
+    cgi: "/opt/espm/lib/espm.cgi",
+};
+
+/// Installed by a package (Filesystem Hierarchy Standard 3.0).
+pub const PACKAGED: Layout = Layout {
+    etc: "/etc/espm",
+    ini: "/etc/espm/espm.ini",
+    catalogue: "/etc/espm/catalogue.ini",
+    enc_ini: "/etc/espm/enc.ini",
+    certificates: "/etc/espm/certs",
+    state: "/var/lib/espm/state",
+    nodes: "/var/lib/espm/nodes",
+    records: "/var/lib/espm/authority",
+    espm: "/usr/sbin/espm",
+    raise: "/usr/libexec/espm/espm-raise",
+    enc: "/usr/bin/espm-enc",
+    cgi: "/usr/libexec/espm/espm.cgi",
+};
+
+/// Directories that only a package's programs are in.
+const PACKAGES: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/libexec/espm"];
+
+/// The layout that this program belongs to.
+pub fn this() -> &'static Layout {
+    static THIS: OnceLock<&Layout> = OnceLock::new();
+    THIS.get_or_init(|| std::env::current_exe().map_or(&BY_HAND, |program| of(&program)))
+}
+
+fn of(program: &Path) -> &'static Layout {
+    let directory = program.parent().unwrap_or(program);
+    if PACKAGES.iter().any(|package| directory == Path::new(package)) { &PACKAGED } else { &BY_HAND }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{BY_HAND, PACKAGED, of};
+
+    #[test]
+    fn a_program_of_the_system_is_a_packages_and_any_other_was_put_by_hand() {
+        for program in [PACKAGED.espm, PACKAGED.raise, PACKAGED.enc, "/usr/sbin/espm-setup"] {
+            assert_eq!(of(Path::new(program)), &PACKAGED, "{program}");
+        }
+        for program in
+            [BY_HAND.espm, BY_HAND.enc, "/usr/local/sbin/espm", "/root/target/release/espm", "/usr/sbin/x/espm", "espm"]
+        {
+            assert_eq!(of(Path::new(program)), &BY_HAND, "{program}");
+        }
+    }
+}
