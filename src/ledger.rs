@@ -44,7 +44,7 @@ impl Ledger {
     /// Opens the ledger of a state directory, for a request.
     ///
     /// # Errors
-    /// When it is missing, damaged, not ours or of another version.
+    /// When it is missing, damaged, not ours or of a newer version; an older one is brought up to date.
     pub fn open(directory: &Path, request: &str) -> Result<Self, LedgerError> {
         let path = state::database(directory);
         let error = |error| LedgerError::Database(path.clone(), error);
@@ -57,8 +57,11 @@ impl Ledger {
             .map_err(error)?;
         let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(error);
         let (version, application): (i64, i64) = (pragma("user_version")?, pragma("application_id")?);
-        if version != VERSION || application != APPLICATION {
-            return Err(LedgerError::Version(path, version));
+        if application != APPLICATION || !(1..=VERSION).contains(&version) {
+            return Err(LedgerError::Version { path, version, ours: application == APPLICATION });
+        }
+        if version < VERSION {
+            tables::upgrade(&connection).map_err(error)?;
         }
         Ok(Self { database: connection, path, directory: directory.to_owned(), request: request.to_owned() })
     }

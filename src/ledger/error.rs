@@ -13,8 +13,15 @@ use crate::trusted_file::FileError;
 pub enum LedgerError {
     /// The database is missing or cannot be read or written.
     Database(PathBuf, rusqlite::Error),
-    /// It was made by another version, or is not ours.
-    Version(PathBuf, i64),
+    /// A newer espm has written it, or it is not ours.
+    Version {
+        /// The database.
+        path: PathBuf,
+        /// Its tables' version.
+        version: i64,
+        /// Whether it is an espm's.
+        ours: bool,
+    },
     /// It is damaged: the first thing that is wrong.
     Damaged(PathBuf, String),
     /// A row cannot be read.
@@ -43,14 +50,17 @@ impl fmt::Display for LedgerError {
                 "ledger {}: {error}; if it is missing or damaged, restore it from a backup and run 'espm check'",
                 path.display()
             ),
-            Self::Version(path, version) => {
-                write!(
-                    f,
-                    "ledger {}: has version {version}, want {VERSION}: it is not espm's or another release's; \
-                     restore it from a backup and run 'espm check'",
-                    path.display()
-                )
-            }
+            Self::Version { path, version, ours: true } if *version > VERSION => write!(
+                f,
+                "ledger {}: a newer espm has written it (version {version}, this one knows {VERSION}); \
+                 install that one again, or restore a backup from before and run 'espm check'",
+                path.display()
+            ),
+            Self::Version { path, version, .. } => write!(
+                f,
+                "ledger {}: is not espm's (version {version}); restore it from a backup and run 'espm check'",
+                path.display()
+            ),
             Self::Damaged(path, what) => write!(
                 f,
                 "ledger {}: is damaged ({what}); restore it from a backup and run 'espm check'",

@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::LedgerError;
 use crate::state;
 use crate::trusted_file;
 
-/// The version of the tables below, in the database's `user_version`.
-pub(super) const VERSION: i64 = 1;
+/// The version of the tables below, in the database's `user_version`: one more than there are upgrades.
+pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
+
+/// What makes each version out of the one before, the first entry version 2 out of version 1. An upgrade
+/// of the program meets the ledger that is there: an entry is never changed, only added.
+const UPGRADES: [&str; 0] = [];
 
 /// Marks the database as ours (SQLite's `application_id`): "espm".
 pub(super) const APPLICATION: i64 = 0x6573_706d;
@@ -44,6 +48,25 @@ CREATE INDEX answer_by_age ON answer (since);
 CREATE INDEX unfinished ON node (state) WHERE state <> 'active';
 ";
 
+/// Brings the tables of an older version up to date, in one step that many processes may try at once.
+///
+/// # Errors
+/// When it cannot be written; it is then what it was.
+pub(super) fn upgrade(database: &Connection) -> rusqlite::Result<()> {
+    upgrade_by(database, &UPGRADES)
+}
+
+fn upgrade_by(database: &Connection, upgrades: &[&str]) -> rusqlite::Result<()> {
+    let transaction = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
+    // Read again under the lock: another process may have been faster.
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let done = usize::try_from(version - 1).unwrap_or(usize::MAX);
+    for (statements, next) in upgrades.iter().zip(2..).skip(done) {
+        transaction.execute_batch(&format!("{statements}; PRAGMA user_version = {next};"))?;
+    }
+    transaction.commit()
+}
+
 /// Makes an empty ledger.
 ///
 /// # Errors
@@ -58,4 +81,33 @@ pub fn create(directory: &Path) -> Result<(), LedgerError> {
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
     let tables = format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};");
     database.execute_batch(&tables).map_err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::upgrade_by;
+
+    fn version(database: &Connection) -> i64 {
+        database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_ledger_of_an_older_version_becomes_the_newest_in_one_step_or_stays_what_it_was() {
+        let database = Connection::open_in_memory().unwrap();
+        database
+            .execute_batch("CREATE TABLE node (name TEXT); INSERT INTO node VALUES ('web01'); PRAGMA user_version = 1;")
+            .unwrap();
+        let upgrades = ["ALTER TABLE node ADD COLUMN a TEXT", "ALTER TABLE node ADD COLUMN b TEXT DEFAULT 'x'"];
+        assert!(upgrade_by(&database, &[upgrades[0], "no SQL"]).is_err());
+        assert_eq!(version(&database), 1);
+        upgrade_by(&database, &upgrades).unwrap();
+        upgrade_by(&database, &upgrades).unwrap();
+        assert_eq!(version(&database), 3);
+        let row: (String, Option<String>, String) = database
+            .query_row("SELECT name, a, b FROM node", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap();
+        assert_eq!(row, ("web01".to_owned(), None, "x".to_owned()));
+    }
 }

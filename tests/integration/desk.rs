@@ -259,7 +259,7 @@ fn a_ledger_that_is_missing_or_damaged_is_one_fault_and_never_an_empty_one() {
     corrupt[4096..].fill(0x5a);
     for (bytes, words) in [
         (None, "unable to open database file"),
-        (Some(vec![]), "has version 0, want 1"),
+        (Some(vec![]), "is not espm's (version 0)"),
         (Some(b"hello".to_vec()), "file is not a database"),
         (Some(good[..good.len() / 2].to_vec()), "is malformed"),
         (Some(corrupt), "is damaged ("),
