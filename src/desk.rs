@@ -6,6 +6,7 @@
 
 mod check;
 mod places;
+mod report;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,6 +48,12 @@ enum Command {
         /// Also finish or undo what was left unfinished, and forget nodes that are missing in the console
         #[arg(long)]
         settle: bool,
+        /// As a plugin of Nagios or Icinga: exit 0 ok, 1 warning, 2 critical, 3 unknown; performance data
+        #[arg(long, conflicts_with = "prometheus")]
+        nagios: bool,
+        /// As metrics for the textfile collector of Prometheus's node exporter; exit 0
+        #[arg(long)]
+        prometheus: bool,
     },
     /// List the nodes in the ledger
     Nodes {
@@ -93,8 +100,13 @@ pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<()
             Err(error) => fail(&error.to_string()),
         };
     };
-    if let Command::Check { settle } = command {
-        return check::main(&cli.config, settle);
+    if let Command::Check { settle, nagios, prometheus } = command {
+        let form = match (nagios, prometheus) {
+            (true, _) => report::Form::Nagios,
+            (_, true) => report::Form::Prometheus,
+            _ => report::Form::Lines,
+        };
+        return check::main(&cli.config, settle, form);
     }
     match serve(&cli.config, command) {
         Ok(()) => ExitCode::SUCCESS,

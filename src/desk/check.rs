@@ -1,10 +1,12 @@
 //! `espm check`: everything that has to be right, each on a line.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::report::{Form, Report};
 use super::{as_operator, load, places};
 use crate::audit;
 use crate::authority::Authority;
@@ -23,7 +25,10 @@ use crate::x509;
 const MAX_PEM: u64 = 256 * 1024;
 
 /// Days before its end at which the certificate is complained of.
-const DAYS_LEFT: i64 = 30;
+pub(super) const DAYS_LEFT: i64 = 30;
+
+/// Days before its end at which that is critical.
+pub(super) const DAYS_CRITICAL: i64 = 7;
 
 /// How long the console and the CA may take to answer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -31,49 +36,38 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// A name that no node has, to ask the CA's verbs with: its labels are too many to be a host's.
 const NOBODY: &str = "espm-check.espm-check.invalid";
 
-struct Report {
-    failed: bool,
-}
-
-impl Report {
-    fn line(&mut self, what: &str, result: Result<String, String>) {
-        match result {
-            Ok(good) => println!("ok    {what}: {good}"),
-            Err(bad) => {
-                self.failed = true;
-                println!("FAIL  {what}: {bad}");
-            }
-        }
-    }
-
-    /// What cannot be looked at because of something that has its own line.
-    fn skip(what: &str, because: &str) {
-        println!("skip  {what}: {because}");
-    }
-}
-
 /// Checks everything; with `settle` also mends what was left unfinished.
-pub(super) fn main(path: &Path, settle: bool) -> ExitCode {
-    let mut report = Report { failed: false };
+pub(super) fn main(path: &Path, settle: bool, form: Form) -> ExitCode {
+    let mut report = Report::new(form);
     // The web server's key is root's alone, so it is looked at before the user changes.
-    let tls = Config::load(path, Owner::RootOrSelf).map(|config| check_tls(&config.tls));
-    let config = match load(path) {
-        Ok(config) => config,
-        Err(what) => {
-            report.line("configuration", Err(what));
-            return ExitCode::FAILURE;
+    let tls = Config::load(path, Owner::RootOrSelf).map(|config| (days_left(&config.tls), check_tls(&config.tls)));
+    match load(path) {
+        Ok(config) => {
+            report.line("configuration", Ok(path.display().to_string()));
+            if let Ok((days, checked)) = tls {
+                certificate(&mut report, days, checked);
+            }
+            look(&mut report, path, &config, settle);
         }
-    };
-    report.line("configuration", Ok(path.display().to_string()));
-    report.line(
-        "certificate",
-        tls.unwrap_or_else(|error| Err(error.to_string())).map_err(|what| format!("[tls] {what}")),
-    );
-    report.line("state directory", check_state(&config));
-    report.line("syslog", probe_syslog(&config));
-    let (console, authority) = offices::wire(&config, path);
+        // Who may not read it knows nothing about espm.
+        Err(what) if is_kept_from(path) => report.unknown("configuration", what),
+        Err(what) => report.line("configuration", Err(what)),
+    }
+    report.end()
+}
+
+fn is_kept_from(path: &Path) -> bool {
+    trusted_file::open_existing(path).is_err_and(|error| error.io_kind() == Some(ErrorKind::PermissionDenied))
+}
+
+/// What is looked at as espm's user.
+fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
+    report.line("state directory", check_state(config));
+    report.line("syslog", probe_syslog(config));
+    report.unsent(std::fs::read_dir(&config.audit.unsent).map_or(0, Iterator::count));
+    let (console, authority) = offices::wire(config, path);
     let until = Deadline::after(PATIENCE);
-    let places = places::check(&config);
+    let places = places::check(config);
     let there = places.is_ok();
     report.line("programs and directories", places);
     let mut nodes = None;
@@ -85,8 +79,8 @@ pub(super) fn main(path: &Path, settle: bool) -> ExitCode {
         report.line("console", probed);
         report.line("authority", ask_authority(&authority, until).map_err(with_hint));
     } else {
-        Report::skip("console", "needs programs or directories that are not right");
-        Report::skip("authority", "needs programs or directories that are not right");
+        report.skip("console", "needs programs or directories that are not right");
+        report.skip("authority", "needs programs or directories that are not right");
     }
     let entries = Ledger::open(&config.state, "check").and_then(|ledger| {
         ledger.check_integrity()?;
@@ -96,13 +90,31 @@ pub(super) fn main(path: &Path, settle: bool) -> ExitCode {
         Err(error) => report.line("ledger", Err(error.to_string())),
         Ok(entries) => {
             report.line("ledger", Ok(format!("{} nodes", entries.len())));
+            report.entries(&entries);
             match nodes {
-                Some(nodes) => compare(&mut report, &config, path, &entries, nodes, settle),
-                None => Report::skip("nodes", "cannot be compared while the console does not answer"),
+                Some(nodes) => compare(report, config, path, &entries, nodes, settle),
+                None => report.skip("nodes", "cannot be compared while the console does not answer"),
             }
         }
     }
-    if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Whole days until the certificate ends.
+fn days_left(tls: &Tls) -> Option<i64> {
+    let certificate = trusted_file::read(&tls.certificate, MAX_PEM, Owner::RootOrSelf).ok()?;
+    Some((x509::identity(&certificate).ok()?.not_after - clock::now()) / 86_400)
+}
+
+fn certificate(report: &mut Report, days: Option<i64>, checked: Result<String, String>) {
+    if let Some(days) = days {
+        report.days(days);
+    }
+    match checked.map_err(|what| format!("[tls] {what}")) {
+        Err(what) if days.is_some_and(|days| (DAYS_CRITICAL..DAYS_LEFT).contains(&days)) => {
+            report.warn("certificate", what);
+        }
+        result => report.line("certificate", result),
+    }
 }
 
 fn check_tls(tls: &Tls) -> Result<String, String> {
@@ -196,7 +208,7 @@ fn compare(
         if !settle || entry.state == NodeState::Unproven {
             wrong += 1;
             let advice = if entry.state == NodeState::Unproven { "" } else { "; 'espm check --settle' settles it" };
-            report.line("node", Err(format!("{name} {what}{advice}")));
+            report.warn("node", format!("{name} {what}{advice}"));
             continue;
         }
         let mended = as_operator(config, path, "operator.settle", |ledger, offices| {
