@@ -11,7 +11,7 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::audit::{self, Audit};
 use crate::clock::{self, Deadline};
@@ -87,6 +87,11 @@ impl std::str::FromStr for NodeNameArg {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         NodeName::parse(text).map(Self)
     }
+}
+
+/// The command line, as its help, its manual page and its completions have it.
+pub fn command_line() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs `espm`: a command, or, without one, what takes requests.

@@ -18,6 +18,9 @@ use crate::layout;
 use crate::name::NodeName;
 use crate::trusted_file::{self, FileError, Owner};
 
+/// What it says of its arguments.
+pub const USAGE: &str = "espm-enc [-c FILE] NAME";
+
 /// Bytes of its configuration.
 const MAX_CONFIG: u64 = 64 * 1024;
 
@@ -39,7 +42,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     let (config, name) = match arguments {
         [name] => (Path::new(layout::this().enc_ini), name),
         [flag, config, name] if flag == "-c" => (Path::new(config), name),
-        _ => return fail("usage: espm-enc [-c FILE] NAME"),
+        _ => return fail(&format!("usage: {USAGE}")),
     };
     let config = match load(config) {
         Ok(config) => config,

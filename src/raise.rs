@@ -27,6 +27,9 @@ use crate::process;
 use crate::text::excerpt;
 use crate::trusted_file::Owner;
 
+/// What it says of its arguments.
+pub const USAGE: &str = "espm-raise console|authority FILE";
+
 /// Bytes of an order; a body of 64 KiB, escaped as JSON at its worst.
 const MAX_ORDER: u64 = 512 * 1024;
 
@@ -71,7 +74,7 @@ fn obey(arguments: &[String]) -> Done {
     let (office, path): (fn(&Config) -> Done, _) = match arguments {
         [office, path] if office == "console" => (console, path),
         [office, path] if office == "authority" => (authority, path),
-        _ => return Err(Refused(EX_USAGE, "usage: espm-raise console|authority FILE".into())),
+        _ => return Err(Refused(EX_USAGE, format!("usage: {USAGE}"))),
     };
     process::stand_alone().map_err(|why| Refused(EX_NOPERM, why))?;
     process::keep_memory_private().map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;

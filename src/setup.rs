@@ -19,7 +19,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::printed::{Printer, Unit, Vhost};
 use self::system::System;
@@ -60,8 +60,10 @@ fn say<T>(what: impl Into<String>) -> Result<T, SetupError> {
     Err(SetupError::Say(what.into()))
 }
 
-/// Sets up espm on a Puppet master: a preshared key, a self-signed certificate, espm.ini and the
-/// empty ledger. Prints the key, once, and the certificate.
+/// Set up espm on a Puppet master
+///
+/// Makes a preshared key, a self-signed certificate, espm.ini and the empty ledger; overwrites
+/// nothing. Prints the key, once, and the certificate.
 #[derive(Debug, Parser)]
 #[command(name = "espm-setup", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 struct Cli {
@@ -237,6 +239,11 @@ struct New {
 
 fn parse_release(word: &str) -> Result<Release, &'static str> {
     Release::parse(word).ok_or("want 1.2.2, 1.2.7, 1.2.23 or 3.0")
+}
+
+/// The command line, as its help, its manual page and its completions have it.
+pub fn command_line() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs `espm-setup`.

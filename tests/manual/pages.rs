@@ -1,0 +1,329 @@
+//! The manual pages: what the programs' help does not say is written here.
+
+use clap_mangen::Man;
+use roff::{Inline, Roff, bold, italic, roman};
+
+/// Every page's file name and text.
+pub(crate) fn all(date: &str, sample: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("espm.8", tidy(&espm(date))),
+        ("espm-setup.8", tidy(&setup(date))),
+        ("espm-raise.8", tidy(&raise(date))),
+        ("espm-enc.1", tidy(&enc(date))),
+        ("espm.ini.5", tidy(&ini(date, sample))),
+    ]
+}
+
+/// A page of a program that has a command line of clap's: its options, then its commands with theirs.
+fn program(command: &clap::Command, section: &str, date: &str, rest: &[(&str, &[(&str, &str)])]) -> String {
+    let man = Man::new(command.clone()).section(section).date(date).manual("espm");
+    let mut page = Vec::new();
+    man.render_title(&mut page).unwrap();
+    man.render_name_section(&mut page).unwrap();
+    man.render_synopsis_section(&mut page).unwrap();
+    man.render_description_section(&mut page).unwrap();
+    man.render_options_section(&mut page).unwrap();
+    let mut page = String::from_utf8(page).unwrap();
+    let mut head = Roff::new();
+    head.control("SH", ["COMMANDS"]);
+    page.push_str(&head.render());
+    let mut built = command.clone();
+    built.build();
+    commands(&built, &mut page);
+    page.push_str(&sections(rest));
+    page.push_str(&see_also(command.get_name()));
+    page
+}
+
+/// Each command below this one, the innermost with their arguments.
+fn commands(parent: &clap::Command, page: &mut String) {
+    for command in parent.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        if command.has_subcommands() {
+            commands(command, page);
+            continue;
+        }
+        let usage = command.clone().render_usage().to_string();
+        let mut roff = Roff::new();
+        roff.control("SS", [usage.trim_start_matches("Usage: ")]);
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        roff.text([roman(format!("{about}."))]);
+        page.push_str(&roff.render());
+        let said_above = |arg: &clap::Arg| arg.is_global_set() || arg.get_id() == "help";
+        let own = command.clone().mut_args(|arg| if said_above(&arg) { arg.hide(true) } else { arg });
+        let mut options = Vec::new();
+        Man::new(own).render_options_section(&mut options).unwrap();
+        let options = String::from_utf8(options).unwrap();
+        page.extend(options.lines().filter(|line| !line.starts_with(".SH")).flat_map(|line| [line, "\n"]));
+    }
+}
+
+/// Sections of paragraphs; one with a term is an entry of a list.
+fn sections(all: &[(&str, &[(&str, &str)])]) -> String {
+    let mut roff = Roff::new();
+    for (heading, entries) in all {
+        roff.control("SH", [*heading]);
+        for (term, text) in *entries {
+            if term.is_empty() {
+                roff.control("PP", []);
+            } else {
+                roff.control("TP", []);
+                roff.text([bold(*term)]);
+            }
+            roff.text([roman(*text)]);
+        }
+    }
+    roff.render()
+}
+
+/// A page without the definitions and empty lines that its parts repeat.
+fn tidy(page: &str) -> String {
+    let mut tidy: Vec<&str> = Vec::new();
+    for line in page.lines() {
+        let before = tidy.last().copied().unwrap_or_default();
+        let again = (line.starts_with(".ie ") || line.starts_with(".el ")) && tidy.contains(&line);
+        let heading = before.starts_with(".SH") || before.starts_with(".SS");
+        if line.is_empty() && before == ".br" {
+            tidy.pop();
+        }
+        if !(again || (line == ".PP" && heading) || (line == ".br" && before.is_empty())) {
+            tidy.push(line);
+        }
+    }
+    tidy.iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+fn see_also(page: &str) -> String {
+    let others = [("espm", "8"), ("espm-enc", "1"), ("espm-raise", "8"), ("espm-setup", "8"), ("espm.ini", "5")];
+    let mut words: Vec<Inline> = Vec::new();
+    for (name, section) in others.into_iter().filter(|(name, _)| *name != page) {
+        words.push(bold(name));
+        words.push(roman(format!("({section}), ")));
+    }
+    words.push(bold("sudo"));
+    words.push(roman("(8)"));
+    let mut roff = Roff::new();
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text(words);
+    roff.render()
+}
+
+/// The first lines of a page whose program has no command line of clap's.
+fn head(name: &str, section: &str, date: &str, about: &str, synopsis: &[Inline]) -> String {
+    let mut roff = Roff::new();
+    let source = format!("espm {}", env!("CARGO_PKG_VERSION"));
+    roff.control("TH", [name, section, date, &source, "espm"]);
+    roff.control("SH", ["NAME"]);
+    roff.text([roman(format!("{name} - {about}"))]);
+    roff.control("SH", ["SYNOPSIS"]);
+    roff.text(synopsis.to_vec());
+    roff.render()
+}
+
+fn usage(usage: &str) -> Vec<Inline> {
+    let (name, arguments) = usage.split_once(' ').unwrap();
+    vec![bold(name), roman(" "), italic(arguments)]
+}
+
+fn espm(date: &str) -> String {
+    let files: &[(&str, &str)] = &[
+        ("/opt/espm/etc/espm.ini", "The configuration, root:espm 0640; see espm.ini(5)."),
+        ("/opt/espm/state", "The ledger and what else espm has to keep, espm 0750."),
+        ("/run/espm/espm.sock", "The socket to the web server, espm:web server 0660."),
+    ];
+    program(
+        &espm::desk::command_line(),
+        "8",
+        date,
+        &[
+            (
+                "ENVIRONMENT",
+                &[
+                    (
+                        "GATEWAY_INTERFACE",
+                        "If set, espm handles the one CGI request that is in its environment and on its standard input, and ignores its arguments.",
+                    ),
+                    ("ESPM_CONFIG", "The configuration of such a request, in place of /opt/espm/etc/espm.ini."),
+                    ("LISTEN_PID, LISTEN_FDS", "A socket from systemd; see sd_listen_fds(3)."),
+                ],
+            ),
+            ("FILES", files),
+            (
+                "EXIT STATUS",
+                &[
+                    ("0", "Done; everything that check looked at is right."),
+                    ("1", "Not done, and why is on standard error; or check has a line with FAIL."),
+                    ("2", "The command line is wrong."),
+                ],
+            ),
+            (
+                "SIGNALS",
+                &[(
+                    "SIGTERM, SIGINT",
+                    "No more requests are taken; those that run are let end, for as long as request_timeout and 15 seconds.",
+                )],
+            ),
+        ],
+    )
+}
+
+fn setup(date: &str) -> String {
+    program(
+        &espm::setup::command_line(),
+        "8",
+        date,
+        &[
+            (
+                "FILES",
+                &[
+                    (
+                        "/opt/espm/etc/espm.ini",
+                        "The configuration that is made: root, the group of the state directory, 0640.",
+                    ),
+                    (
+                        "/opt/espm/etc/certs/espm.pem, espm.key",
+                        "The web server's certificate and its key; the key is root's, 0600.",
+                    ),
+                    ("/opt/espm/state/ledger.sqlite", "The empty ledger."),
+                ],
+            ),
+            (
+                "EXIT STATUS",
+                &[
+                    ("0", "Done."),
+                    ("1", "Nothing was made or changed, and why is on standard error."),
+                    ("2", "The command line is wrong."),
+                ],
+            ),
+        ],
+    )
+}
+
+fn raise(date: &str) -> String {
+    let about = "do one console task or certificate verb as the user that runs it";
+    let mut page = head("espm-raise", "8", date, about, &usage(espm::raise::USAGE));
+    page.push_str(&sections(&[
+        (
+            "DESCRIPTION",
+            &[
+                ("", "espm starts it through sudo(8) as the console's or the CA's user, with the arguments that /etc/sudoers.d/espm fixes. It is not for the shell."),
+                ("", "It reads one order, JSON, from standard input; parses every name in it again; takes the command from FILE and nothing from its environment; runs it within its time limit. FILE must be root's, and nobody else may write it. The master's own name is refused."),
+                ("console", "One rake task; its output is espm-raise's own output."),
+                ("authority", "One verb of the CA's; the answer, JSON, is on standard output."),
+            ],
+        ),
+        (
+            "EXIT STATUS",
+            &[
+                ("", "With console, the task's own; otherwise as in sysexits.h:"),
+                ("64", "The arguments are wrong."),
+                ("65", "The order is wrong, or names the master."),
+                ("69", "The command could not be run to its end."),
+                ("72", "The command could not be started."),
+                ("78", "The configuration is wrong, or is not one to be trusted."),
+            ],
+        ),
+    ]));
+    page.push_str(&see_also("espm-raise"));
+    page
+}
+
+fn enc(date: &str) -> String {
+    let about = "Puppet's external node classifier for nodes that espm made";
+    let mut page = head("espm-enc", "1", date, about, &usage(espm::enc::USAGE));
+    page.push_str(&sections(&[
+        (
+            "DESCRIPTION",
+            &[
+                ("", "Prints, as YAML, the classification that espm has published for the node NAME. For any other node it becomes the fallback program, if there is one, and otherwise prints that the node has no classes."),
+                ("", "For a Puppet server without a console: external_nodes in puppet.conf(5) names it. It runs as the Puppet server's user, reads two files and writes nothing."),
+            ],
+        ),
+        ("OPTIONS", &[("-c FILE", "Its configuration, in place of /opt/espm/etc/enc.ini.")]),
+        (
+            "FILES",
+            &[
+                ("/opt/espm/etc/enc.ini", "Root's, and nobody else may write it. Its section [enc] has two keys, both absolute paths."),
+                ("published", "Where espm publishes nodes: the same as published in [console] of espm.ini(5). Default: /opt/espm/nodes."),
+                ("fallback", "The program that is asked for all other nodes, with the node's name as its only argument. Default: none."),
+            ],
+        ),
+        ("EXIT STATUS", &[("0", "The classification was printed."), ("1", "It cannot be told, and why is on standard error: the catalogue fails and no node loses its classes."), ("other", "The fallback's.")]),
+    ]));
+    page.push_str(&see_also("espm-enc"));
+    page
+}
+
+/// A key of the sample: `key = value`, in a comment or not.
+fn key_of(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("# ").unwrap_or(line);
+    let (key, _) = line.split_once(" = ")?;
+    key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then_some(line)
+}
+
+/// The sample's sections and keys, each with the comment that stands above it.
+fn ini(date: &str, sample: &str) -> String {
+    let about = "configuration of espm, the agent that prepares Puppet nodes";
+    let path = [italic("/opt/espm/etc/espm.ini")];
+    let mut page = head("espm.ini", "5", date, about, &path);
+    let mut roff = Roff::new();
+    roff.control("SH", ["DESCRIPTION"]);
+    let mut blocks = sample.split("\n\n");
+    for paragraph in blocks.next().unwrap().split("\n#\n") {
+        roff.control("PP", []);
+        let lines: Vec<&str> = paragraph.lines().collect();
+        roff.text([roman(comment(&lines).trim_start_matches("espm.ini: "))]);
+    }
+    for block in blocks {
+        if block.starts_with('[') {
+            section(&mut roff, block);
+        } else {
+            example(&mut roff, block);
+        }
+    }
+    page.push_str(&roff.render());
+    page.push_str(&see_also("espm.ini"));
+    page
+}
+
+/// The text of comment lines, the number signs and the line ends taken away.
+fn comment(lines: &[&str]) -> String {
+    let words = lines.iter().map(|line| line.trim_start_matches('#').trim()).filter(|line| !line.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn section(roff: &mut Roff, block: &str) {
+    let mut lines = block.lines().peekable();
+    roff.control("SS", [lines.next().unwrap()]);
+    let mut said = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some(key) = key_of(line) else {
+            said.push(line);
+            continue;
+        };
+        roff.control("TP", []);
+        roff.text([bold(key)]);
+        // Keys right below each other share the comment above them.
+        while let Some(another) = lines.peek().copied().and_then(key_of) {
+            roff.control("TQ", []);
+            roff.text([bold(another)]);
+            lines.next();
+        }
+        roff.text([roman(comment(&said))]);
+        said.clear();
+    }
+}
+
+/// A block in comments: what it is for, then lines as they are written.
+fn example(roff: &mut Roff, block: &str) {
+    let lines: Vec<&str> = block.lines().collect();
+    let split = lines.iter().position(|line| *line == "#").unwrap_or(lines.len());
+    let (said, shown) = lines.split_at(split);
+    roff.control("PP", []);
+    roff.text([roman(comment(said))]);
+    roff.control("PP", []);
+    roff.control("nf", []);
+    for line in shown.iter().skip(1) {
+        roff.text([roman(line.trim_start_matches("# "))]);
+    }
+    roff.control("fi", []);
+}
