@@ -14,6 +14,7 @@
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
 mod certificates;
+mod client;
 mod concealed;
 mod console;
 mod desk;
