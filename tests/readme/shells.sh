@@ -1,0 +1,75 @@
+# shellcheck shell=bash # sourced by walk into the machine's shells
+# What the machines of the walk have before the README begins, and what its text asks for between the blocks.
+
+wait_for() { # wait_for COMMAND...
+    for _ in $(seq 600); do
+        ! "$@" >/dev/null 2>&1 || return 0
+        sleep 0.1
+    done
+    echo "waited in vain: $*"
+    return 1
+}
+booted() { systemctl is-system-running | grep -Eq 'running|degraded'; }
+wait_for_boot() { wait_for booted; }
+
+make_machine() { # make_machine enterprise|puppet8|nothing [SERVICE]
+    useradd --system client
+    install -d -o client -g client /srv/client
+    install -m 0755 conf/examples/espm-client tests/readme/shells.sh /srv/client
+    case $1 in
+        enterprise) make_enterprise ;;
+        puppet8) make_puppet8 ;;
+    esac
+    # A master has its web server already.
+    if [ -n "${2-}" ]; then
+        rm -f /etc/nginx/sites-enabled/* /etc/apache2/sites-enabled/*
+        systemctl start "$2"
+    fi
+}
+
+# Puppet Enterprise's programs where it has them, with stand-ins behind them.
+make_enterprise() {
+    local base=/opt/puppet/share
+    useradd --system puppet-dashboard
+    useradd --system pe-puppet
+    install -d /opt/puppet/bin "$base" /etc/puppetlabs/puppet
+    cp -r tests/console "$base/puppet-dashboard"
+    cp -r tests/authority tests/doubles "$base"
+    "$base/puppet-dashboard/seed" "$base/data" 1.2.8
+    printf '#!/bin/sh\nexec /usr/bin/rake CONSOLE=%s "$@"\n' "$base/data" >/opt/puppet/bin/rake
+    printf '#!/bin/sh\nexec %s --root /etc/puppetlabs/puppet "$@"\n' "$base/authority/puppet" >/opt/puppet/bin/puppet
+    chmod 0755 /opt/puppet/bin/rake /opt/puppet/bin/puppet
+    /opt/puppet/bin/puppet setup
+    ln -s ../ca /etc/puppetlabs/puppet/ssl/ca
+    chown -R puppet-dashboard: "$base/data"
+    chown -R pe-puppet: /etc/puppetlabs
+    chmod -R go+rX "$base"
+}
+
+# Puppet 8's programs where its packages have them, with a stand-in behind them.
+make_puppet8() {
+    local base=/opt/puppetlabs/share etc=/etc/puppetlabs/puppet
+    getent passwd puppet >/dev/null || useradd --system puppet
+    install -d /opt/puppetlabs/bin "$base" "$etc"
+    cp -r tests/authority tests/doubles "$base"
+    "$base/authority/puppet" --root "$etc" setup --intermediate
+    {
+        printf '#!/bin/sh\ncat <<END\nssldir = %s/ssl\ncadir = %s/ca\ncertname = master.example.com\n' "$etc" "$etc"
+        printf 'user = puppet\nconfig = %s/puppet.conf\nEND\n' "$etc"
+    } >/opt/puppetlabs/bin/puppet
+    printf '#!/bin/sh\nexec %s --root %s "$@"\n' "$base/authority/puppet" "$etc" >/opt/puppetlabs/bin/puppetserver
+    chmod 0755 /opt/puppetlabs/bin/*
+    chown -R puppet: /etc/puppetlabs
+    chmod -R go+rX "$base"
+}
+
+# "Copy the certificate to the client": walk has written what espm-setup printed.
+get_certificate() { openssl verify -CAfile espm.pem espm.pem; }
+
+# The nodes that "Operate" shows, made by the client of conf/examples.
+two_nodes() {
+    local name url=${url:?}
+    for name in db01 web02; do
+        ESPM_URL=$url ESPM_PSK=$ESPM_PSK ESPM_TLS_CERT=espm.pem /srv/client/espm-client launch "$name.example.com"
+    done
+}
