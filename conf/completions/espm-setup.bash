@@ -16,20 +16,38 @@ _espm__setup() {
             ",$1")
                 cmd="espm__setup"
                 ;;
+            espm__setup,cgi)
+                cmd="espm__setup__subcmd__cgi"
+                ;;
             espm__setup,help)
                 cmd="espm__setup__subcmd__help"
                 ;;
             espm__setup,psk)
                 cmd="espm__setup__subcmd__psk"
                 ;;
+            espm__setup,sudoers)
+                cmd="espm__setup__subcmd__sudoers"
+                ;;
+            espm__setup,unit)
+                cmd="espm__setup__subcmd__unit"
+                ;;
             espm__setup,vhost)
                 cmd="espm__setup__subcmd__vhost"
+                ;;
+            espm__setup__subcmd__help,cgi)
+                cmd="espm__setup__subcmd__help__subcmd__cgi"
                 ;;
             espm__setup__subcmd__help,help)
                 cmd="espm__setup__subcmd__help__subcmd__help"
                 ;;
             espm__setup__subcmd__help,psk)
                 cmd="espm__setup__subcmd__help__subcmd__psk"
+                ;;
+            espm__setup__subcmd__help,sudoers)
+                cmd="espm__setup__subcmd__help__subcmd__sudoers"
+                ;;
+            espm__setup__subcmd__help,unit)
+                cmd="espm__setup__subcmd__help__subcmd__unit"
                 ;;
             espm__setup__subcmd__help,vhost)
                 cmd="espm__setup__subcmd__help__subcmd__vhost"
@@ -65,7 +83,7 @@ _espm__setup() {
 
     case "${cmd}" in
         espm__setup)
-            opts="-d -c -p -h -V --directory --certificates --port --state --listen --raise --host --san --key-type --client --detect --console-kind --console-command --console-directory --console-user --console-release --catalogue --published --authority-kind --authority-command --authority-user --authority-config --ssldir --cadir --records --master --syslog --help --version vhost psk help"
+            opts="-d -c -p -h -V --directory --certificates --port --state --listen --raise --host --san --key-type --client --detect --console-kind --console-command --console-directory --console-user --console-release --catalogue --published --authority-kind --authority-command --authority-user --authority-config --ssldir --cadir --records --master --system --syslog --help --version vhost sudoers cgi unit psk help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -187,6 +205,10 @@ _espm__setup() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --system)
+                    COMPREPLY=($(compgen -W "debian redhat" -- "${cur}"))
+                    return 0
+                    ;;
                 --syslog)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -198,9 +220,45 @@ _espm__setup() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        espm__setup__subcmd__help)
-            opts="vhost psk help"
+        espm__setup__subcmd__cgi)
+            opts="-h --config --system --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --system)
+                    COMPREPLY=($(compgen -W "debian redhat" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        espm__setup__subcmd__help)
+            opts="vhost sudoers cgi unit psk help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        espm__setup__subcmd__help__subcmd__cgi)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -257,6 +315,34 @@ _espm__setup() {
         espm__setup__subcmd__help__subcmd__psk__subcmd__retire)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        espm__setup__subcmd__help__subcmd__sudoers)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        espm__setup__subcmd__help__subcmd__unit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -388,8 +474,8 @@ _espm__setup() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        espm__setup__subcmd__vhost)
-            opts="-h --config --help nginx apache apache-cgi"
+        espm__setup__subcmd__sudoers)
+            opts="-h --cgi --config --system --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -397,6 +483,58 @@ _espm__setup() {
             case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --system)
+                    COMPREPLY=($(compgen -W "debian redhat" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        espm__setup__subcmd__unit)
+            opts="-h --group --config --system --help socket service"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --system)
+                    COMPREPLY=($(compgen -W "debian redhat" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        espm__setup__subcmd__vhost)
+            opts="-h --config --system --help nginx nginx-snippet apache apache-cgi"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --system)
+                    COMPREPLY=($(compgen -W "debian redhat" -- "${cur}"))
                     return 0
                     ;;
                 *)

@@ -125,7 +125,7 @@ _espm() {
             return 0
             ;;
         espm__subcmd__check)
-            opts="-c -h --settle --config --help"
+            opts="-c -h --settle --nagios --prometheus --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -77,7 +77,7 @@ fn set_up_takes_the_vendors_puppet_before_the_distributions() {
     let mut command = Command::new("unshare");
     // A private /opt, so that the machine's own stays as it is.
     command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /opt && exec \"$@\""]).arg(place.path("opt"));
-    run(command.arg(set_up.get_program().to_owned()).args(set_up.get_args()));
+    run(command.arg(set_up.get_program()).args(set_up.get_args()));
     let authority = section(&place, "authority");
     let found = "kind = puppetserver-ca\ncommand = /opt/puppetlabs/bin/puppetserver ca\n\
                  config = /etc/puppetlabs/puppet/puppet.conf\nuser = puppet\nssldir = /etc/puppetlabs/puppet/ssl\n\
