@@ -95,7 +95,7 @@ impl Authority {
     /// When there is no answer, or it is that it failed.
     pub fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let slot = match verb {
-            Verb::Show => None,
+            Verb::Show | Verb::Check => None,
             Verb::Generate | Verb::Revoke => {
                 let wait = until.within(self.settings.queue_timeout);
                 Some(self.queue.wait(wait, || self.slots.try_take()).map_err(AuthorityError::Busy)?)

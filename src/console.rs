@@ -4,6 +4,7 @@
 //! operator's catalogue with espm's own classifier.
 
 pub mod catalogue;
+pub mod classifier;
 pub mod enc;
 pub mod listing;
 pub mod proof;

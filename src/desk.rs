@@ -21,7 +21,7 @@ use crate::ledger::{Entry, Ledger, NodeState};
 use crate::name::NodeName;
 use crate::offices::{self, Offices};
 use crate::operation::{Assignment, Node};
-use crate::outcome::Fault;
+use crate::outcome::{Fault, Problem};
 use crate::process;
 use crate::request::RequestId;
 use crate::trusted_file::Owner;
@@ -184,7 +184,10 @@ fn as_operator(
         Err(fault) => (fault.problem.word(), fault.problem.status()),
     };
     audit.result(word, status, true).map_err(|error| error.to_string())?;
-    result.map_err(|fault| format!("{}: {}", fault.detail, fault.for_log()))
+    result.map_err(|fault| match fault.for_log() {
+        cause if cause.is_empty() => fault.detail.into_owned(),
+        cause => format!("{}: {cause}", fault.detail),
+    })
 }
 
 fn adopt(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
@@ -194,8 +197,12 @@ fn adopt(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<
     if entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
         return Ok(());
     }
-    if name.as_str() == offices.master || !offices.console.has(name, offices.until)? {
-        return Err(Fault::not_found());
+    if name.as_str() == offices.master {
+        return Err(Fault::new(Problem::NotFound, format!("{name} is the master's own name, which is never espm's")));
+    }
+    if !offices.console.has(name, offices.until)? {
+        let detail = format!("{name} is not in the console; only a node that is there can be adopted");
+        return Err(Fault::new(Problem::NotFound, detail));
     }
     offices.audit.attempt()?;
     // What an intent of ours wanted is the best that is known; a node of the console's own is taken as empty.
@@ -208,7 +215,8 @@ fn forget(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result
     offices.audit.node(name);
     let _lock = offices.lock(ledger, name)?;
     if ledger.entry(name)?.is_none() {
-        return Err(Fault::not_found());
+        let detail = format!("{name} is not in the ledger; 'espm nodes' lists what is");
+        return Err(Fault::new(Problem::NotFound, detail));
     }
     offices.audit.attempt()?;
     ledger.forget(name)?;

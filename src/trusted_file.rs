@@ -12,7 +12,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags};
+use rustix::io::Errno;
 
 /// Why a file is not used.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.why {
-            Why::Io(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            Why::Io(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
                 write!(f, "{path}: is a symbolic link, which is not followed; name the file itself")
             }
             Why::Io(error) => write!(f, "{path}: {error}"),
@@ -181,7 +182,7 @@ pub fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
             check_owner(&here, &metadata, owner)?;
             links += 1;
             if links > MAX_LINKS {
-                return Err(io(&here, rustix::io::Errno::LOOP.into()));
+                return Err(io(&here, Errno::LOOP.into()));
             }
             push(&mut rest, &fs::read_link(&here).map_err(|error| io(&here, error))?);
             here.pop();
@@ -229,6 +230,18 @@ pub fn create_durable(path: &Path, mode: u32) -> Result<File, FileError> {
     let file = create(path, mode)?;
     file.sync_all().and_then(|()| sync_parent(path)).map_err(|e| FileError::new(path, Why::Io(e)))?;
     Ok(file)
+}
+
+/// Reserves so many bytes of the disk for what will be written to an open file. A file system that
+/// cannot do that is left to what comes.
+///
+/// # Errors
+/// When the disk has not as much.
+pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Makes a directory that must not exist yet.

@@ -100,8 +100,10 @@ pub fn obey(settings: &Settings, order: &Order) -> Answer {
 
 fn attempt(settings: &Settings, order: &Order, until: Deadline) -> Result<Answer, Stop> {
     let ca = Ca { settings, records: Records::open(&settings.records)?, name: &order.name, until };
-    if order.verb == Verb::Show {
-        return ca.show();
+    match order.verb {
+        Verb::Show => return ca.show(),
+        Verb::Check => return ca.check(),
+        Verb::Generate | Verb::Revoke => {}
     }
     let alone = Queue::new(&settings.records, "lock-queue", usize::MAX);
     let _lock = match alone.wait(until, || ca.records.try_lock()) {
@@ -113,6 +115,7 @@ fn attempt(settings: &Settings, order: &Order, until: Deadline) -> Result<Answer
         Verb::Generate => ca.generate(),
         Verb::Revoke => ca.revoke(),
         Verb::Show => ca.show(),
+        Verb::Check => ca.check(),
     }
 }
 
@@ -171,8 +174,9 @@ impl Ca<'_> {
     }
 
     fn is_revoked(&self, certificate: &str) -> Result<bool, Stop> {
-        let crl = trusted_file::read(&self.settings.cadir.join("ca_crl.pem"), MAX_CRL, Owner::Anyone)?;
-        Ok(x509::is_revoked(certificate, &crl)?)
+        let path = self.settings.cadir.join("ca_crl.pem");
+        let crl = trusted_file::read(&path, MAX_CRL, Owner::Anyone)?;
+        x509::is_revoked(certificate, &crl).map_err(|error| Stop::Failed(format!("{}: {error}", path.display())))
     }
 
     /// Whether the CA's copy of the certificate is the one that is recorded; `None` when there is no copy.
@@ -191,6 +195,11 @@ impl Ca<'_> {
             fingerprint: identity.fingerprint,
             not_after: identity.not_after,
         })
+    }
+
+    fn check(&self) -> Result<Answer, Stop> {
+        self.is_revoked(&self.ca_certificate()?)?;
+        Ok(Answer::Sound)
     }
 
     fn show(&self) -> Result<Answer, Stop> {

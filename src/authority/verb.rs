@@ -16,6 +16,8 @@ pub enum Verb {
     Show,
     /// Revoke it and free the name.
     Revoke,
+    /// Look at what the other verbs need: the records, the CA's certificate and its revocation list.
+    Check,
 }
 
 /// A verb, the name, and the seconds that it may take.
@@ -71,6 +73,8 @@ pub enum Answer {
     KeyGone,
     /// The command ran past its time; asking again settles it.
     TimedOut,
+    /// What the verbs need is there and can be read.
+    Sound,
     /// Another process works on the CA.
     Busy,
     /// It failed; the text is for the log.

@@ -12,7 +12,7 @@ use crate::audit;
 use crate::authority::Authority;
 use crate::authority::verb::{Answer, Verb};
 use crate::clock::{self, Deadline};
-use crate::config::{Config, Tls};
+use crate::config::{Config, Console, Tls};
 use crate::ledger::{CertificateState, Entry, Ledger, NodeState};
 use crate::name::NodeName;
 use crate::offices;
@@ -23,6 +23,10 @@ use crate::x509;
 
 /// Bytes of a certificate or key.
 const MAX_PEM: u64 = 256 * 1024;
+
+/// Bytes that must be free where the ledger is: a proof, a journal and a cache are made at once by every
+/// slot and place in the queue.
+const LEAST_FREE: u64 = 16 * 1024 * 1024;
 
 /// Days before its end at which the certificate is complained of.
 pub(super) const DAYS_LEFT: i64 = 30;
@@ -62,7 +66,9 @@ fn is_kept_from(path: &Path) -> bool {
 
 /// What is looked at as espm's user.
 fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
-    report.line("state directory", check_state(config));
+    let state = check_state(config);
+    let usable = state.is_ok();
+    report.line("state directory", state);
     report.line("syslog", probe_syslog(config));
     report.unsent(std::fs::read_dir(&config.audit.unsent).map_or(0, Iterator::count));
     let (console, authority) = offices::wire(config, path);
@@ -70,8 +76,14 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
     let places = places::check(config);
     let there = places.is_ok();
     report.line("programs and directories", places);
+    if let Console::Enc(enc) = &config.console {
+        match places::classifier(path, enc) {
+            Some(result) => report.line("classifier", result),
+            None => report.skip("classifier", "there is no enc.ini beside espm.ini; try espm-enc by hand"),
+        }
+    }
     let mut nodes = None;
-    if there {
+    if there && usable {
         let probed = console.probe(until).map_err(with_hint);
         let listed = console.nodes(until).map_err(|error| error.to_string());
         // What is wrong is said once; a console of another release lists its nodes all the same.
@@ -79,8 +91,8 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
         report.line("console", probed);
         report.line("authority", ask_authority(&authority, until).map_err(with_hint));
     } else {
-        report.skip("console", "needs programs or directories that are not right");
-        report.skip("authority", "needs programs or directories that are not right");
+        report.skip("console", "needs a program or a directory that is not right");
+        report.skip("authority", "needs a program or a directory that is not right");
     }
     let entries = Ledger::open(&config.state, "check").and_then(|ledger| {
         ledger.check_integrity()?;
@@ -105,10 +117,13 @@ fn days_left(tls: &Tls) -> Option<i64> {
     Some((x509::identity(&certificate).ok()?.not_after - clock::now()) / 86_400)
 }
 
-fn certificate(report: &mut Report, days: Option<i64>, checked: Result<String, String>) {
+fn certificate(report: &mut Report, days: Option<i64>, checked: Option<Result<String, String>>) {
     if let Some(days) = days {
         report.days(days);
     }
+    let Some(checked) = checked else {
+        return report.skip("certificate", "root alone can read it; run 'espm check' as root to look at it");
+    };
     match checked.map_err(|what| format!("[tls] {what}")) {
         Err(what) if days.is_some_and(|days| (DAYS_CRITICAL..DAYS_LEFT).contains(&days)) => {
             report.warn("certificate", what);
@@ -117,7 +132,14 @@ fn certificate(report: &mut Report, days: Option<i64>, checked: Result<String, S
     }
 }
 
-fn check_tls(tls: &Tls) -> Result<String, String> {
+/// `None` when it is root's alone to read and this is not root, which is as it should be.
+fn check_tls(tls: &Tls) -> Option<Result<String, String>> {
+    let read = trusted_file::read(&tls.certificate, MAX_PEM, Owner::RootOrSelf);
+    let denied = read.is_err_and(|error| error.io_kind() == Some(ErrorKind::PermissionDenied));
+    (process::is_root() || !denied).then(|| check_pair(tls))
+}
+
+fn check_pair(tls: &Tls) -> Result<String, String> {
     let read = |path: &Path| trusted_file::read(path, MAX_PEM, Owner::RootOrSelf).map_err(|error| error.to_string());
     let certificate = read(&tls.certificate)?;
     let identity = x509::identity(&certificate).map_err(|error| format!("{}: {error}", tls.certificate.display()))?;
@@ -153,7 +175,19 @@ fn check_state(config: &Config) -> Result<String, String> {
             metadata.uid()
         ));
     }
-    Ok(config.state.display().to_string())
+    let path = config.state.display();
+    if let Err(error) = rustix::fs::access(&config.state, rustix::fs::Access::WRITE_OK) {
+        return Err(format!(
+            "[espm] state: {path} cannot be written: {}; mend its file system",
+            std::io::Error::from(error)
+        ));
+    }
+    let space = rustix::fs::statvfs(&config.state).map_err(|error| std::io::Error::from(error).to_string())?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free < LEAST_FREE {
+        return Err(format!("[espm] state: {path} has {} KiB left; make room on its disk", free / 1024));
+    }
+    Ok(path.to_string())
 }
 
 fn probe_syslog(config: &Config) -> Result<String, String> {
@@ -169,12 +203,12 @@ fn with_hint(what: String) -> String {
 
 fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, String> {
     let nobody = NodeName::parse(NOBODY).map_err(|error| error.to_string())?;
-    check_answer(authority.ask(Verb::Show, &nobody, until).map_err(|error| error.to_string())?)
+    check_answer(authority.ask(Verb::Check, &nobody, until).map_err(|error| error.to_string())?)
 }
 
 fn check_answer(answer: Answer) -> Result<String, String> {
     match answer {
-        Answer::Absent => Ok("answers".into()),
+        Answer::Sound => Ok("answers; its certificate, its revocation list and the records can be read".into()),
         other => Err(format!("gave an unexpected answer: {other:?}")),
     }
 }

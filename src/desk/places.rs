@@ -6,8 +6,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::config::{Command, Config, Console};
+use crate::config::{Command, Config, Console, Enc};
+use crate::console::classifier::{self, Classifier};
 use crate::process;
+use crate::trusted_file;
 
 /// Looks at all of them.
 ///
@@ -23,6 +25,11 @@ pub(super) fn check(config: &Config) -> Result<String, String> {
     wrong.extend(program("[espm] raise", &config.raise));
     if commands.iter().any(|(_, command)| command.user.as_deref().is_some_and(|user| !process::runs_as(user))) {
         wrong.extend(program("[espm] sudo", &config.sudo));
+        // Who can change it becomes the user that sudo starts it as.
+        wrong.extend(trusted_file::check_program(&config.raise).err().map(|error| format!("[espm] raise: {error}")));
+    }
+    if let Console::Enc(enc) = &config.console {
+        wrong.extend(directory("[console] published", &enc.published).or_else(|| published(enc)));
     }
     for (section, command) in &commands {
         let first = command.argv.first().map_or("", String::as_str);
@@ -34,6 +41,36 @@ pub(super) fn check(config: &Config) -> Result<String, String> {
     wrong.extend(directory("[authority] cadir", &authority.cadir));
     wrong.extend(directory("[authority] records", &authority.records).or_else(|| records(config)));
     if wrong.is_empty() { Ok("are there".to_owned()) } else { Err(wrong.join("; ")) }
+}
+
+/// The published nodes belong to espm, which writes them, and the Puppet server's user reads them.
+fn published(enc: &Enc) -> Option<String> {
+    let found = std::fs::metadata(&enc.published).ok()?;
+    let path = enc.published.display();
+    let (owner, wanted, mode) = (found.uid(), process::user(), found.mode() & 0o7777);
+    if owner != wanted {
+        return Some(format!("[console] published: {path} is owned by user {owner}; chown {wanted} {path}"));
+    }
+    let readable = mode & 0o055 == 0o055 || mode & 0o050 == 0o050;
+    (!readable || mode & 0o022 != 0).then(|| {
+        format!(
+            "[console] published: {path} has mode {mode:04o}; chmod 0755 {path}, so that Puppet's user alone reads it"
+        )
+    })
+}
+
+/// The classifier's own configuration, beside espm's; `None` when it is not there.
+pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, String>> {
+    let path = ini.with_file_name(classifier::FILE);
+    path.try_exists().is_ok_and(|there| there).then(|| {
+        let classifier = Classifier::load(&path)?;
+        if classifier.published != enc.published {
+            let (theirs, ours) = (classifier.published.display(), enc.published.display());
+            return Err(format!("{}: [enc] published: is {theirs}, espm publishes in {ours}", path.display()));
+        }
+        let wrong = classifier.fallback.as_deref().and_then(|fallback| program("[enc] fallback", fallback));
+        wrong.map_or(Ok(path.display().to_string()), |what| Err(format!("{}: {what}", path.display())))
+    })
 }
 
 fn program(key: &str, path: &Path) -> Option<String> {

@@ -12,6 +12,10 @@ use crate::trusted_file::{self, FileError};
 /// Bytes of a proof file that are read; a command's output is limited to as much.
 const MAX_PROOF: u64 = crate::command::MAX_OUTPUT as u64;
 
+/// Bytes of the disk that a proof has for itself: the markers that prove what a command did come first,
+/// before long lists.
+const RESERVED: u64 = 64 * 1024;
+
 impl Ledger {
     /// Makes the proof file of a new intent, locked, durable, and of a name that nobody can guess.
     ///
@@ -29,6 +33,10 @@ impl Ledger {
         let mut file = trusted_file::create_durable(&path, 0o600)?;
         let error = |error| FileError::io(&path, error);
         file.lock().map_err(error)?;
+        if let Err(full) = trusted_file::reserve(&file, RESERVED) {
+            trusted_file::remove(&path)?;
+            return Err(error(full).into());
+        }
         if !head.is_empty() {
             writeln!(file, "{head}").and_then(|()| file.sync_data()).map_err(error)?;
         }

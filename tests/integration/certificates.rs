@@ -361,18 +361,21 @@ fn the_ca_does_one_thing_at_a_time() {
     for kind in [CERT, CA] {
         let shop = kind.shop();
         let names: Vec<_> = (0..10).map(|number| format!("node{number}.example.com")).collect();
-        let start = Barrier::new(names.len());
-        let one = |name: &str| {
-            shop.add(name);
-            start.wait();
-            let made = generate(&shop, name);
-            made.expect(201);
-            made
+        let all = |ask: &(dyn Fn(&str) -> Answer + Sync)| -> Vec<Answer> {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || ask(name))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            })
         };
-        let made: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || one(name))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        all(&|name| shop.add(name));
+        let start = Barrier::new(names.len());
+        let made = all(&|name| {
+            start.wait();
+            generate(&shop, name)
         });
+        for answer in &made {
+            answer.expect(201);
+        }
         for (name, answer) in names.iter().zip(&made) {
             assert_whole(&shop, answer, name);
         }

@@ -1,6 +1,8 @@
 //! The operator's desk: each fault of a shop is one line that says what to do, and what a request
 //! meets of it is refused whole.
 
+mod users;
+
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -24,7 +26,7 @@ fn check(shop: &Shop) -> (Vec<String>, i32) {
 }
 
 #[track_caller]
-fn all_is_well(shop: &Shop) {
+pub fn all_is_well(shop: &Shop) {
     let output = shop.desk(&["check"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.lines().all(|line| line.starts_with("ok    ")), "{text}");
@@ -33,7 +35,7 @@ fn all_is_well(shop: &Shop) {
 
 /// The one line that is not fine; it has all of these words.
 #[track_caller]
-fn one_fault(shop: &Shop, words: &[&str]) {
+pub fn one_fault(shop: &Shop, words: &[&str]) {
     let (failed, code) = check(shop);
     assert_eq!((failed.len(), code), (1, 1), "{failed:?}");
     for word in words {
@@ -43,7 +45,7 @@ fn one_fault(shop: &Shop, words: &[&str]) {
 
 /// A request's answer when it meets a fault: its status and problem; the log says why, in words of which these are some.
 #[track_caller]
-fn refused(shop: &Shop, answer: &Answer, status: u16, problem: &str, why: &[&str]) {
+pub fn refused(shop: &Shop, answer: &Answer, status: u16, problem: &str, why: &[&str]) {
     assert_eq!(answer.expect(status).problem(), problem);
     for word in why {
         assert!(!answer.body.contains(word), "{answer:?}");

@@ -25,6 +25,7 @@ mod interface;
 mod lists;
 mod many;
 mod moments;
+mod outside;
 mod privilege;
 mod records;
 mod recovery;
