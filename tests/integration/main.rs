@@ -32,4 +32,5 @@ mod recovery;
 mod schemathesis;
 mod secrets;
 mod setup;
+mod shipped;
 mod shop;
