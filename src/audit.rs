@@ -328,6 +328,8 @@ fn escape(value: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{MAX_RECORD, escape, facility, list, logfmt};
 
     #[test]
@@ -358,5 +360,68 @@ mod tests {
     fn facilities_are_named_as_syslog_names_them() {
         assert!(facility("authpriv").is_some() && facility("local7").is_some());
         assert!(facility("nonsense").is_none());
+    }
+
+    /// Takes a record apart as a reader of logfmt does.
+    fn fields(record: &str) -> Vec<(String, String)> {
+        let mut fields = Vec::new();
+        let mut rest = record;
+        while !rest.is_empty() {
+            let (name, after) = rest.split_once('=').unwrap();
+            let mut value = String::new();
+            rest = match after.strip_prefix('"') {
+                None => {
+                    let (plain, rest) = after.split_once(' ').unwrap_or((after, ""));
+                    value.push_str(plain);
+                    rest
+                }
+                Some(quoted) => {
+                    let mut chars = quoted.chars();
+                    loop {
+                        match chars.next().unwrap() {
+                            '"' => break,
+                            '\\' => match chars.next().unwrap() {
+                                'u' => {
+                                    let code: String = chars.by_ref().skip(1).take_while(|c| *c != '}').collect();
+                                    value.push(char::from_u32(u32::from_str_radix(&code, 16).unwrap()).unwrap());
+                                }
+                                sign => value.push(sign),
+                            },
+                            c => value.push(c),
+                        }
+                    }
+                    chars.as_str().strip_prefix(' ').unwrap_or(chars.as_str())
+                }
+            };
+            fields.push((name.to_owned(), value));
+        }
+        fields
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_record_is_one_short_line_that_is_read_back_as_it_was_meant(
+            values in proptest::collection::vec(prop_oneof![".{0,40}", "[ \"\\\\=u{}a]{0,200}", "\\PC{0,150}", "[a-z.]{0,130}"], 0..12),
+        ) {
+            let names = ["event", "outcome", "status", "request", "client", "addr", "node", "groups", "classes", "x", "y", "z"];
+            let given: Vec<_> = names.into_iter().zip(values).collect();
+            let record = logfmt(&given);
+            prop_assert!(record.len() <= MAX_RECORD);
+            let forges = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202e}');
+            prop_assert!(!record.contains(forges));
+            let mut read = fields(&record).into_iter().peekable();
+            for (name, value) in &given {
+                let Some((_, found)) = read.next_if(|(found, _)| found == name) else {
+                    // Left out whole, for want of room.
+                    prop_assert!(record.len() > MAX_RECORD / 2);
+                    continue;
+                };
+                let cut = found.strip_suffix("...").is_some_and(|start| value.starts_with(start));
+                prop_assert!(found == *value || cut, "{name}: {found:?} {value:?}");
+            }
+            prop_assert_eq!(read.next(), None);
+        }
     }
 }

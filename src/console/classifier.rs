@@ -57,6 +57,8 @@ impl Classifier {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::Classifier;
 
     #[test]
@@ -66,6 +68,20 @@ mod tests {
         assert!(Classifier::from_text("").unwrap().fallback.is_none());
         for bad in ["[enc]\nfallback = b", "[enc]\nfall = /b", "[x]"] {
             assert!(Classifier::from_text(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_the_text_is_its_paths_are_absolute(
+            text in prop_oneof![".{0,60}", "(\\[enc\\]|published|fallback| |=|/|\n|#|.){0,20}", "\\[enc\\]\n((published|fallback) = .{0,8}\n){0,2}"],
+        ) {
+            if let Ok(config) = Classifier::from_text(&text) {
+                prop_assert!(config.published.is_absolute());
+                prop_assert!(config.fallback.is_none_or(|path| path.is_absolute()));
+            }
         }
     }
 }

@@ -254,3 +254,32 @@ fn judge(read: &Proof<'_>, code: Option<u32>, wanted: &Assignment, separator: Se
         _ => Assigned::Failed(excerpt(output)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Proof, Separator, judge};
+    use crate::console::Assigned;
+    use crate::name::NodeName;
+    use crate::operation::Assignment;
+
+    const DONE: &str = "Node groups successfully edited for web01!";
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn success_is_the_marker_and_exit_code_0_both(
+            code in proptest::option::of(0_u32..3),
+            before in "(.{0,20}\n){0,3}",
+            marker in any::<bool>(),
+            after in "(.{0,20}\n){0,3}",
+        ) {
+            let output = format!("{before}{}\n{after}", if marker { DONE } else { "" });
+            let name = NodeName::parse("web01").unwrap();
+            let judged = judge(&Proof::read(&output, &name), code, &Assignment::default(), Separator::Groups, &output);
+            prop_assert_eq!(judged == Assigned::Whole, marker && code == Some(0), "{:?}", judged);
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! What holds for every input of every parser, looked for with inputs that proptest makes up.
+//!
+//! `PROPTEST_CASES` says how many; `tests/run --long` lets each run for minutes. What was found is
+//! kept as a case in the tests beside the code.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
+
+use espm::authority::verb;
+use espm::body::{self, Shape};
+use espm::cgi::{self, MAX_BODY};
+use espm::config::Config;
+use espm::console::catalogue::Catalogue;
+use espm::console::proof::{self, Completeness, Proof, Separator};
+use espm::console::task::{Order, Release, Task};
+use espm::ini_text;
+use espm::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+use espm::operation::{Assignment, List, Node, Unread};
+use espm::outcome::{Fault, FieldError, Problem};
+use espm::reply;
+use espm::request::{Body, RequestId};
+use espm::text;
+use espm::x509;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// No file is written for a failure: what it prints is kept by hand.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// For what takes a signature each time.
+fn slow() -> ProptestConfig {
+    let config = config();
+    ProptestConfig { cases: config.cases / 8, ..config }
+}
+
+/// Text with what parsers stumble over in it.
+fn text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        ".{0,8}",
+        "[a-z0-9._-]{1,12}",
+        Just("-".to_owned()),
+        Just("--".to_owned()),
+        Just(",".to_owned()),
+        Just("=".to_owned()),
+        Just("\n".to_owned()),
+        Just("\0".to_owned()),
+        Just("\"".to_owned()),
+        Just("\\".to_owned()),
+        Just("0x1f".to_owned()),
+        Just("\u{1b}[".to_owned()),
+        Just("\u{2028}".to_owned()),
+        Just(" ".to_owned()),
+    ];
+    vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+fn node_name() -> impl Strategy<Value = NodeName> {
+    "[a-z0-9]([a-z0-9_-]{0,6}[a-z0-9])?(\\.[a-z0-9]([a-z0-9_-]{0,6}[a-z0-9])?){0,3}"
+        .prop_filter_map("Puppet's own", |name| NodeName::parse(&name).ok())
+}
+
+fn assignment() -> impl Strategy<Value = Assignment> {
+    let group = text().prop_filter_map("none", |name| GroupName::parse(&name).ok());
+    let class = text().prop_filter_map("none", |name| ClassName::parse(&name).ok());
+    let key = "[a-z_][a-zA-Z0-9_]{0,8}".prop_map(|name| ParameterName::parse(&name).unwrap());
+    let value = text().prop_filter_map("none", |value| ParameterValue::parse(&value).ok());
+    (vec(group, 0..4), vec(class, 0..4), btree_map(key, value, 0..4)).prop_map(
+        |(mut groups, mut classes, parameters)| {
+            let mut seen = vec![];
+            groups.retain(|name| {
+                !seen.contains(name) && {
+                    seen.push(name.clone());
+                    true
+                }
+            });
+            let mut seen = vec![];
+            classes.retain(|name| {
+                !seen.contains(name) && {
+                    seen.push(name.clone());
+                    true
+                }
+            });
+            Assignment { groups, classes, parameters }
+        },
+    )
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    (node_name(), assignment()).prop_map(|(name, assignment)| Node { name, assignment })
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        text().prop_map(Value::from),
+    ];
+    let member = prop_oneof![
+        Just("name".to_owned()),
+        Just("groups".into()),
+        Just("classes".into()),
+        Just("parameters".into()),
+        text()
+    ];
+    leaf.prop_recursive(4, 24, 5, move |inner| {
+        let object = btree_map(member.clone(), inner.clone(), 0..5);
+        prop_oneof![vec(inner, 0..5).prop_map(Value::from), object.prop_map(|members| json!(members))]
+    })
+}
+
+fn read(bytes: Vec<u8>, shape: Shape) -> Result<body::Draft, Fault> {
+    body::parse(&Unread { content_type: Some("application/json".into()), body: Body::Whole(bytes) }, shape)
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn whatever_is_in_the_variables_a_request_has_a_path_without_query_and_a_bounded_body(
+        values in vec(proptest::option::of(prop_oneof![vec(any::<u8>(), 0..40), text().prop_map(String::into_bytes)]), cgi::VARIABLES.len()),
+        length in proptest::option::of(prop_oneof![(0_usize..80).prop_map(|length| length.to_string()), text()]),
+        stdin in vec(any::<u8>(), 0..80),
+    ) {
+        let variables: BTreeMap<&str, OsString> = cgi::VARIABLES
+            .into_iter()
+            .zip(values)
+            .filter_map(|(name, value)| Some((name, OsString::from_vec(value?))))
+            .chain(length.clone().map(|length| ("CONTENT_LENGTH", length.into())))
+            .collect();
+        let said = variables.get("CONTENT_LENGTH").and_then(|value| value.to_str()?.parse::<usize>().ok());
+        if let Ok(request) = cgi::receive(|name| variables.get(name).cloned(), &stdin[..]) {
+            prop_assert!(!request.path.contains(['?', '#']));
+            prop_assert!(!request.method.as_str().is_empty());
+            prop_assert!(request.idempotency_key.is_none_or(|key| !key.is_empty()));
+            match (request.body, said) {
+                (Body::Whole(bytes), Some(said)) => prop_assert!(bytes.len() == said && stdin.starts_with(&bytes)),
+                (Body::Whole(bytes), None) => prop_assert_eq!(bytes, stdin),
+                (Body::Truncated, said) => prop_assert!(said.unwrap() > stdin.len()),
+                (Body::TooLarge, said) => prop_assert!(said.is_none_or(|said| said > MAX_BODY)),
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_json_or_said_not_to_be(bytes in prop_oneof![vec(any::<u8>(), 0..60), text().prop_map(String::into_bytes)]) {
+        for shape in [Shape::New, Shape::Change] {
+            if let Err(fault) = read(bytes.clone(), shape) {
+                prop_assert_eq!(fault.problem, Problem::BadJson);
+            }
+        }
+    }
+
+    #[test]
+    fn any_json_is_a_body_or_all_that_is_wrong_is_named(value in json_value()) {
+        let members = value.as_object().cloned().unwrap_or_default();
+        for shape in [Shape::New, Shape::Change] {
+            let draft = read(value.to_string().into_bytes(), shape).unwrap();
+            if !value.is_object() {
+                prop_assert_eq!(draft.errors.len(), 1);
+                continue;
+            }
+            for name in members.keys() {
+                let known = ["groups", "classes", "parameters"].contains(&name.as_str()) || (name == "name" && shape == Shape::New);
+                prop_assert!(known || draft.errors.iter().any(|error| error.field == *name), "{}: {:?}", name, draft.errors);
+            }
+            if draft.errors.is_empty() {
+                prop_assert_eq!(draft.name.is_some(), shape == Shape::New);
+            }
+        }
+    }
+
+    #[test]
+    fn a_good_body_is_read_as_it_was_meant(node in node()) {
+        let draft = read(serde_json::to_vec(&node).unwrap(), Shape::New).unwrap();
+        prop_assert!(draft.errors.is_empty(), "{:?}", draft.errors);
+        prop_assert_eq!(draft.name.clone().unwrap(), node.name);
+        prop_assert_eq!(draft.into_change().apply(Assignment::default()), node.assignment);
+    }
+
+    #[test]
+    fn an_accepted_name_is_in_the_grammar_and_no_option(text in text()) {
+        let label = |label: &str| {
+            let alphanumeric = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
+            label.starts_with(alphanumeric)
+                && label.ends_with(alphanumeric)
+                && label.chars().all(|c| alphanumeric(c) || c == '-' || c == '_')
+        };
+        let hexadecimal = text.strip_prefix("0x").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_hexdigit()));
+        let good = text.len() <= 64 && text.split('.').all(label) && !["ca", "localhost"].contains(&text.as_str()) && !hexadecimal;
+        prop_assert_eq!(NodeName::parse(&text).is_ok(), good);
+        let json = serde_json::to_string(&text).unwrap();
+        prop_assert_eq!(serde_json::from_str::<NodeName>(&json).is_ok(), good);
+        for name in [ClassName::parse(&text).map(String::from), GroupName::parse(&text).map(String::from), ParameterValue::parse(&text).map(String::from)]
+            .into_iter()
+            .flatten()
+        {
+            prop_assert_eq!(&name, &text);
+            prop_assert!(!name.contains(',') && !name.chars().any(char::is_control) && name.trim() == name);
+        }
+        if ParameterName::parse(&text).is_ok() {
+            prop_assert!(!text.starts_with('-') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+        }
+    }
+
+    /// The console splits variables at the first sign of equality, lists at commas, and strips what is between.
+    #[test]
+    fn rake_reads_back_what_it_is_given(node in node(), release in 0_usize..4) {
+        let release = Release::ALL[release].1;
+        for task in [Task::Add { node: node.clone() }, Task::Change { node: node.clone() }, Task::Rebuild { node: node.clone() }] {
+            let words = task.words(release);
+            let (tasks, variables) = words.split_at(words.len() - 4);
+            prop_assert_eq!(&tasks[..3], ["-s", "-E", "$stdout.sync=true"]);
+            for word in &tasks[3..] {
+                prop_assert!(word.starts_with("node") && word.bytes().all(|b| b.is_ascii_lowercase() || b == b':'), "{}", word);
+            }
+            let read: BTreeMap<&str, &str> = variables.iter().map(|word| word.split_once('=').unwrap()).collect();
+            prop_assert!(words.iter().all(|word| !word.contains(['\n', '\0'])));
+            let list = |text: &str| -> Vec<String> { text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect() };
+            prop_assert_eq!(read["name"], node.name.as_str());
+            prop_assert_eq!(list(read["groups"]), node.assignment.groups.iter().map(ToString::to_string).collect::<Vec<_>>());
+            prop_assert_eq!(list(read["classes"]), node.assignment.classes.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let pairs: BTreeMap<String, String> = list(read["parameters"])
+                .iter()
+                .map(|pair| pair.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap())
+                .collect();
+            let given = node.assignment.parameters.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            prop_assert_eq!(pairs, given);
+        }
+    }
+
+    #[test]
+    fn an_order_to_the_console_is_read_back_the_same(node in node(), limit in any::<u64>()) {
+        let tasks = [
+            Task::Tasks,
+            Task::Nodes,
+            Task::Names { list: List::Groups },
+            Task::Add { node: node.clone() },
+            Task::Rebuild { node: node.clone() },
+            Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() },
+        ];
+        for task in tasks {
+            let json = serde_json::to_vec(&Order { task: task.clone(), limit }).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<Order>(&json).unwrap().task, task);
+        }
+    }
+
+    #[test]
+    fn an_order_with_anything_wrong_in_it_names_no_bad_node(
+        task in prop_oneof![Just("add"), Just("change"), Just("rebuild"), Just("delete"), Just("nodes"), text().prop_map(|text| -> &'static str { Box::leak(text.into_boxed_str()) })],
+        name in text(),
+        other in json_value(),
+        bytes in vec(any::<u8>(), 0..40),
+    ) {
+        let orders = [
+            json!({"task": {"task": task, "name": name, "groups": [name], "node": {"name": name, "groups": [], "classes": [], "parameters": {}}}, "limit": 1}),
+            json!({"task": {"task": task, "name": name, "groups": other, "node": other}, "limit": 1}),
+            json!({"verb": task, "name": name, "limit": 1}),
+            other,
+        ];
+        for json in orders.iter().map(|order| order.to_string().into_bytes()).chain([bytes]) {
+            if let Ok(order) = serde_json::from_slice::<Order>(&json) {
+                prop_assert!(order.task.node().is_none_or(|name| NodeName::parse(name.as_str()).is_ok()));
+                prop_assert!(order.task.words(Release::V1_2_7).iter().all(|word| !word.contains("db:")  || word.contains('=')));
+            }
+            if let Ok(order) = serde_json::from_slice::<verb::Order>(&json) {
+                prop_assert!(NodeName::parse(order.name.as_str()).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn no_output_proves_more_than_its_lines_say(
+        node in node(),
+        lines in vec((0_usize..10, text()), 0..12),
+        rebuild in any::<bool>(),
+    ) {
+        let name = &node.name;
+        let markers = [
+            "Node successfully created!".to_owned(),
+            format!("Node groups successfully edited for {name}!"),
+            format!("Node parameters successfully edited for {name}!"),
+            format!("Node {name} doesn't exist!"),
+            "Node already exists!".to_owned(),
+            format!("Node groups successfully edited for {name}x!"),
+            node.assignment.classes.first().map_or(String::new(), ToString::to_string),
+            node.assignment.groups.first().map_or(String::new(), ToString::to_string),
+        ];
+        let output: String = lines.iter().map(|(at, noise)| format!("{}\n", markers.get(*at).unwrap_or(noise))).collect();
+        let shown: Vec<String> = output.lines().map(text::plain).collect();
+        let has = |marker: &str| shown.iter().any(|line| line == marker);
+        let read = Proof::read(&output, name);
+        prop_assert_eq!(read.created(), has(&markers[0]));
+        prop_assert!(!(read.created() && read.taken()));
+        prop_assert!(!read.deleted() || has(&markers[1]));
+        let separator = if rebuild { Separator::Parameters } else { Separator::Groups };
+        if read.complete(&node.assignment, separator) == Completeness::Whole {
+            prop_assert!(has(&markers[1 + usize::from(rebuild)]));
+            prop_assert!(node.assignment.parameters.is_empty() || has(&markers[2]));
+            prop_assert!(node.assignment.classes.iter().all(|class| has(class.as_str())));
+            prop_assert!(node.assignment.groups.iter().all(|group| has(group.as_str())));
+        }
+    }
+
+    #[test]
+    fn a_listing_is_its_lines(names in vec("[^\n]{0,20}", 0..8)) {
+        let noise = |name: &String| (name.starts_with("(in /") && name.ends_with(')')) || name.starts_with("DEPRECATION WARNING");
+        let output: String = names.iter().map(|name| format!("{name}\n")).collect();
+        let kept: Vec<String> = names.into_iter().filter(|name| !noise(name)).collect();
+        prop_assert_eq!(proof::names(&output), kept);
+    }
+
+    #[test]
+    fn ini_text_is_read_back_as_it_was_written(
+        sections in btree_map("[a-z][a-z ]{0,6}[a-z]", btree_map("[a-z][a-z_]{0,8}", "([a-zA-Z0-9/:.][a-zA-Z0-9/:.,= -]{0,12}[a-zA-Z0-9/])?", 0..4), 1..4),
+    ) {
+        let mut written = String::new();
+        for (section, entries) in &sections {
+            written.push_str(&format!("[{section}]\n# a comment\n\n"));
+            entries.iter().for_each(|(key, value)| written.push_str(&format!("  {key} = {value}\n")));
+        }
+        let read = ini_text::read(&written).unwrap();
+        let read: BTreeMap<_, BTreeMap<_, _>> =
+            read.into_iter().map(|section| (section.name, section.entries.into_iter().map(|(key, value, _)| (key, value)).collect())).collect();
+        prop_assert_eq!(read, sections);
+    }
+
+    #[test]
+    fn no_text_is_a_configuration_or_a_catalogue_by_accident(
+        at in 0_usize..600,
+        what in text(),
+        lines in vec(prop_oneof![Just("[classes]".to_owned()), Just("names = a, b".into()), Just("[group x]".into()), Just("classes = a".into()), text().prop_map(|text| format!("parameter {text}")), text()], 0..8),
+    ) {
+        let sample = include_str!("../conf/espm.ini");
+        let at = sample.char_indices().map(|(at, _)| at).nth(at % sample.len()).unwrap_or_default();
+        let (before, after) = sample.split_at(at);
+        for text in [format!("{before}{what}{after}"), lines.join("\n"), what] {
+            let _ = ini_text::read(&text);
+            if let Ok(config) = Config::from_text(&text) {
+                prop_assert!(!config.clients.is_empty() && config.state.is_absolute() && config.raise.is_absolute());
+            }
+            if let Ok(catalogue) = Catalogue::from_text(&text) {
+                for name in catalogue.classes().iter().chain(&catalogue.groups()) {
+                    prop_assert!(ClassName::parse(name).is_ok());
+                }
+            }
+        }
+    }
+
+    /// YAML reads a JSON string as it is, so a line that holds one can be read back here.
+    #[test]
+    fn a_published_node_says_what_was_assigned_and_no_more(assignment in assignment()) {
+        let yaml = Catalogue::default().classify(&assignment);
+        let scalar = |text: &str| serde_json::from_str::<String>(text).unwrap();
+        let (mut classes, mut parameters, mut in_parameters) = (vec![], BTreeMap::new(), false);
+        for line in yaml.lines().skip(1) {
+            match line.strip_prefix("  ") {
+                None => in_parameters = line == "parameters:",
+                Some(class) if !in_parameters => classes.push(scalar(class.strip_suffix(": {}").unwrap())),
+                Some(pair) => {
+                    let (key, value) = pair.split_once("\": ").unwrap();
+                    parameters.insert(scalar(&format!("{key}\"")), scalar(value));
+                }
+            }
+        }
+        let mut wanted: Vec<_> = assignment.classes.iter().map(ToString::to_string).collect();
+        wanted.sort();
+        prop_assert_eq!(classes, wanted);
+        prop_assert_eq!(parameters, assignment.parameters.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect());
+    }
+
+    #[test]
+    fn an_answer_is_json_behind_fields_of_one_line(detail in text(), fields in vec((text(), text()), 0..4), head in any::<bool>()) {
+        let errors = fields.iter().map(|(field, detail)| FieldError::new(field, detail)).collect();
+        for problem in Problem::ALL {
+            let mut fault = Fault::invalid(Vec::clone(&errors));
+            fault.problem = problem;
+            fault.detail = detail.clone().into();
+            let bytes = reply::render(&Err(fault), Some(&RequestId::random().unwrap()), head).to_bytes();
+            let text = String::from_utf8(bytes).unwrap();
+            let (fields, body) = text.split_once("\r\n\r\n").unwrap();
+            prop_assert!(fields.split("\r\n").all(|field| field.contains(": ") && !field.contains(char::is_control)), "{}", fields);
+            if head {
+                prop_assert_eq!(body, "");
+            } else {
+                let json: Value = serde_json::from_str(body).unwrap();
+                prop_assert_eq!(&json["detail"], &Value::from(detail.clone()));
+                prop_assert_eq!(&json["status"], problem.status());
+            }
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_value_is_left_in_what_is_shown(value in "[a-zA-Z0-9ü'\"/=. -]{3,30}", cut in 0_usize..6, shape in 0_usize..5) {
+        let escaped: String = value.chars().flat_map(|c| if "'\"\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
+        let cut_off: String = value.chars().skip(cut).collect();
+        let said = match shape {
+            0 => format!("VALUES('web01', '{escaped}') failed"),
+            1 => format!("near '{cut_off}' at line 1"),
+            2 => format!("{:?}", value),
+            3 => value.to_uppercase(),
+            _ => format!("role={value}"),
+        };
+        let shown = text::without(&said, std::slice::from_ref(&value)).to_lowercase();
+        let words = ["web01", "values", "failed", "near", "line", "role"];
+        for part in value.to_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| part.len() >= 3) {
+            prop_assert!(!shown.contains(part) || words.iter().any(|word| word.contains(part)), "{}: {}", part, shown);
+        }
+    }
+}
+
+/// A CA, a certificate of it, its key, and a list in which it is revoked.
+struct Pki {
+    ca: String,
+    certificate: String,
+    key: String,
+    crl: String,
+    der: Vec<u8>,
+}
+
+fn pki() -> &'static Pki {
+    static PKI: OnceLock<Pki> = OnceLock::new();
+    PKI.get_or_init(|| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Puppet CA");
+        let ca = params.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(params, key);
+        let leaf_key = rcgen::KeyPair::generate().unwrap();
+        let mut leaf = rcgen::CertificateParams::new(vec![]).unwrap();
+        leaf.distinguished_name = rcgen::DistinguishedName::new();
+        leaf.distinguished_name.push(rcgen::DnType::CommonName, "web01");
+        leaf.serial_number = Some(7.into());
+        let certificate = leaf.signed_by(&leaf_key, &issuer).unwrap();
+        let crl = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2040, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: vec![rcgen::RevokedCertParams {
+                serial_number: 7.into(),
+                revocation_time: rcgen::date_time_ymd(2021, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let crl = crl.signed_by(&issuer).unwrap().pem().unwrap();
+        Pki { ca, der: certificate.der().to_vec(), certificate: certificate.pem(), key: leaf_key.serialize_pem(), crl }
+    })
+}
+
+/// 2026-11-24.
+const NOW: i64 = 1_795_490_361;
+
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine;
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        base64::engine::general_purpose::STANDARD.encode(der)
+    )
+}
+
+proptest! {
+    #![proptest_config(slow())]
+
+    /// What verifies after a change says of itself what it said before: the change was not in what is signed.
+    #[test]
+    fn a_certificate_with_a_changed_byte_is_refused_or_says_the_same(at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
+        let pki = pki();
+        prop_assert_eq!(x509::verify(&pki.certificate, &pki.ca, NOW), Ok(()));
+        prop_assert_eq!(x509::is_revoked(&pki.certificate, &pki.crl), Ok(true));
+        prop_assert_eq!(x509::key_fits(&pki.certificate, &pki.key), Ok(true));
+        let before = x509::identity(&pki.certificate).unwrap();
+        let mut der = pki.der.clone();
+        let at = at.index(der.len());
+        if cut { der.truncate(at) } else { der[at] = to }
+        let changed = pem("CERTIFICATE", &der);
+        let _ = (x509::key_fits(&changed, &pki.key), x509::is_revoked(&changed, &pki.crl), x509::verify(&pki.certificate, &changed, NOW));
+        if x509::verify(&changed, &pki.ca, NOW).is_ok() {
+            let after = x509::identity(&changed).unwrap();
+            prop_assert_eq!((after.common_name, after.serial, after.not_after), (before.common_name, before.serial, before.not_after));
+        }
+    }
+
+    #[test]
+    fn what_is_no_pem_no_certificate_and_no_list_is_an_error_and_no_crash(
+        what in text(),
+        der in vec(any::<u8>(), 0..200),
+        at in any::<prop::sample::Index>(),
+        label in prop_oneof![Just("CERTIFICATE"), Just("X509 CRL"), Just("PRIVATE KEY"), Just("RSA PRIVATE KEY"), Just("EC PRIVATE KEY")],
+    ) {
+        let pki = pki();
+        for whole in [&pki.certificate, &pki.key, &pki.crl] {
+            let at = whole.char_indices().map(|(at, _)| at).nth(at.index(whole.len())).unwrap();
+            let (before, after) = whole.split_at(at);
+            for text in [format!("{before}{what}{after}"), pem(label, &der), before.to_owned(), what.clone()] {
+                let _ = (x509::identity(&text), x509::key_fits(&text, &pki.key), x509::key_fits(&pki.certificate, &text));
+                let _ = x509::verify(&text, &pki.ca, NOW);
+                prop_assert!(x509::verify(&pki.certificate, &text, NOW).is_err());
+                if let Ok(revoked) = x509::is_revoked(&pki.certificate, &text) {
+                    prop_assert!(text.contains("BEGIN X509 CRL"), "{}", revoked);
+                }
+            }
+        }
+    }
+}
