@@ -22,6 +22,7 @@ mod doubt;
 mod gate;
 mod hostile;
 mod interface;
+mod limits;
 mod lists;
 mod many;
 mod moments;

@@ -61,11 +61,20 @@ pub struct Plan {
     pub ini: Vec<(&'static str, &'static str)>,
     pub setup: Vec<&'static str>,
     pub server: Server,
+    /// Whether the web server limits how often one asks, as its vhost says.
+    pub limited: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { release: "1.2.8", authority: "puppet-cert", ini: vec![], setup: vec![], server: Server::chosen() }
+        Self {
+            release: "1.2.8",
+            authority: "puppet-cert",
+            ini: vec![],
+            setup: vec![],
+            server: Server::chosen(),
+            limited: false,
+        }
     }
 }
 
@@ -77,6 +86,7 @@ pub struct Shop {
     users: Users,
     /// What holds the mounts that only an installed shop's own processes see.
     namespace: Option<Child>,
+    limited: bool,
     records: Arc<Mutex<Vec<String>>>,
     children: Vec<Child>,
     gate: Option<Child>,
@@ -288,6 +298,7 @@ impl Shop {
             server: plan.server,
             users: Users::default(),
             namespace: None,
+            limited: plan.limited,
             records,
             children: vec![],
             gate: None,
@@ -427,7 +438,13 @@ impl Shop {
     pub fn start_server(&mut self) {
         let dir = self.dir.display().to_string();
         // Tests ask faster than a provisioning system does; the limit has a test of its own.
-        let vhost = self.vhost().replace("rate=20r/s", "rate=10000r/s");
+        let mut vhost = self.vhost();
+        if !self.limited {
+            vhost = vhost.replace("rate=20r/s", "rate=10000r/s");
+        } else if self.server == Server::ApacheCgi {
+            // A loaded machine starts fewer CGI programs than the limit of a second.
+            vhost = vhost.replace("Count 60", "Count 10");
+        }
         fs::write(self.dir.join("vhost.conf"), vhost).unwrap();
         let mut server = match self.server {
             Server::Nginx => {
@@ -480,9 +497,11 @@ impl Shop {
             .iter()
             .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
             .collect();
+        let evasive =
+            if self.limited { "LoadModule evasive20_module /usr/lib/apache2/modules/mod_evasive20.so\n" } else { "" };
         format!(
             "ServerRoot {dir}\nServerName localhost\nPidFile {dir}/apache.pid\nDefaultRuntimeDir {dir}\n\
-             Mutex file:{dir} default\nErrorLog {dir}/apache.err\nUser {USER}\nGroup {USER}\n{load}\
+             Mutex file:{dir} default\nErrorLog {dir}/apache.err\nUser {USER}\nGroup {USER}\n{load}{evasive}\
              <IfModule cgid_module>\nScriptSock {dir}/cgid.sock\n</IfModule>\n\
              ServerLimit 8\nThreadsPerChild 64\nMaxRequestWorkers 512\nServerTokens Prod\nInclude {dir}/vhost.conf\n"
         )
