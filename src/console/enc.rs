@@ -42,7 +42,8 @@ impl Enc {
     }
 
     fn read(&self) -> Result<Catalogue, ConsoleError> {
-        let text = trusted_file::read(&self.catalogue, MAX_CATALOGUE, Owner::Root).map_err(ConsoleError::File)?;
+        let text = trusted_file::read(&self.catalogue, MAX_CATALOGUE, Owner::Root)
+            .map_err(|error| ConsoleError::Catalogue(error.to_string()))?;
         Catalogue::from_text(&text)
             .map_err(|what| ConsoleError::Catalogue(format!("{}: {what}", self.catalogue.display())))
     }

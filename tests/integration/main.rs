@@ -13,6 +13,7 @@
 )]
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
+mod attacks;
 mod certificates;
 mod client;
 mod concealed;
@@ -35,3 +36,4 @@ mod secrets;
 mod setup;
 mod shipped;
 mod shop;
+mod timing;
