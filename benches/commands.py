@@ -1,0 +1,97 @@
+"""Console commands: the command itself, and a request that runs it through espm, beside it."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import statistics
+
+from client import Connection, trusting
+from load import alternate
+from place import Broken, USER, run
+from shop import HERE
+
+REPOSITORY = os.path.dirname(HERE)
+
+
+class Adds:
+    """Adds by one client whose connection stays open; each waits for the one before."""
+
+    def __init__(self, shop, prefix):
+        self.shop, self.prefix, self.numbers = shop, prefix, itertools.count()
+
+    def __call__(self, count):
+        """The median of so many, in milliseconds."""
+        return asyncio.run(self.ask(count))
+
+    async def ask(self, count):
+        connection = Connection(trusting(self.shop.certificate), self.shop.url("/"))
+        times = []
+        try:
+            # The first one pays for the connection.
+            for turn in range(count + 1):
+                name = f"{self.prefix}{next(self.numbers)}.example.com"
+                answer = await connection.ask("POST", "/v1/nodes", self.shop.psk, {"name": name})
+                if answer.status != 201:
+                    raise Broken(f"{name}: {answer.status} {answer.body}")
+                times += [answer.seconds * 1000] if turn else []
+        finally:
+            connection.close()
+        return statistics.median(times)
+
+
+class Rake:
+    """The stand-in console of the tests, which real rake runs over a real SQLite file."""
+
+    def __init__(self, place):
+        self.place = place
+        for part in ("console", "doubles"):
+            shutil.copytree(os.path.join(REPOSITORY, "tests", part), place.path("tests", part))
+        self.dir = place.path("seeded")
+        run([place.path("tests", "console", "seed"), self.dir])
+        run(["chown", "-R", f"{USER}:{USER}", self.dir])
+        self.command = f"/usr/bin/rake -f {place.path('tests', 'console', 'Rakefile')} RAILS_ENV=production CONSOLE={self.dir}"
+
+
+def added(shop, console, spawn, quick, note):
+    """What espm adds to a command of two milliseconds: an add, with its durable intent and outcome."""
+    note("what espm adds to a command")
+    shop.configure(f"environment = CONSOLE={console.dir} PAUSE=0")
+    adds = Adds(shop, "added")
+    tasks = ["node:add", "nodeclass:list", "node:groups", "nodegroup:list"]
+    variables = ["name=bare{}.example.com", "groups=", "classes=", "parameters="]
+    bare = ["--env", f"CONSOLE={console.dir}", "--env", "PAUSE=0", "--", console.rake, "-s", "-E", "$stdout.sync=true"]
+    samples = alternate(3 if quick else 9, {
+        "bare": lambda: spawn(1, 0.5, *bare, *tasks, *variables, among=1_000_000).p50,
+        "espm": lambda: adds(20),
+    })
+    return {
+        "bare_ms": statistics.median(samples["bare"]), "espm_ms": statistics.median(samples["espm"]),
+        "added_ms": statistics.median(one - other for one, other in zip(samples["espm"], samples["bare"], strict=True)),
+    }
+
+
+def cold_and_warm(rake, cold, warm, spawn, quick, note):
+    """An add through real rake: run directly, through espm, and through espm with the worker if there is one."""
+    note("adds with rake")
+    words = ["-s", "-E", "$stdout.sync=true", "node:add", "nodeclass:list", "node:groups", "nodegroup:list"]
+    variables = ["name=bare{}.example.com", "groups=", "classes=", "parameters="]
+    command = [*rake.command.split(), *words, *variables]
+    # It starts where its files are, as espm starts it.
+    directory = ["env", "-C", rake.dir]
+    asks = {
+        "bare": lambda: spawn(1, 1, "--", *directory, *command, among=1_000_000_000).p50,
+        "cold": lambda adds=Adds(cold, "cold"): adds(5),
+    }
+    if warm is not None:
+        asks["warm"] = lambda adds=Adds(warm, "warm"): adds(20)
+    samples = alternate(2 if quick else 5, asks)
+    times = {name: statistics.median(values) for name, values in samples.items()}
+    ratio = None
+    if warm is not None:
+        pairs = zip(samples["cold"], samples["warm"], strict=True)
+        ratio = statistics.median(one / other for one, other in pairs)
+    return {
+        "rake_bare_ms": times["bare"], "rake_cold_ms": times["cold"], "rake_warm_ms": times.get("warm"),
+        "warm_vs_cold": ratio,
+    }

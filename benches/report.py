@@ -1,0 +1,125 @@
+"""The figures as text, as Markdown for the README, and as the ratios that the goals are about."""
+
+import os
+import time
+
+
+def machine(load_before, quick):
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown")
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "processors": os.cpu_count(), "model": model,
+        "kernel": os.uname().release, "quick": quick, "load_before": load_before[0], "load_after": os.getloadavg()[0],
+    }
+
+
+def row(figures, section, name):
+    return next(one for one in figures[section] if one["name"] == name)
+
+
+def ratios(figures):
+    cached = row(figures, "rows", "espm, cached")
+    return {
+        "cached_vs_stub_1": cached["vs_stub_1"],
+        "cached_vs_stub_32": cached["vs_stub_32"],
+        "gate_idle_mib": cached["idle_mib"],
+        "gate_idle_after_load_mib": cached["idle_after_mib"],
+        "added_ms_per_command": figures["commands"]["added_ms"],
+        "warm_vs_cold_add": figures["commands"]["warm_vs_cold"],
+        "refused_ms_under_storm": row(figures, "slow", "espm, adds")["refused_ms"],
+        "ledger_million_vs_thousand": figures["ledger"]["ratio"],
+        "enc_vs_cat": figures["enc"]["ratio"],
+        "max_rakes_in_storm": figures["storm"]["most_rakes"],
+        "lost_in_storm": figures["storm"]["lost"],
+    }
+
+
+def number(value, digits=None):
+    """Three figures, or what is wanted; a dash for what was not measured."""
+    if value is None:
+        return "–"
+    if digits is None:
+        digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{digits}f}"
+
+
+def tables(figures):
+    """Each table: its title, its heads, its rows of text; the first column is a name."""
+    yield "A list of 200 classes over TLS, requests a second (median; ratio to the bare stub)", [
+        "", "1 at a time", "best", "p50 / p99 ms", "ratio", "32 at a time", "best", "p50 / p99 ms", "ratio",
+        "MiB idle", "MiB loaded",
+    ], [
+        [one["name"]] + [cell for at_once in (1, 32) for cell in (
+            number(one[f"rate_{at_once}"], 0), number(one[f"best_{at_once}"], 0),
+            f'{number(one[f"p50_ms_{at_once}"])} / {number(one[f"p99_ms_{at_once}"])}',
+            number(one[f"vs_stub_{at_once}"], 2),
+        )] + [number(one["idle_mib"], 1), number(one["load_mib"], 1)]
+        for one in figures["rows"]
+    ]
+    yield "32 requests at once for a command of 1 s", [
+        "", "commands at once", "all done after s", "health meanwhile ms", "refused meanwhile ms", "worst ms",
+    ], [
+        [one["name"], str(one["most_at_once"]), number(one["total_s"]), number(one["health_ms"]),
+         number(one["refused_ms"]), number(max(one["health_worst_ms"], one["refused_worst_ms"]))]
+        for one in figures["slow"]
+    ]
+    yield from details(figures)
+
+
+def details(figures):
+    storm, command, enc = figures["storm"], figures["commands"], figures["enc"]
+    yield f"{storm['adds']:,} adds at once", ["", ""], [
+        ["console commands at once, the most", str(storm["most_rakes"])],
+        ["nodes lost", str(storm["lost"])],
+        ["all added after, s", number(storm["total_s"])],
+        ["requests, those that were told to come back included", f"{storm['tries']:,}"],
+        ["MiB of the gate and its handlers: before, most, after",
+         " / ".join(number(storm[f"{when}_mib"], 1) for when in ("idle", "load", "after"))],
+    ]
+    yield "One command of the console, ms", ["", ""], [
+        ["node:add, a stub, run directly", number(command["bare_ms"])],
+        ["the same through espm", number(command["espm_ms"])],
+        ["what espm adds", number(command["added_ms"])],
+        ["node:add, rake, run directly", number(command["rake_bare_ms"])],
+        ["the same through espm, cold", number(command["rake_cold_ms"])],
+        ["the same through espm, warm", number(command["rake_warm_ms"]) if command["rake_warm_ms"] else "not measured"],
+    ]
+    yield "One node, ms", ["", ""], [
+        *([f"a handler that shows it, {one['nodes']:,} nodes in the ledger", number(one["ms"])]
+          for one in figures["ledger"]["rows"]),
+        *([f"{one['name']}, {enc['nodes']:,} nodes", number(one["ms"])] for one in enc["rows"]),
+    ]
+
+
+def text(figures):
+    parts = [headline(figures)]
+    for title, heads, rows in tables(figures):
+        lines = [heads, *rows] if any(heads) else rows
+        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+        parts.append(title)
+        for line in lines:
+            cells = [cell.ljust(width) if at == 0 else cell.rjust(width)
+                     for at, (cell, width) in enumerate(zip(line, widths, strict=True))]
+            parts.append("  " + "  ".join(cells))
+        parts.append("")
+    parts.append("Ratios")
+    parts += [f"  {name:28} {number(value, 3)}" for name, value in ratios(figures).items()]
+    return "\n".join(parts)
+
+
+def headline(figures):
+    here = figures["machine"]
+    return (
+        f"{here['at']}, {here['processors']} processors ({here['model']}), Linux {here['kernel']}, "
+        f"load {here['load_before']:.2f} before and {here['load_after']:.2f} after"
+        f"{', quick' if here['quick'] else ''}\n"
+    )
+
+
+def markdown(figures):
+    parts = [headline(figures)]
+    for title, heads, rows in tables(figures):
+        parts += [f"**{title}**", "", f"| {' | '.join(heads)} |", f"|{'---|' + '---:|' * (len(heads) - 1)}"]
+        parts += [f"| {' | '.join(line)} |" for line in rows]
+        parts.append("")
+    return "\n".join(parts)
