@@ -145,6 +145,12 @@ impl Audit {
         self.set("note", note.to_owned());
     }
 
+    /// rake was run although there shall be a worker; why goes into a record of its own.
+    pub fn cold(&mut self, why: &str) {
+        self.set("console", "cold".to_owned());
+        self.explain(why);
+    }
+
     fn set(&mut self, field: &'static str, value: String) {
         self.subject.retain(|(name, _)| *name != field);
         self.subject.push((field, value));

@@ -105,6 +105,8 @@ pub struct Tls {
 pub struct Rake {
     /// rake.
     pub command: Command,
+    /// The socket of the worker that is asked before rake is started.
+    pub worker: Option<PathBuf>,
     /// Its tasks.
     pub release: Release,
     /// Runs at once.
@@ -155,6 +157,7 @@ impl Console {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self::Rake(Rake {
             command: Command::read(section, None)?,
+            worker: section.has("worker").then(|| section.path("worker", None)).transpose()?,
             release: section.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
             concurrency: section.count("concurrency", processors, 1)?,
             cache: section.seconds("cache", 60, 0)?,
@@ -217,8 +220,8 @@ pub struct Config {
 }
 
 /// The keys of `[console]` that belong to one kind alone.
-const RAKE_KEYS: [&str; 8] =
-    ["command", "directory", "environment", "user", "release", "concurrency", "timeout", "cache"];
+const RAKE_KEYS: [&str; 9] =
+    ["command", "directory", "environment", "user", "worker", "release", "concurrency", "timeout", "cache"];
 const ENC_KEYS: [&str; 2] = ["catalogue", "published"];
 
 /// Every section and its keys. `[psk]` has a key for each client.
@@ -234,6 +237,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "directory",
             "environment",
             "user",
+            "worker",
             "release",
             "concurrency",
             "queue",

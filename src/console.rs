@@ -10,6 +10,7 @@ pub mod listing;
 pub mod proof;
 pub mod rake;
 pub mod task;
+pub mod worker;
 
 use std::fmt;
 use std::fs::File;
@@ -116,7 +117,7 @@ pub enum Assigned {
 #[derive(Debug)]
 pub enum Console {
     /// The one that rake runs.
-    Rake(Rake),
+    Rake(Box<Rake>),
     /// The operator's catalogue and espm's own classifier.
     Enc(Enc),
 }
@@ -159,6 +160,25 @@ impl Console {
         match self {
             Self::Rake(rake) => rake.probe(until),
             Self::Enc(enc) => enc.probe(),
+        }
+    }
+
+    /// Whether its worker answers, where there shall be one.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn probe_worker(&self) -> Option<Result<String, String>> {
+        match self {
+            Self::Rake(rake) => rake.probe_worker(),
+            Self::Enc(_) => None,
+        }
+    }
+
+    /// Why rake was run although there shall be a worker; `None` when that did not happen.
+    pub fn ran_cold(&self) -> Option<&str> {
+        match self {
+            Self::Rake(rake) => rake.ran_cold(),
+            Self::Enc(_) => None,
         }
     }
 

@@ -179,6 +179,9 @@ fn as_operator(
         until: Deadline::after(config.request_timeout),
     };
     let result = act(&ledger, &mut offices);
+    if let Some(why) = console.ran_cold() {
+        audit.cold(why);
+    }
     let (word, status) = match &result {
         Ok(()) => ("ok", 200),
         Err(fault) => (fault.problem.word(), fault.problem.status()),

@@ -111,7 +111,11 @@ fn work(
         request: &id.to_string(),
         until: Deadline::after(config.request_timeout),
     };
-    perform(operation, &mut offices)
+    let result = perform(operation, &mut offices);
+    if let Some(why) = console.ran_cold() {
+        audit.cold(why);
+    }
+    result
 }
 
 /// Audits a result; one that can be neither written nor kept goes to standard error.

@@ -12,6 +12,7 @@ use crate::command::Program;
 use crate::config::{self, Config};
 use crate::console::enc::Enc;
 use crate::console::rake::{self, Rake};
+use crate::console::worker::Worker;
 use crate::console::{Console, ConsoleError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::lock::{Lock, LockError};
@@ -26,9 +27,13 @@ const NODE_WAIT: Duration = Duration::from_secs(5);
 /// The console and the CA, as the configuration at that path describes them.
 pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
     let console = match &config.console {
-        config::Console::Rake(rake) => Console::Rake(Rake::new(
+        config::Console::Rake(rake) => Console::Rake(Box::new(Rake::new(
             rake::Settings {
                 raise: raise(config, path, "console", &rake.command),
+                worker: rake.worker.as_ref().map(|socket| Worker {
+                    socket: socket.clone(),
+                    user: rake.command.user.as_deref().map_or_else(|| Some(process::user()), process::uid_of),
+                }),
                 release: rake.release,
                 timeout: rake.command.timeout,
                 concurrency: rake.concurrency,
@@ -37,7 +42,7 @@ pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
                 cache: rake.cache,
             },
             &config.state,
-        )),
+        ))),
         config::Console::Enc(enc) => Console::Enc(Enc::new(&enc.catalogue, &enc.published, enc.queue, &config.state)),
     };
     let command = &config.authority.command;

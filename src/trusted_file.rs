@@ -244,6 +244,18 @@ pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
+/// Makes a file that has no name and is gone with its last descriptor.
+///
+/// # Errors
+/// When it cannot be made in that directory of our own.
+pub fn nameless(directory: &Path) -> Result<File, FileError> {
+    let path = beside(&directory.join("nameless"));
+    // Of a process of the same number that died right here.
+    let _ = fs::remove_file(&path);
+    let file = create(&path, 0o600)?;
+    fs::remove_file(&path).map(|()| file).map_err(|e| FileError::new(&path, Why::Io(e)))
+}
+
 /// Makes a directory that must not exist yet.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 
 use crate::name::{ClassName, GroupName, NodeName};
 use crate::operation::{Assignment, List};
-use crate::text::plain;
+use crate::text::{self, plain};
 
 /// The output of one run about one node.
 #[derive(Debug)]
@@ -133,9 +133,17 @@ pub fn names(output: &str) -> Vec<String> {
     output.split_terminator('\n').filter(|line| !noise(line)).map(str::to_owned).collect()
 }
 
+/// What a log can hold of a run's output: how rake was aborted, whose backtrace can be long, else its last lines.
+pub fn excerpt(output: &str) -> String {
+    match output.rfind("rake aborted!").and_then(|at| output.get(at..)) {
+        Some(abort) => text::excerpt(&abort.lines().take(3).collect::<Vec<_>>().join("\n")),
+        None => text::excerpt(output),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Completeness, Proof, Separator, names};
+    use super::{Completeness, Proof, Separator, excerpt, names};
     use crate::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
     use crate::operation::{Assignment, List};
 
@@ -204,6 +212,14 @@ mod tests {
         assert!(!deleted("t11\n"));
         assert!(Proof::read("Node t1 doesn't exist!\n", &name).missing());
         assert!(!Proof::read("Node t11 doesn't exist!\n", &name).missing());
+    }
+
+    #[test]
+    fn an_abort_is_kept_and_its_backtrace_is_not() {
+        let output =
+            format!("(in /)\nrake aborted!\nMysql::Error: x\n{}(See full trace)\n", "/a.rb:1:in `b'\n".repeat(9));
+        assert_eq!(excerpt(&output), "rake aborted! | Mysql::Error: x | /a.rb:1:in `b'");
+        assert_eq!(excerpt("(in /)\nNode  doesn't exist!\n"), "(in /) | Node  doesn't exist!");
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! The console that rake runs: Puppet Enterprise's until 3.3, and Puppet Dashboard.
 //!
-//! Each verb is one run of rake in one of the shared slots, through the program that raises to the
-//! console's user. Messages and exit codes are judged together, by pure functions in `proof`; the
+//! Each verb is one run in one of the shared slots: by the worker, where one is configured and
+//! answers, else by rake through the program that raises to the console's user. Messages and exit codes are judged together, by pure functions in `proof`; the
 //! console ignores unknown classes and groups without a word, so what it lists is compared.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::listing::Listing;
-use super::proof::{self, Completeness, Proof, Separator};
+use super::proof::{self, Completeness, Proof, Separator, excerpt};
 use super::task::{Order, Release, Task};
+use super::worker::{Worker, WorkerError};
 use super::{Assigned, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT};
 use crate::clock::{self, Deadline};
 use crate::command::Program;
@@ -18,7 +20,7 @@ use crate::lock::{self, Lock, Queue, Slots};
 use crate::name::NodeName;
 use crate::operation::{Assignment, List, Node};
 use crate::state;
-use crate::text::excerpt;
+use crate::trusted_file;
 
 /// How much longer than the raised program's own limit it is waited for; it needs time to kill.
 const RAISE_GRACE: Duration = Duration::from_secs(6);
@@ -28,6 +30,8 @@ const RAISE_GRACE: Duration = Duration::from_secs(6);
 pub struct Settings {
     /// The program that runs a task, through sudo where it must.
     pub raise: Program,
+    /// The worker that is asked before that.
+    pub worker: Option<Worker>,
     /// Its tasks.
     pub release: Release,
     /// Seconds for one task.
@@ -49,6 +53,8 @@ pub struct Rake {
     state: PathBuf,
     slots: Slots,
     queue: Queue,
+    /// Why the worker was not used.
+    cold: OnceCell<String>,
 }
 
 impl Rake {
@@ -60,6 +66,7 @@ impl Rake {
             queue: Queue::new(&locks, "console-queue", settings.queue),
             state: state.to_owned(),
             settings,
+            cold: OnceCell::new(),
         }
     }
 
@@ -88,6 +95,26 @@ impl Rake {
             }
             None => Err("rake answers, but lists no console tasks; is this the console's Rakefile?".into()),
         }
+    }
+
+    /// Whether the worker answers, where there shall be one.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn probe_worker(&self) -> Option<Result<String, String>> {
+        let worker = self.settings.worker.as_ref()?;
+        let asked = self.warm_lines(&Task::Names { list: List::Classes }, self.settings.timeout);
+        Some(match (asked, self.ran_cold()) {
+            (Ok(Some((0, ..))), _) => Ok(format!("answers at {}", worker.socket.display())),
+            (Ok(Some((code, _, stderr))), _) => Err(format!("nodeclass:list ends with {code}: {}", excerpt(&stderr))),
+            (Ok(None), why) => Err(why.unwrap_or_default().to_owned()),
+            (Err(error), _) => Err(error.to_string()),
+        })
+    }
+
+    /// Why rake was run although there shall be a worker.
+    pub fn ran_cold(&self) -> Option<&str> {
+        self.cold.get().map(String::as_str)
     }
 
     /// The queue in which requests wait for each other, too.
@@ -188,7 +215,7 @@ impl Rake {
         let task = Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() };
         let (code, output) = self.run(task, proof, until)?;
         let read = Proof::read(&output, &node.name);
-        let gone = code == Some(0) && read.groups_edited() && !read.remains();
+        let gone = code == 0 && read.groups_edited() && !read.remains();
         if gone || (!read.groups_edited() && read.missing()) {
             Ok(())
         } else {
@@ -198,41 +225,94 @@ impl Rake {
 
     /// A run whose output is names; it changes nothing.
     fn lines(&self, task: Task, until: Deadline) -> Result<Vec<String>, ConsoleError> {
-        let (_slot, order, limit) = self.order(task, until)?;
-        let ended = self.settings.raise.capture(order, limit)?;
-        let text = String::from_utf8_lossy(&ended.stdout);
-        match ended.code {
-            Some(0) => Ok(proof::names(&text)),
-            Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
-            Some(code) if EXIT_NOT_STARTED.contains(&code) => {
-                Err(ConsoleError::NotStarted(excerpt(&String::from_utf8_lossy(&ended.stderr))))
-            }
-            _ => Err(ConsoleError::Failed(excerpt(&format!("{text}\n{}", String::from_utf8_lossy(&ended.stderr))))),
+        let _slot = self.slot(until)?;
+        let (code, stdout, stderr) = match self.warm_lines(&task, self.limit(until))? {
+            Some(ended) => ended,
+            None => self.cold_lines(task, self.limit(until))?,
+        };
+        if code == 0 {
+            Ok(proof::names(&stdout))
+        } else {
+            Err(ConsoleError::Failed(excerpt(&(stdout + "\n" + &stderr))))
         }
     }
 
     /// A run that changes a node, its output in the proof.
-    fn run(&self, task: Task, proof: &File, until: Deadline) -> Result<(Option<u32>, String), ConsoleError> {
-        let (_slot, order, limit) = self.order(task, until)?;
-        let ended = self.settings.raise.raise_into(proof, order, limit)?;
-        let output = crate::command::read_back(proof).map_err(ConsoleError::Command)?;
-        match ended.code {
-            Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
-            Some(code) if EXIT_NOT_STARTED.contains(&code) => Err(ConsoleError::NotStarted(excerpt(&output))),
-            Some(_) => Ok((ended.code, output)),
-            // The program that raises was killed and rake may still run: only who gets the proof's
-            // lock may judge what it did.
-            None => Err(ConsoleError::Failed(format!("the program that runs it was killed: {}", excerpt(&output)))),
+    fn run(&self, task: Task, proof: &File, until: Deadline) -> Result<(u32, String), ConsoleError> {
+        let _slot = self.slot(until)?;
+        let code = match self.ask_worker(&task, [proof, proof], self.limit(until))? {
+            Some(code) => code,
+            None => self.run_cold(task, proof, self.limit(until))?,
+        };
+        Ok((code, read_back(proof)?))
+    }
+
+    /// Exit code, standard output and standard error of a run of the worker; `None` when it runs nothing.
+    fn warm_lines(&self, task: &Task, limit: Duration) -> Result<Option<(u32, String, String)>, ConsoleError> {
+        if self.settings.worker.is_none() {
+            return Ok(None);
+        }
+        let nameless = || trusted_file::nameless(&state::cache(&self.state)).map_err(ConsoleError::File);
+        let (stdout, stderr) = (nameless()?, nameless()?);
+        let Some(code) = self.ask_worker(task, [&stdout, &stderr], limit)? else { return Ok(None) };
+        Ok(Some((code, read_back(&stdout)?, read_back(&stderr)?)))
+    }
+
+    /// The exit code of a run of the worker; `None` when it runs nothing.
+    fn ask_worker(&self, task: &Task, outputs: [&File; 2], limit: Duration) -> Result<Option<u32>, ConsoleError> {
+        let asks = task.is_for_worker() && self.ran_cold().is_none();
+        let Some(worker) = self.settings.worker.as_ref().filter(|_| asks) else { return Ok(None) };
+        match worker.run(&task.tasks(self.settings.release), outputs, limit) {
+            Ok(code) => Ok(Some(code)),
+            Err(WorkerError::NotRun(why)) => {
+                let _ = self.cold.set(why);
+                Ok(None)
+            }
+            Err(WorkerError::TimedOut) => Err(ConsoleError::TimedOut),
+            // Only who gets the proof's lock may judge what it did.
+            Err(WorkerError::Died) => Err(ConsoleError::Failed("the worker's child died on the way".into())),
         }
     }
 
-    /// A slot, the order to send, and the moment after which its end is no longer waited for.
-    fn order(&self, task: Task, until: Deadline) -> Result<(Lock, Vec<u8>, Deadline), ConsoleError> {
-        let slot = self.queue.wait(until.within(self.settings.queue_timeout), || self.slots.try_take())?;
-        let limit = self.settings.timeout.min(until.left());
-        let order = Order { task, limit: limit.as_secs().max(1) };
-        let bytes = serde_json::to_vec(&order).unwrap_or_default();
-        Ok((slot, bytes, Deadline::after(limit + RAISE_GRACE)))
+    fn cold_lines(&self, task: Task, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
+        let ended = self.settings.raise.capture(order(task, limit), Deadline::after(limit + RAISE_GRACE))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
+        Ok((judge_code(ended.code, &stderr)?, stdout, stderr))
+    }
+
+    fn run_cold(&self, task: Task, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
+        let ended = self.settings.raise.raise_into(proof, order(task, limit), Deadline::after(limit + RAISE_GRACE))?;
+        judge_code(ended.code, &read_back(proof)?)
+    }
+
+    fn slot(&self, until: Deadline) -> Result<Lock, ConsoleError> {
+        Ok(self.queue.wait(until.within(self.settings.queue_timeout), || self.slots.try_take())?)
+    }
+
+    /// What a run may take now.
+    fn limit(&self, until: Deadline) -> Duration {
+        self.settings.timeout.min(until.left())
+    }
+}
+
+fn order(task: Task, limit: Duration) -> Vec<u8> {
+    serde_json::to_vec(&Order { task, limit: limit.as_secs().max(1) }).unwrap_or_default()
+}
+
+fn read_back(output: &File) -> Result<String, ConsoleError> {
+    crate::command::read_back(output).map_err(ConsoleError::Command)
+}
+
+/// rake's exit code, if the program that raises has run it to its end.
+fn judge_code(code: Option<u32>, output: &str) -> Result<u32, ConsoleError> {
+    match code {
+        Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
+        Some(code) if EXIT_NOT_STARTED.contains(&code) => Err(ConsoleError::NotStarted(excerpt(output))),
+        Some(code) => Ok(code),
+        // The program that raises was killed and rake may still run: only who gets the proof's lock
+        // may judge what it did.
+        None => Err(ConsoleError::Failed(format!("the program that runs it was killed: {}", excerpt(output)))),
     }
 }
 
@@ -244,10 +324,10 @@ enum Turn {
     Ask(Lock),
 }
 
-fn judge(read: &Proof<'_>, code: Option<u32>, wanted: &Assignment, separator: Separator, output: &str) -> Assigned {
+fn judge(read: &Proof<'_>, code: u32, wanted: &Assignment, separator: Separator, output: &str) -> Assigned {
     match read.complete(wanted, separator) {
-        Completeness::Whole if code == Some(0) => Assigned::Whole,
-        Completeness::Lost(lost) if code == Some(0) => Assigned::Lost(lost),
+        Completeness::Whole if code == 0 => Assigned::Whole,
+        Completeness::Lost(lost) if code == 0 => Assigned::Lost(lost),
         _ if read.created() => Assigned::Partly(excerpt(output)),
         _ if read.taken() => Assigned::Taken,
         _ if read.missing() => Assigned::Missing,

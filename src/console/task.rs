@@ -122,6 +122,11 @@ pub struct Order {
 const ALWAYS: [&str; 3] = ["-s", "-E", "$stdout.sync=true"];
 
 impl Task {
+    /// Whether a worker runs it; the list of tasks is rake's own business.
+    pub fn is_for_worker(&self) -> bool {
+        *self != Self::Tasks
+    }
+
     /// The node that the task is about.
     pub fn node(&self) -> Option<&NodeName> {
         match self {
@@ -132,11 +137,16 @@ impl Task {
     }
 
     /// The words after the configured rake command.
+    pub fn words(&self, release: Release) -> Vec<String> {
+        ALWAYS.map(str::to_owned).into_iter().chain(self.tasks(release)).collect()
+    }
+
+    /// The tasks and their variables alone; `conf/console/espm.rake` allows exactly these.
     ///
     /// What is assigned is verified in the same boot: the lists follow the assignment, kept apart by
     /// the message of a task between them.
-    pub fn words(&self, release: Release) -> Vec<String> {
-        let mut words: Vec<String> = ALWAYS.map(str::to_owned).to_vec();
+    pub fn tasks(&self, release: Release) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
         let mut tasks = |tasks: &[&str]| words.extend(tasks.iter().map(|task| (*task).to_owned()));
         match self {
             Self::Tasks => tasks(&["-T"]),

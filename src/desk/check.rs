@@ -89,6 +89,9 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
         // What is wrong is said once; a console of another release lists its nodes all the same.
         nodes = Some(listed).filter(|listed| probed.is_ok() || listed.is_ok());
         report.line("console", probed);
+        if let Some(worker) = console.probe_worker() {
+            report.line("console worker", worker);
+        }
         report.line("authority", ask_authority(&authority, until).map_err(with_hint));
     } else {
         report.skip("console", "needs a program or a directory that is not right");

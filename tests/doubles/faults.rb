@@ -16,11 +16,22 @@ module Faults
   module_function
 
   def start(root)
+    begin_run(root, argv)
+    owner = Process.pid
+    at_exit do
+      forced = finish($!) if Process.pid == owner
+      if forced
+        [$stdout, $stderr].each(&:flush)
+        exit!(forced)
+      end
+    end
+  end
+
+  # A run with these words, which is not a process of its own or ends without at_exit.
+  def begin_run(root, words)
     @root = root
     FileUtils.mkdir_p(path('faults'))
-    log(argv: argv, env: ENV.to_h, exec_env: exec_env, cwd: Dir.pwd)
-    owner = Process.pid
-    at_exit { finish($!) if Process.pid == owner }
+    log(argv: words, env: ENV.to_h, exec_env: exec_env, cwd: Dir.pwd)
   end
 
   # What happens before the program looks at its arguments.
@@ -73,15 +84,12 @@ module Faults
     File.join(@root, name)
   end
 
+  # Returns the status that a fault forces upon the run.
   def finish(error)
     status = error.is_a?(SystemExit) ? error.status : (error ? 1 : 0)
-    forced = on('exit')
-    status = forced.to_i if forced
-    log(end: true, status: status)
-    return unless forced
-
-    [$stdout, $stderr].each(&:flush)
-    exit!(status)
+    forced = on('exit')&.to_i
+    log(end: true, status: forced || status)
+    forced
   end
 
   def hang

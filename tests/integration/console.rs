@@ -203,6 +203,7 @@ fn a_taken_name_is_a_conflict_whoever_has_it() {
     for release in ["1.2.8", "3.0"] {
         shop.configure("console", if release == "3.0" { "release = 3.0" } else { "release = 1.2.7" });
         shop.write("console/release", release);
+        shop.restart_worker();
         for name in [FOREIGN, "web01"] {
             let refused = shop.post("/v1/nodes", &json!({"name": name, "parameters": {"role": "x"}}));
             assert_eq!((refused.expect(409).problem().as_str(), refused.header("retry-after")), ("name-taken", ""));

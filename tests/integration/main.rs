@@ -37,3 +37,5 @@ mod setup;
 mod shipped;
 mod shop;
 mod timing;
+mod warm;
+mod worker;

@@ -22,7 +22,7 @@ fn add(shop: &Shop, name: &str) -> Answer {
 }
 
 /// The most runs of rake that there were at a time.
-fn most_at_once(shop: &Shop) -> usize {
+pub fn most_at_once(shop: &Shop) -> usize {
     let (mut running, mut most) = (0_usize, 0);
     for line in shop.file("console/log").lines() {
         let line: Value = serde_json::from_str(line).unwrap();

@@ -60,7 +60,7 @@ impl Shop {
         });
     }
 
-    /// The processes of this shop: `espm` (handlers alone), `espm-raise` or `rake`.
+    /// The processes of this shop: `espm` (handlers alone), `espm-raise` or `rake` (a worker's children too).
     pub fn pids(&self, program: &str) -> Vec<u32> {
         let dir = format!("{}/", self.dir.display());
         let is_one = |pid: &u32| {
@@ -77,7 +77,9 @@ impl Shop {
             }
         };
         let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_one).collect()
+        let worker = self.worker_pid();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| Some(*pid) != worker).filter(is_one).collect()
     }
 
     /// Kills the one process of that program.

@@ -2,7 +2,7 @@
 //!
 //! Needs root: everything but the web server's master process runs as www-data, whom no file of
 //! root's trusts; in an installed shop each part runs as the user that it has on a master.
-//! `ESPM_TEST_SERVER` chooses nginx, apache or apache-cgi.
+//! `ESPM_TEST_SERVER` chooses nginx, apache or apache-cgi, `ESPM_TEST_CONSOLE` cold or warm.
 
 pub mod installed;
 
@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::worker::Temperature;
 
 /// How long something that must happen may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,6 +65,8 @@ pub struct Plan {
     pub server: Server,
     /// Whether the web server limits how often one asks, as its vhost says.
     pub limited: bool,
+    /// Whether a worker serves the console.
+    pub console: Temperature,
 }
 
 impl Default for Plan {
@@ -74,6 +78,7 @@ impl Default for Plan {
             setup: vec![],
             server: Server::chosen(),
             limited: false,
+            console: Temperature::chosen(),
         }
     }
 }
@@ -90,6 +95,7 @@ pub struct Shop {
     records: Arc<Mutex<Vec<String>>>,
     children: Vec<Child>,
     gate: Option<Child>,
+    pub worker: Mutex<Option<Child>>,
 }
 
 /// The user ids, or names, of a shop's parts.
@@ -187,7 +193,7 @@ pub fn run(command: &mut Command) -> String {
 
 /// The parts that every shop starts with, made once: programs and doubles that www-data can reach,
 /// a seeded console, a CA.
-fn template() -> &'static Path {
+pub fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
         assert!(
@@ -209,6 +215,7 @@ fn template() -> &'static Path {
             .arg("-r")
             .args(["console", "authority", "doubles"].map(|part| source.join("tests").join(part)))
             .arg(&dir));
+        run(Command::new("cp").arg("-r").arg(source.join("conf/console")).arg(dir.join("worker")));
         run(Command::new("chmod").args(["-R", "go+rX"]).arg(&dir));
         run(Command::new(dir.join("console/seed")).arg(dir.join("seeded")));
         for (flavour, flag) in [("puppet-cert", None), ("puppetserver-ca", Some("--intermediate"))] {
@@ -246,6 +253,9 @@ impl Shop {
 
     pub fn with(plan: Plan) -> Self {
         let mut shop = Self::prepare(&plan);
+        if plan.console == Temperature::Warm {
+            shop.start_worker();
+        }
         shop.start_gate();
         shop.start_server();
         shop
@@ -302,6 +312,7 @@ impl Shop {
             records,
             children: vec![],
             gate: None,
+            worker: Mutex::new(None),
             dir,
         }
     }
@@ -328,6 +339,9 @@ impl Shop {
         let printed = String::from_utf8(output.stdout).unwrap();
         self.psk = printed.lines().nth(2).unwrap().trim().to_owned();
         assert_eq!(self.psk.len(), 48, "{printed}");
+        if plan.console == Temperature::Warm {
+            self.configure("console", &format!("worker = {}", at("run/worker.sock")));
+        }
         for (section, line) in &plan.ini {
             self.configure(section, line);
         }
@@ -417,7 +431,7 @@ impl Shop {
         gate.wait().unwrap()
     }
 
-    fn append(&self, name: &str) -> fs::File {
+    pub fn append(&self, name: &str) -> fs::File {
         fs::OpenOptions::new().create(true).append(true).open(self.dir.join(name)).unwrap()
     }
 
@@ -733,6 +747,7 @@ fn parse_answer(output: &Output) -> Answer {
 
 impl Drop for Shop {
     fn drop(&mut self) {
+        self.end_worker();
         for child in self.gate.iter_mut().chain(self.children.iter_mut()) {
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
@@ -742,7 +757,7 @@ impl Drop for Shop {
             let _ = holder.wait();
         }
         if std::thread::panicking() {
-            for log in ["gate.err", "server.err", "nginx.err", "apache.err", "espm.error.log"] {
+            for log in ["gate.err", "worker.log", "server.err", "nginx.err", "apache.err", "espm.error.log"] {
                 eprintln!("--- {log}\n{}", self.file(log));
             }
             eprintln!("--- audit\n{}", self.audit().join("\n"));
