@@ -29,6 +29,7 @@ mod many;
 mod moments;
 mod outside;
 mod privilege;
+mod rails;
 mod records;
 mod recovery;
 mod schemathesis;
