@@ -6,12 +6,13 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::shop::{Answer, Plan, Shop, run, wait_until};
+use crate::shop::{Answer, Plan, Shop, USER, run, template, wait_until};
 use crate::worker::{Client, Temperature, ask, output};
 
 /// A shop with a worker, its lists asked for.
@@ -603,4 +604,75 @@ fn a_hundred_adds_at_once_are_made_by_no_more_children_than_may_be() {
     assert_eq!(crate::many::most_at_once(&shop), 2);
     assert_eq!(shop.states().len(), 100);
     wait_until("no child is left", || shop.pids("rake").is_empty());
+}
+
+#[test]
+fn the_workers_file_is_ruby_1_8_as_far_as_its_grammar_and_its_words_tell() {
+    let shop = Shop::prepare(&Plan::default());
+    let checked = |path: &Path| Command::new(template().join("console/old_ruby")).arg(path).output().unwrap();
+    let worker = template().join("worker/espm.rake");
+    let output = checked(&worker);
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(&worker).unwrap();
+    for (newer, why) in [
+        ("x = ->(a) { a }", "is not Ruby 1.8"),
+        ("task(serve: :environment) { 1 }", "is not Ruby 1.8"),
+        ("x&.size", "is not Ruby 1.8"),
+        ("def f(a:) a end", "is not Ruby 1.8"),
+        ("def f(a, *b, c) a end", "is not Ruby 1.8"),
+        ("%i[a b].size", "is not Ruby 1.8"),
+        ("Process.spawn('true')", "Rails 2.3: spawn"),
+        ("STDOUT.close_on_exec = true", "Rails 2.3: close_on_exec="),
+        ("Socket.unix('x')", "Rails 2.3: unix ::Socket"),
+        ("[1].each_with_object([])", "Rails 2.3: each_with_object"),
+        ("'x'.b", "Rails 2.3: b"),
+    ] {
+        let path = shop.dir.join("newer.rake");
+        fs::write(&path, format!("{text}\n{newer}\n")).unwrap();
+        let output = checked(&path);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{newer}: {said}");
+    }
+}
+
+/// The worker's user is not espm's, and can enter none of its directories: the proof comes as a descriptor.
+#[test]
+fn a_worker_of_another_user_than_espms_is_opened_through_the_group_and_writes_the_proof() {
+    let shop = Shop::with(Plan { console: Temperature::Cold, ..Plan::default() });
+    let directory = shop.dir.join("worker-run");
+    run(Command::new("install").args(["-d", "-o", "backup", "-g", USER, "-m", "2750"]).arg(&directory));
+    run(Command::new("chown").args(["-R", "backup"]).arg(shop.dir.join("console")));
+    // The test, too, puts its signs there.
+    run(Command::new("chmod").args(["-R", "0777"]).arg(shop.dir.join("console")));
+    shop.configure("console", "user = backup");
+    shop.configure("console", &format!("worker = {}", directory.join("worker.sock").display()));
+    let mut readable = Command::new("install");
+    run(readable.args(["-o", "backup", "-m", "0600"]).arg(shop.ini()).arg(shop.dir.join("backup.ini")));
+    let usual = shop.worker_command(&[&format!("ESPM_CONFIG={}", shop.dir.join("backup.ini").display())]);
+    let mut worker = Command::new("setpriv");
+    worker.args(["--reuid", "backup", "--regid", "backup", "--clear-groups", "--"]).args(usual.get_args().skip(6));
+    worker.env_clear().env("LANG", "C.UTF-8").stdout(shop.append("worker.log")).stderr(shop.append("worker.log"));
+    worker.current_dir(&shop.dir);
+    shop.start_worker_with(worker);
+    let socket = fs::metadata(directory.join("worker.sock")).unwrap();
+    let group = fs::metadata(&directory).unwrap().gid();
+    assert_eq!((socket.mode() & 0o777, socket.gid()), (0o660, group));
+    expect_warm(&shop, add(&shop).expect(201));
+    shop.expect_in_console(&web01());
+    expect_warm(&shop, shop.patch("/v1/nodes/web01", &json!({"groups": []})).expect(200));
+    let killed = shop.paused(
+        "after_commit_node_add",
+        || shop.patch("/v1/nodes/web01", &web01_changed()),
+        || {
+            shop.kill_one("espm");
+        },
+    );
+    killed.expect(500);
+    shop.patch("/v1/nodes/web01", &web01_changed()).expect(200);
+    expect_warm(&shop, shop.delete("/v1/nodes/web01").expect(204));
+    assert!(shop.states().is_empty() && shop.proofs() == 0);
+}
+
+fn web01_changed() -> Value {
+    json!({"groups": ["databases"], "parameters": {"role": "db"}})
 }
