@@ -89,8 +89,9 @@ impl From<CommandError> for Stop {
 
 /// Does what an order says.
 pub fn obey(settings: &Settings, order: &Order) -> Answer {
-    let limit = settings.timeout.min(Duration::from_secs(order.limit).max(LEAST));
-    match attempt(settings, order, Deadline::after(limit)) {
+    let ordered = Duration::from_secs(order.limit);
+    let wait = Deadline::after(settings.timeout.min(ordered));
+    match attempt(settings, order, wait, Deadline::after(settings.timeout.min(ordered.max(LEAST)))) {
         Ok(answer) => answer,
         Err(Stop::TimedOut) => Answer::TimedOut,
         Err(Stop::Failed(text)) => Answer::Failed { text },
@@ -98,7 +99,7 @@ pub fn obey(settings: &Settings, order: &Order) -> Answer {
     }
 }
 
-fn attempt(settings: &Settings, order: &Order, until: Deadline) -> Result<Answer, Stop> {
+fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) -> Result<Answer, Stop> {
     let ca = Ca { settings, records: Records::open(&settings.records)?, name: &order.name, until };
     match order.verb {
         Verb::Show => return ca.show(),
@@ -106,7 +107,7 @@ fn attempt(settings: &Settings, order: &Order, until: Deadline) -> Result<Answer
         Verb::Generate | Verb::Revoke => {}
     }
     let alone = Queue::new(&settings.records, "lock-queue", usize::MAX);
-    let _lock = match alone.wait(until, || ca.records.try_lock()) {
+    let _lock = match alone.wait(wait, || ca.records.try_lock()) {
         Ok(lock) => lock,
         Err(LockError::File(error)) => return Err(error.into()),
         Err(LockError::Full | LockError::TimedOut) => return Ok(Answer::Busy),

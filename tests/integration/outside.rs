@@ -81,6 +81,21 @@ fn a_full_disk_refuses_changes_and_when_there_is_room_all_goes_on() {
 }
 
 #[test]
+fn a_disk_that_fills_while_rake_runs_loses_no_proof() {
+    let shop = on_a_small_disk();
+    let fill = format!("dd if=/dev/zero of={STATE}/filler bs=4k 2>/dev/null || true");
+    let meanwhile = || drop(run(shop.inside("sh").args(["-c", &fill])));
+    let answer = shop.paused("before_node_add", || add(&shop, "new01"), meanwhile);
+    assert_eq!(answer.expect(503).problem(), "unavailable");
+    assert!(!shop.node_in_console("new01").is_null());
+    run(shop.inside("rm").arg(format!("{STATE}/filler")));
+    shop.get("/v1/nodes/new01").expect(200);
+    assert_eq!(shop.states()["new01"], "active");
+    shop.delete("/v1/nodes/new01").expect(204);
+    goes_on(&shop);
+}
+
+#[test]
 fn a_state_directory_that_is_read_only_refuses_changes_until_it_can_be_written() {
     let shop = on_a_small_disk();
     run(shop.inside("mount").args(["-o", "remount,ro", STATE]));

@@ -143,6 +143,10 @@ fn nothing_of_the_user_espms_environment_terminal_limits_mask_and_group_reaches_
     }
     assert_eq!(shop.untouched(), before);
     // One that can be raised again is.
+    let direct = AUTHORITY.rsplit_once("pe-puppet ").unwrap().1;
+    let came = shop.attack_as("pe-puppet", &format!("ulimit -Sf 0; exec {direct}"), verb("generate", NAME));
+    came.done(r#""answer":"generated""#);
+    shop.attack(AUTHORITY, verb("revoke", NAME)).done(r#"{"answer":"revoked"}"#);
     let soft = "ulimit -Sf 0; ulimit -St 1; ulimit -Sn 20; ulimit -Ss 2000; ulimit -Sv 300000";
     shop.attack(&format!("{soft}; exec {AUTHORITY}"), verb("generate", NAME)).done(r#""answer":"generated""#);
     shop.attack(&format!("{soft}; exec {AUTHORITY}"), verb("revoke", NAME)).done(r#"{"answer":"revoked"}"#);
@@ -246,6 +250,14 @@ fn the_user_espm_cannot_signal_what_was_raised_and_what_dies_with_its_sudo_is_se
         assert_eq!(shop.count("ca", &name), 1);
         shop.attack(AUTHORITY, verb("revoke", &name)).done(r#"{"answer":"revoked"}"#);
     }
+}
+
+#[test]
+fn no_order_makes_a_command_of_the_cas_end_before_its_time() {
+    let shop = Shop::installed();
+    let short = |act| verb(act, NAME).replace("60", "0");
+    shop.attack(AUTHORITY, short("generate")).done(r#""answer":"generated""#);
+    shop.attack(AUTHORITY, short("revoke")).done(r#"{"answer":"revoked"}"#);
 }
 
 #[test]

@@ -35,6 +35,13 @@ fn a_configuration_that_is_not_roots_or_that_others_can_write_or_replace_is_refu
         chown(&path, Some(0), None).unwrap();
     }
     shop.attack(CONSOLE, list()).done("web servers\n");
+    // Records where another decides which they are.
+    let between = shop.dir.join("between");
+    run(shop.inside("install").args(["-d", "-o", "espm", "-m", "0755"]).arg(&between));
+    run(shop.inside("install").args(["-d", "-o", "pe-puppet", "-m", "0700"]).arg(between.join("records")));
+    shop.configure("authority", &format!("records = {}/records", between.display()));
+    let came = shop.attack(AUTHORITY, verb("show", "web01"));
+    came.done(&format!("between: is owned by user {espm}, want root or the user that reads it"));
     assert_eq!((shop.runs("console").len(), shop.untouched().1), (before.0 + 1, before.1));
 }
 
