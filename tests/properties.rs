@@ -30,7 +30,9 @@ use serde_json::{Value, json};
 
 /// No file is written for a failure: what it prints is kept by hand.
 fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+    let rejects = u32::MAX;
+    let default = ProptestConfig::default();
+    ProptestConfig { failure_persistence: None, max_local_rejects: rejects, max_global_rejects: rejects, ..default }
 }
 
 /// For what takes a signature each time.
