@@ -12,7 +12,7 @@ wait_for() { # wait_for COMMAND...
 booted() { systemctl is-system-running | grep -Eq 'running|degraded'; }
 wait_for_boot() { wait_for booted; }
 
-make_machine() { # make_machine enterprise|puppet8|nothing [SERVICE]
+make_machine() { # make_machine enterprise|puppet8 SERVICE
     useradd --system client
     install -d -o client -g client /srv/client
     install -m 0755 conf/examples/espm-client tests/readme/shells.sh /srv/client
@@ -21,10 +21,8 @@ make_machine() { # make_machine enterprise|puppet8|nothing [SERVICE]
         puppet8) make_puppet8 ;;
     esac
     # A master has its web server already.
-    if [ -n "${2-}" ]; then
-        rm -f /etc/nginx/sites-enabled/* /etc/apache2/sites-enabled/*
-        systemctl start "$2"
-    fi
+    rm -f /etc/nginx/sites-enabled/* /etc/apache2/sites-enabled/*
+    systemctl start "$2"
 }
 
 # Puppet Enterprise's programs where it has them, with stand-ins behind them.
@@ -41,6 +39,8 @@ make_enterprise() {
     chmod 0755 /opt/puppet/bin/rake /opt/puppet/bin/puppet
     /opt/puppet/bin/puppet setup
     ln -s ../ca /etc/puppetlabs/puppet/ssl/ca
+    # Set-up asks rake as root before anyone else does.
+    touch "$base/data/log"
     chown -R puppet-dashboard: "$base/data"
     chown -R pe-puppet: /etc/puppetlabs
     chmod -R go+rX "$base"
@@ -66,10 +66,11 @@ make_puppet8() {
 # "Copy the certificate to the client": walk has written what espm-setup printed.
 get_certificate() { openssl verify -CAfile espm.pem espm.pem; }
 
-# The nodes that "Operate" shows, made by the client of conf/examples.
-two_nodes() {
+# What "Operate" shows the traces of: two nodes, made by the client of conf/examples, and somebody who guesses.
+meanwhile() {
     local name url=${url:?}
     for name in db01 web02; do
         ESPM_URL=$url ESPM_PSK=$ESPM_PSK ESPM_TLS_CERT=espm.pem /srv/client/espm-client launch "$name.example.com"
     done
+    curl -sS -o /dev/null --cacert espm.pem -H 'X-ESPM-PSK: guess' "$url/v1/classes"
 }
