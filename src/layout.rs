@@ -33,6 +33,8 @@ pub struct Layout {
     pub enc: &'static str,
     /// The script that Apache's `mod_cgid` starts.
     pub cgi: &'static str,
+    /// The directory of the console worker's `espm.rake`.
+    pub console: &'static str,
 }
 
 /// Put by hand, as the original was.
@@ -49,6 +51,7 @@ pub const BY_HAND: Layout = Layout {
     raise: "/opt/espm/bin/espm-raise",
     enc: "/opt/espm/bin/espm-enc",
     cgi: "/opt/espm/lib/espm.cgi",
+    console: "/opt/espm/console",
 };
 
 /// Installed by a package (Filesystem Hierarchy Standard 3.0).
@@ -65,6 +68,7 @@ pub const PACKAGED: Layout = Layout {
     raise: "/usr/libexec/espm/espm-raise",
     enc: "/usr/bin/espm-enc",
     cgi: "/usr/libexec/espm/espm.cgi",
+    console: "/usr/share/espm/console",
 };
 
 /// Directories that only a package's programs are in.

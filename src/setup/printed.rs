@@ -17,6 +17,10 @@ const MARGIN: u64 = 15;
 /// Seconds that systemd waits longer than the gate does for its last requests.
 const STOP_MARGIN: u64 = 30;
 
+/// The console's rake and its directory, in the worker's unit.
+const RAKE: &str = "/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production";
+const RAKE_DIRECTORY: &str = "WorkingDirectory=/opt/puppet/share/puppet-dashboard";
+
 /// Which vhost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Vhost {
@@ -37,6 +41,8 @@ pub(super) enum Unit {
     Socket,
     /// The gate
     Service,
+    /// The warm console
+    Console,
 }
 
 /// A configuration, and where it is.
@@ -67,8 +73,27 @@ impl Printer<'_> {
         let text = match unit {
             Unit::Socket => include_str!("../../conf/systemd/espm.socket"),
             Unit::Service => include_str!("../../conf/systemd/espm.service"),
+            Unit::Console => return self.console(include_str!("../../conf/systemd/espm-console.service")),
         };
         self.fill(text).replace("SocketGroup=www-data", &format!("SocketGroup={group}"))
+    }
+
+    /// The worker's unit, with what the configuration says of the console.
+    fn console(&self, template: &str) -> String {
+        let Console::Rake(rake) = &self.config.console else {
+            return "# [console] kind = enc: there is no console to keep warm.\n".into();
+        };
+        let user = rake.command.user.as_deref().unwrap_or("espm");
+        // A percent sign is systemd's own.
+        let own = |text: String| text.replace('%', "%%");
+        let environment: String =
+            rake.command.environment.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        self.fill(template)
+            .replace(RAKE, &own(rake.command.argv.join(" ")))
+            .replace(RAKE_DIRECTORY, &format!("WorkingDirectory={}", own(rake.command.directory.display().to_string())))
+            .replace("LANG=C.UTF-8", &format!("LANG=C.UTF-8{}", own(environment)))
+            .replace("puppet-dashboard -g", &format!("{user} -g"))
+            .replace("User=puppet-dashboard", &format!("User={user}"))
     }
 
     /// sudo's rules; those of the CGI script too when the web server's user is given.
@@ -118,6 +143,7 @@ impl Printer<'_> {
             (PACKAGED.ini, self.ini.display().to_string()),
             (PACKAGED.raise, config.raise.display().to_string()),
             (PACKAGED.cgi, cgi.to_owned()),
+            (PACKAGED.console, layout::this().console.to_owned()),
             // As the name of a directory alone.
             ("\"/usr/libexec/espm\"", format!("\"{}\"", parent(cgi))),
             (PACKAGED.espm, beside("espm", layout::this().espm).display().to_string()),
