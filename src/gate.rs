@@ -168,7 +168,18 @@ fn listen(path: &Path) -> Result<OwnedFd, GateError> {
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
     let bound = UnixListener::bind(path);
     rustix::process::umask(before);
-    bound.map(OwnedFd::from).map_err(error)
+    bound.map(OwnedFd::from).map_err(|e| error(with_hint(path, e)))
+}
+
+/// What to do about a socket that cannot be made, where it is known.
+fn with_hint(path: &Path, error: io::Error) -> io::Error {
+    let directory = path.parent().unwrap_or(path).display();
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => format!("make its directory: install -d -o espm -g www-data -m 2750 {directory}"),
+        io::ErrorKind::PermissionDenied => format!("its directory must be espm's: chown espm {directory}"),
+        _ => return error,
+    };
+    io::Error::other(format!("{error}; {hint}"))
 }
 
 fn file_error(error: &FileError) -> io::Error {

@@ -36,6 +36,8 @@ pub struct Identity {
     pub serial: String,
     /// The SHA-256 fingerprint, as `openssl x509 -fingerprint -sha256` prints it.
     pub fingerprint: String,
+    /// The begin of its validity, in seconds since 1970.
+    pub not_before: i64,
     /// The end of its validity, in seconds since 1970.
     pub not_after: i64,
 }
@@ -57,6 +59,7 @@ pub fn identity(pem: &str) -> Result<Identity, X509Error> {
         common_name: common_name.to_owned(),
         serial: hex(certificate.raw_serial()),
         fingerprint,
+        not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
     })
 }

@@ -152,9 +152,16 @@ impl Ca<'_> {
         files
     }
 
-    /// Whether any file of this name is there; a link counts, too.
-    fn anything_there(&self) -> bool {
-        self.files().iter().any(|path| path.symlink_metadata().is_ok())
+    /// Whether any file of this name is there; a link counts, too. What cannot be looked at is not taken as absent.
+    fn anything_there(&self) -> Result<bool, Stop> {
+        for path in self.files() {
+            match path.symlink_metadata() {
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(FileError::io(&path, error).into()),
+            }
+        }
+        Ok(false)
     }
 
     /// Removes every file of this name, the CA's copy of the certificate last: while it is there, so is the claim.
@@ -206,7 +213,7 @@ impl Ca<'_> {
     fn show(&self) -> Result<Answer, Stop> {
         let certificate = match self.records.read(self.name)? {
             Some(Record::Issued { certificate }) => certificate,
-            None if self.anything_there() => return Ok(Answer::Foreign),
+            None if self.anything_there()? => return Ok(Answer::Foreign),
             _ => return Ok(Answer::Absent),
         };
         if self.is_recorded(&certificate)? != Some(true) || self.is_revoked(&certificate)? {
@@ -244,7 +251,7 @@ impl Ca<'_> {
                 }
             }
         }
-        if self.anything_there() {
+        if self.anything_there()? {
             return Ok(Answer::Foreign);
         }
         self.records.write(self.name, &Record::Generating)?;
@@ -345,7 +352,7 @@ impl Ca<'_> {
             record = self.records.read(self.name)?;
         }
         let (Some(Record::Issued { certificate }) | Some(Record::Revoking { certificate })) = record else {
-            return Ok(if self.anything_there() { Answer::Foreign } else { Answer::Absent });
+            return Ok(if self.anything_there()? { Answer::Foreign } else { Answer::Absent });
         };
         let recorded = self.is_recorded(&certificate)?;
         if !self.is_revoked(&certificate)? {

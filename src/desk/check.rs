@@ -146,9 +146,18 @@ fn check_pair(tls: &Tls) -> Result<String, String> {
     let read = |path: &Path| trusted_file::read(path, MAX_PEM, Owner::RootOrSelf).map_err(|error| error.to_string());
     let certificate = read(&tls.certificate)?;
     let identity = x509::identity(&certificate).map_err(|error| format!("{}: {error}", tls.certificate.display()))?;
-    let days = (identity.not_after - clock::now()) / 86_400;
+    let (path, now) = (tls.certificate.display(), clock::now());
+    if now < identity.not_before {
+        let begins = clock::rfc3339(identity.not_before);
+        return Err(format!("{path}: is valid only from {begins} on, now is {}; set the clock", clock::rfc3339(now)));
+    }
+    if now > identity.not_after {
+        let ended = clock::rfc3339(identity.not_after);
+        return Err(format!("{path}: ended at {ended}; renew it as README.md says, or set the clock"));
+    }
+    let days = (identity.not_after - now) / 86_400;
     if days < DAYS_LEFT {
-        return Err(format!("{}: ends in {days} days; make a new one with espm-setup", tls.certificate.display()));
+        return Err(format!("{path}: ends in {days} days; renew it as README.md says"));
     }
     if !process::is_root() {
         return Ok(format!("ends in {days} days; run as root to compare it with its key"));
@@ -160,7 +169,7 @@ fn check_pair(tls: &Tls) -> Result<String, String> {
     match x509::key_fits(&certificate, &read(&tls.key)?) {
         Ok(true) => Ok(format!("ends in {days} days")),
         Ok(false) => Err(format!(
-            "{} does not belong to {}; put the right one there, or make both anew with espm-setup",
+            "{} does not belong to {}; put the right one there, or renew both as README.md says",
             tls.key.display(),
             tls.certificate.display()
         )),

@@ -27,6 +27,7 @@ mod limits;
 mod lists;
 mod many;
 mod moments;
+mod newcomer;
 mod outside;
 mod privilege;
 mod rails;

@@ -63,14 +63,30 @@ make_puppet8() {
     chmod -R go+rX "$base"
 }
 
+# Makes an INI file, or puts lines into one: after the section that they begin with, if it is there.
+put_into() { # put_into FILE, the lines on standard input
+    local lines section
+    lines=$(cat)
+    section=$(head -n 1 <<<"$lines")
+    if [ ! -e "$1" ]; then
+        printf '%s\n' "$lines" >"$1"
+        chmod 0644 "$1"
+    elif grep -Fxq "$section" "$1"; then
+        tail -n +2 <<<"$lines" >/tmp/lines
+        sed -i "/^${section//[/\\[}\$/r /tmp/lines" "$1"
+    else
+        printf '%s\n' "$lines" >>"$1"
+    fi
+}
+
 # "Copy the certificate to the client": walk has written what espm-setup printed.
 get_certificate() { openssl verify -CAfile espm.pem espm.pem; }
 
 # What "Operate" shows the traces of: two nodes, made by the client of conf/examples, and somebody who guesses.
 meanwhile() {
-    local name url=${url:?}
+    local name
     for name in db01 web02; do
-        ESPM_URL=$url ESPM_PSK=$ESPM_PSK ESPM_TLS_CERT=espm.pem /srv/client/espm-client launch "$name.example.com"
+        /srv/client/espm-client launch "$name.example.com"
     done
-    curl -sS -o /dev/null --cacert espm.pem -H 'X-ESPM-PSK: guess' "$url/v1/classes"
+    curl -sS -o /dev/null --cacert espm.pem -H 'X-ESPM-PSK: guess' "$ESPM_URL/v1/classes"
 }
