@@ -7,8 +7,6 @@ import ssl
 import time
 import urllib.parse
 
-from place import Broken
-
 
 def trusting(certificate):
     return ssl.create_default_context(cafile=certificate)
@@ -18,6 +16,10 @@ def allow_connections(count):
     """A descriptor for each, and some more."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1024), hard))
+
+
+class Closed(Exception):
+    """The server closed the connection before it answered: it waits only so long for a request."""
 
 
 class Answer:
@@ -32,7 +34,7 @@ class Connection:
         self.context, self.parts = context, urllib.parse.urlsplit(url)
         self.streams = None
 
-    async def ask(self, method, path, psk, body=None):
+    async def ask(self, method, path, psk, body=None, key=None):
         start = time.monotonic()
         if self.streams is None:
             self.streams = await asyncio.open_connection(
@@ -41,12 +43,14 @@ class Connection:
         reader, writer = self.streams
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-ESPM-PSK: {psk}\r\n"
+        if key is not None:
+            head += f"Idempotency-Key: {key}\r\n"
         if body is not None:
             head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
         writer.write(head.encode() + b"\r\n" + content)
         status_line = await reader.readline()
         if not status_line:
-            raise Broken(f"{method} {path}: the server closed the connection")
+            raise Closed
         headers = {}
         while line := (await reader.readline()).strip():
             name, _, value = line.decode().partition(":")

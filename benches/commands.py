@@ -8,7 +8,7 @@ import statistics
 
 from client import Connection, trusting
 from load import alternate
-from place import Broken, USER, run
+from place import Broken, USER, answers, run
 from shop import HERE
 
 REPOSITORY = os.path.dirname(HERE)
@@ -41,16 +41,36 @@ class Adds:
 
 
 class Rake:
-    """The stand-in console of the tests, which real rake runs over a real SQLite file."""
+    """The stand-in console of the tests, which real rake runs: a Rails application over a SQLite file."""
 
     def __init__(self, place):
         self.place = place
         for part in ("console", "doubles"):
             shutil.copytree(os.path.join(REPOSITORY, "tests", part), place.path("tests", part))
-        self.dir = place.path("seeded")
+        self.dir = place.directory("seeded")
+        database = f"production:\n  adapter: sqlite3\n  timeout: 5000\n  database: {self.dir}/rails.sqlite3\n"
+        place.write("seeded", "rails", text=database)
         run([place.path("tests", "console", "seed"), self.dir])
         run(["chown", "-R", f"{USER}:{USER}", self.dir])
         self.command = f"/usr/bin/rake -f {place.path('tests', 'console', 'Rakefile')} RAILS_ENV=production CONSOLE={self.dir}"
+
+    def start_worker(self, shop):
+        """Boots the console once; `shop` asks it from now on. False where there is no worker to start."""
+        file = os.path.join(REPOSITORY, "conf", "console", "espm.rake")
+        if not os.path.exists(file):
+            return False
+        socket = os.path.join(shop.dir, "run", "worker.sock")
+        shop.configure(f"worker = {socket}")
+        # rake loads the worker's file beside the console's Rakefile out of a directory of its own.
+        self.place.directory("worker")
+        shutil.copy(file, self.place.path("worker"))
+        words = self.command.split()
+        environment = {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
+        ready = ["-R", self.place.path("worker"), f"ESPM_CONFIG={shop.ini}", "espm:serve"]
+        command = ["env", "-C", shop.dir, words[0], "-s", *words[1:], *ready]
+        self.place.start("worker", command, environment=environment)
+        self.place.wait_until("the worker is ready", lambda: answers(socket))
+        return True
 
 
 def added(shop, console, spawn, quick, note):
@@ -71,6 +91,13 @@ def added(shop, console, spawn, quick, note):
     }
 
 
+def expect_worker(shop):
+    """That the worker is asked: a cold rake instead would be measured as a warm one."""
+    found = run([shop.program("espm"), "-c", shop.ini, "check"], well=False)
+    if "ok    console worker" not in found:
+        raise Broken(f"the worker is not used:\n{found}")
+
+
 def cold_and_warm(rake, cold, warm, spawn, quick, note):
     """An add through real rake: run directly, through espm, and through espm with the worker if there is one."""
     note("adds with rake")
@@ -85,6 +112,7 @@ def cold_and_warm(rake, cold, warm, spawn, quick, note):
     }
     if warm is not None:
         asks["warm"] = lambda adds=Adds(warm, "warm"): adds(20)
+        expect_worker(warm)
     samples = alternate(2 if quick else 5, asks)
     times = {name: statistics.median(values) for name, values in samples.items()}
     ratio = None

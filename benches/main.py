@@ -69,12 +69,12 @@ def measure(place, options):
     uncached = shop("uncached", console.stub, "cache = 0")
     console_shop = shop("commands", console.rake, f"environment = CONSOLE={console.dir} PAUSE=0", "concurrency = 2")
     rake = commands.Rake(place)
-    cold = shop("cold", rake.command)
+    cold, warm = shop("cold", rake.command), shop("warm", rake.command)
     ledgers = {size: shop(f"ledger-{size}", console.rake) for size in ledger.SIZES}
-    for one in (cached, uncached, console_shop, cold):
+    for one in (cached, uncached, console_shop, cold, warm):
         one.start_gate()
     peers = Peers(place, console, cached, options.cherrypy)
-    vhosts = "".join(one.vhost() for one in (cached, uncached, console_shop, cold))
+    vhosts = "".join(one.vhost() for one in (cached, uncached, console_shop, cold, warm))
     configuration = place.write("nginx.conf", text=nginx_config(place, vhosts + peers.server()))
     nginx = place.start("nginx", ["nginx", "-e", place.path("nginx.log"), "-c", configuration], as_root=True)
     place.wait_until("nginx listens", lambda: answers(cached.port))
@@ -90,7 +90,8 @@ def measure(place, options):
     figures = {"rows": throughput.measure(place, targets, spawn, console.stub, options.quick, note)}
     figures["slow"] = slow.measure(peers, console, console_shop, options.quick, note)
     figures["commands"] = commands.added(console_shop, console, spawn, options.quick, note)
-    figures["commands"] |= commands.cold_and_warm(rake, cold, None, spawn, options.quick, note)
+    warm = warm if rake.start_worker(warm) else None
+    figures["commands"] |= commands.cold_and_warm(rake, cold, warm, spawn, options.quick, note)
     console_shop.configure("cache = 3600")
     figures["storm"] = storm.measure(console_shop, console, note)
     figures["ledger"] = ledger.measure(ledgers, spawn, options.quick, note)

@@ -117,8 +117,8 @@ def answers(address):
             return False
 
 
-def run(command, environment=None):
+def run(command, environment=None, well=True):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
+    if well and done.returncode != 0:
         raise Broken(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import memory
-from client import Connection, allow_connections, trusting
+from client import Closed, Connection, allow_connections, trusting
 from place import Broken
 
 ADDS = 1000
@@ -45,7 +45,12 @@ async def add(shop, context, name):
     body = {"name": name, "classes": ["profile::application_001"], "parameters": {"role": "web"}}
     try:
         for tries in range(1, 1000):
-            answer = await connection.ask("POST", "/v1/nodes", shop.psk, body)
+            try:
+                answer = await connection.ask("POST", "/v1/nodes", shop.psk, body, key=name)
+            except (Closed, ConnectionError):
+                # What a client does that has heard nothing: the same request again, with the same key.
+                connection.close()
+                continue
             if answer.status == 201:
                 return name, tries
             if answer.status != 503 or "retry-after" not in answer.headers:

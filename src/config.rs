@@ -15,6 +15,7 @@ use crate::authority::ca::Kind;
 use crate::console::task::Release;
 use crate::ini_text;
 use crate::layout;
+use crate::process;
 use crate::secret::PskDigest;
 use crate::state;
 use crate::trusted_file::{self, FileError, Owner};
@@ -109,8 +110,8 @@ pub struct Rake {
     pub worker: Option<PathBuf>,
     /// Its tasks.
     pub release: Release,
-    /// Runs at once.
-    pub concurrency: usize,
+    /// Runs at once; by default as many as there are processors, which only those count who run something.
+    pub concurrency: Option<usize>,
     /// How long a list is good.
     pub cache: Duration,
 }
@@ -154,12 +155,11 @@ impl Console {
                 queue: section.count("queue", 64, 0)?,
             }));
         }
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self::Rake(Rake {
             command: Command::read(section, None)?,
             worker: section.has("worker").then(|| section.path("worker", None)).transpose()?,
             release: section.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
-            concurrency: section.count("concurrency", processors, 1)?,
+            concurrency: if section.has("concurrency") { Some(section.count("concurrency", 1, 1)?) } else { None },
             cache: section.seconds("cache", 60, 0)?,
         }))
     }
@@ -167,7 +167,7 @@ impl Console {
     /// Handlers that can wait for it or work with it at once.
     pub fn most_at_once(&self) -> usize {
         match self {
-            Self::Rake(rake) => rake.concurrency + rake.command.queue,
+            Self::Rake(rake) => rake.concurrency.unwrap_or_else(process::processors) + rake.command.queue,
             Self::Enc(enc) => enc.queue,
         }
     }

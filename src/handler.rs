@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
         Err(error) => (Err(Fault::new(Problem::Internal, "espm cannot protect its memory").because(error)), false),
     };
     let answer = reply::render(&result, Some(&id), head);
-    match cgi::send(&answer, io::stdout().lock()) {
+    match process::unbuffered_output().and_then(|output| cgi::send(&answer, output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -1,6 +1,8 @@
 //! What a process of espm does to itself before it touches a secret or a user's input.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -123,6 +125,21 @@ pub fn become_owner_of(directory: &Path) -> io::Result<()> {
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     Ok(())
+}
+
+/// Standard output without the buffer that the standard library puts before it, which would hand an
+/// answer over in two parts and wake its reader twice.
+///
+/// # Errors
+/// When there is none.
+pub fn unbuffered_output() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// How many processors this process may use: its affinity and its control group's quota, read from a
+/// handful of files.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Whether this process runs as root.

@@ -1,6 +1,9 @@
 //! What a client asks, as the web server hands it over, not yet judged.
 
 use std::fmt;
+use std::io;
+
+use rustix::rand::GetRandomFlags;
 
 use crate::secret::Psk;
 
@@ -13,9 +16,12 @@ impl RequestId {
     ///
     /// # Errors
     /// When the system gives no random bytes.
-    pub fn random() -> Result<Self, getrandom::Error> {
+    pub fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
+        // One system call; the crate getrandom, linked statically, finds no symbol and opens devices.
+        if rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty())? != bytes.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes))))
     }
 }

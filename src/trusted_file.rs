@@ -112,7 +112,9 @@ pub fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> 
         return Err(error(Why::NotRegular));
     }
     check_owner_and_mode(path, &metadata, owner)?;
-    let mut bytes = Vec::new();
+    // Room for all of it and for the end: one read, and one that finds nothing more.
+    let expected = usize::try_from(metadata.len().min(limit)).unwrap_or(0).saturating_add(64);
+    let mut bytes = Vec::with_capacity(expected);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| error(Why::Io(e)))?;
     if bytes.len() as u64 > limit {
         return Err(error(Why::TooLarge { limit }));

@@ -19,6 +19,7 @@ use crate::command::Program;
 use crate::lock::{self, Lock, Queue, Slots};
 use crate::name::NodeName;
 use crate::operation::{Assignment, List, Node};
+use crate::process;
 use crate::state;
 use crate::trusted_file;
 
@@ -36,13 +37,13 @@ pub struct Settings {
     pub release: Release,
     /// Seconds for one task.
     pub timeout: Duration,
-    /// Tasks at once.
-    pub concurrency: usize,
+    /// Tasks at once; by default as many as there are processors.
+    pub concurrency: Option<usize>,
     /// Requests that may wait.
     pub queue: usize,
     /// How long one may wait.
     pub queue_timeout: Duration,
-    /// How long a list is good; zero keeps none.
+    /// How long a list is good; zero asks for each request anew.
     pub cache: Duration,
 }
 
@@ -51,7 +52,6 @@ pub struct Settings {
 pub struct Rake {
     settings: Settings,
     state: PathBuf,
-    slots: Slots,
     queue: Queue,
     /// Why the worker was not used.
     cold: OnceCell<String>,
@@ -62,7 +62,6 @@ impl Rake {
     pub fn new(settings: Settings, state: &Path) -> Self {
         let locks = state::locks(state);
         Self {
-            slots: Slots::new(&locks, "console", settings.concurrency),
             queue: Queue::new(&locks, "console-queue", settings.queue),
             state: state.to_owned(),
             settings,
@@ -124,14 +123,15 @@ impl Rake {
 
     /// A list of names: the kept one while it is good, else the console's.
     ///
-    /// Many who ask at once get the answer of one run. With `fresh` only an answer counts that was
-    /// asked for after this call.
+    /// Many who ask at once get the answer of one run. With `fresh`, or where no list is kept, only an
+    /// answer counts that was asked for after this call.
     ///
     /// # Errors
     /// When the console cannot be asked.
     pub fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
         let cache = state::cache(&self.state);
         let life = self.settings.cache;
+        let fresh = fresh || life.is_zero();
         if !fresh && let Some(kept) = Listing::load(&cache, list, life) {
             return Ok(kept);
         }
@@ -160,9 +160,7 @@ impl Rake {
         let as_of_ms = clock::now_ms();
         let names = self.lines(Task::Names { list }, until)?;
         let listing = Listing::new(list, &names, as_of_ms);
-        if !life.is_zero() {
-            listing.save(&cache, list).map_err(ConsoleError::File)?;
-        }
+        listing.save(&cache, list).map_err(ConsoleError::File)?;
         Ok(listing)
     }
 
@@ -287,7 +285,9 @@ impl Rake {
     }
 
     fn slot(&self, until: Deadline) -> Result<Lock, ConsoleError> {
-        Ok(self.queue.wait(until.within(self.settings.queue_timeout), || self.slots.try_take())?)
+        let at_once = self.settings.concurrency.unwrap_or_else(process::processors);
+        let slots = Slots::new(&state::locks(&self.state), "console", at_once);
+        Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_take())?)
     }
 
     /// What a run may take now.

@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::shop::{Answer, Shop, run};
+use crate::shop::{Answer, Shop, run, wait_until};
 
 fn unless_known(shop: &Shop, path: &str, tags: &str) -> Answer {
     shop.ask("GET", path, None, &[&format!("If-None-Match: {tags}")])
@@ -48,14 +48,30 @@ fn no_cache_asks_the_console_anew_and_what_it_says_is_kept() {
 }
 
 #[test]
-fn a_cache_of_0_seconds_keeps_nothing() {
+fn with_a_cache_of_0_seconds_no_answer_is_older_than_its_request() {
     let shop = Shop::open();
     shop.configure("console", "cache = 0");
     for runs in 1..3 {
         shop.get("/v1/classes").expect(200);
         assert_eq!(shop.runs("console").len(), runs);
     }
-    assert_eq!(fs::read_dir(shop.dir.join("state/cache")).unwrap().count(), 0);
+}
+
+#[test]
+fn with_a_cache_of_0_seconds_those_who_wait_share_the_next_run() {
+    let shop = Shop::open();
+    shop.configure("console", "cache = 0");
+    shop.fault("console", "boot_ms", "1000");
+    let runs = thread::scope(|scope| {
+        let first = scope.spawn(|| shop.get("/v1/classes"));
+        wait_until("the first run has begun", || shop.runs("console").len() == 1);
+        let others: Vec<_> = (0..15).map(|_| scope.spawn(|| shop.get("/v1/classes"))).collect();
+        for asked in others.into_iter().chain([first]) {
+            asked.join().unwrap().expect(200);
+        }
+        shop.runs("console").len()
+    });
+    assert!((2..16).contains(&runs), "{runs}");
 }
 
 #[test]
