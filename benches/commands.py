@@ -55,22 +55,18 @@ class Rake:
         self.command = f"/usr/bin/rake -f {place.path('tests', 'console', 'Rakefile')} RAILS_ENV=production CONSOLE={self.dir}"
 
     def start_worker(self, shop):
-        """Boots the console once; `shop` asks it from now on. False where there is no worker to start."""
-        file = os.path.join(REPOSITORY, "conf", "console", "espm.rake")
-        if not os.path.exists(file):
-            return False
+        """Boots the console once; `shop` asks it from now on."""
         socket = os.path.join(shop.dir, "run", "worker.sock")
         shop.configure(f"worker = {socket}")
         # rake loads the worker's file beside the console's Rakefile out of a directory of its own.
         self.place.directory("worker")
-        shutil.copy(file, self.place.path("worker"))
+        shutil.copy(os.path.join(REPOSITORY, "conf", "console", "espm.rake"), self.place.path("worker"))
         words = self.command.split()
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
         ready = ["-R", self.place.path("worker"), f"ESPM_CONFIG={shop.ini}", "espm:serve"]
         command = ["env", "-C", shop.dir, words[0], "-s", *words[1:], *ready]
         self.place.start("worker", command, environment=environment)
         self.place.wait_until("the worker is ready", lambda: answers(socket))
-        return True
 
 
 def added(shop, console, spawn, quick, note):
@@ -99,7 +95,8 @@ def expect_worker(shop):
 
 
 def cold_and_warm(rake, cold, warm, spawn, quick, note):
-    """An add through real rake: run directly, through espm, and through espm with the worker if there is one."""
+    """An add through real rake: run directly, through espm, and through espm with the worker."""
+    expect_worker(warm)
     note("adds with rake")
     words = ["-s", "-E", "$stdout.sync=true", "node:add", "nodeclass:list", "node:groups", "nodegroup:list"]
     variables = ["name=bare{}.example.com", "groups=", "classes=", "parameters="]
@@ -109,17 +106,12 @@ def cold_and_warm(rake, cold, warm, spawn, quick, note):
     asks = {
         "bare": lambda: spawn(1, 1, "--", *directory, *command, among=1_000_000_000).p50,
         "cold": lambda adds=Adds(cold, "cold"): adds(5),
+        "warm": lambda adds=Adds(warm, "warm"): adds(20),
     }
-    if warm is not None:
-        asks["warm"] = lambda adds=Adds(warm, "warm"): adds(20)
-        expect_worker(warm)
     samples = alternate(2 if quick else 5, asks)
     times = {name: statistics.median(values) for name, values in samples.items()}
-    ratio = None
-    if warm is not None:
-        pairs = zip(samples["cold"], samples["warm"], strict=True)
-        ratio = statistics.median(one / other for one, other in pairs)
+    pairs = zip(samples["cold"], samples["warm"], strict=True)
     return {
-        "rake_bare_ms": times["bare"], "rake_cold_ms": times["cold"], "rake_warm_ms": times.get("warm"),
-        "warm_vs_cold": ratio,
+        "rake_bare_ms": times["bare"], "rake_cold_ms": times["cold"], "rake_warm_ms": times["warm"],
+        "warm_vs_cold": statistics.median(one / other for one, other in pairs),
     }

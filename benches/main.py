@@ -31,7 +31,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="about two minutes: fewer and shorter rounds")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     parser.add_argument("--plot", metavar="FILE", help="draw requests a second and memory here (SVG)")
-    parser.add_argument("--markdown", metavar="FILE", help="write the table for the README here")
+    parser.add_argument("--readme", metavar="FILE", help="put the tables between this file's marks")
     for internal in ("--programs", "--spawn", "--cherrypy"):
         parser.add_argument(internal, required=True, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -90,7 +90,7 @@ def measure(place, options):
     figures = {"rows": throughput.measure(place, targets, spawn, console.stub, options.quick, note)}
     figures["slow"] = slow.measure(peers, console, console_shop, options.quick, note)
     figures["commands"] = commands.added(console_shop, console, spawn, options.quick, note)
-    warm = warm if rake.start_worker(warm) else None
+    rake.start_worker(warm)
     figures["commands"] |= commands.cold_and_warm(rake, cold, warm, spawn, options.quick, note)
     console_shop.configure("cache = 3600")
     figures["storm"] = storm.measure(console_shop, console, note)
@@ -116,12 +116,13 @@ def main():
     print(report.text(figures))
     for path, content in (
         (options.json, lambda: json.dumps(figures, indent=2) + "\n"),
-        (options.markdown, lambda: report.markdown(figures)),
+        (options.readme, lambda: report.put_into(options.readme, figures)),
         (options.plot, lambda: plot.draw(figures)),
     ):
         if path:
+            written = content()
             with open(path, "w", encoding="utf-8") as file:
-                file.write(content())
+                file.write(written)
     return 0
 
 

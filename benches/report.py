@@ -3,6 +3,8 @@
 import os
 import time
 
+from place import Broken
+
 
 def machine(load_before, quick):
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -82,7 +84,7 @@ def details(figures):
         ["what espm adds", number(command["added_ms"])],
         ["node:add, rake, run directly", number(command["rake_bare_ms"])],
         ["the same through espm, cold", number(command["rake_cold_ms"])],
-        ["the same through espm, warm", number(command["rake_warm_ms"]) if command["rake_warm_ms"] else "not measured"],
+        ["the same through espm, warm", number(command["rake_warm_ms"])],
     ]
     yield "One node, ms", ["", ""], [
         *([f"a handler that shows it, {one['nodes']:,} nodes in the ledger", number(one["ms"])]
@@ -119,7 +121,22 @@ def headline(figures):
 def markdown(figures):
     parts = [headline(figures)]
     for title, heads, rows in tables(figures):
-        parts += [f"**{title}**", "", f"| {' | '.join(heads)} |", f"|{'---|' + '---:|' * (len(heads) - 1)}"]
-        parts += [f"| {' | '.join(line)} |" for line in rows]
-        parts.append("")
+        # The best rounds are for whom the medians puzzle.
+        kept = [column for column, head in enumerate(heads) if head != "best"]
+        lines = [[line[column] for column in kept] for line in (heads, *rows)]
+        lines.insert(1, ["---", *["---:"] * (len(kept) - 1)])
+        parts += [f"**{title}**", "", *(f"| {' | '.join(line)} |" for line in lines), ""]
     return "\n".join(parts)
+
+
+BEGIN, END = "<!-- figures of benches/run -->", "<!-- end of the figures -->"
+
+
+def put_into(path, figures):
+    """The text of a file with these figures in place of those between its two marks."""
+    with open(path, encoding="utf-8") as file:
+        before, _, rest = file.read().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise Broken(f"{path}: has no lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{markdown(figures)}\n{END}{after}"
