@@ -10,10 +10,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 
 use crate::hostile::Traces;
-use crate::shop::{Answer, Plan, Server, Shop, as_user, run, wait_until};
+use crate::shop::{Answer, Plan, Server, Shop, as_user, is_long, run, wait_until};
 
 /// A plan with a gate: under CGI there is none.
 fn plan() -> Plan {
@@ -336,4 +339,56 @@ fn a_second_gate_on_the_same_socket_refuses_in_one_line() {
     assert_eq!(String::from_utf8(second.stderr).unwrap(), line);
     assert_eq!((second.status.success(), second.stdout.is_empty()), (false, true));
     shop.get("/v1/health").expect(200);
+}
+
+/// Bytes that look enough like FastCGI to be read far: records of any type, length and content, whole
+/// and cut, with names and values that a request has.
+fn near_fastcgi() -> impl Strategy<Value = Vec<u8>> {
+    let names = ["REQUEST_METHOD", "REQUEST_URI", "HTTPS", "CONTENT_LENGTH", "HTTP_X_ESPM_PSK", "REMOTE_ADDR", "X"];
+    let name = prop_oneof![
+        prop::sample::select(names.to_vec()).prop_map(|name| name.as_bytes().to_vec()),
+        vec(any::<u8>(), 0..6)
+    ];
+    let value = prop_oneof![
+        prop::sample::select(vec!["DELETE", "/v1/nodes/web01", "on", "5"]).prop_map(|value| value.as_bytes().to_vec()),
+        vec(any::<u8>(), 0..12)
+    ];
+    let parameters = vec((name, value), 0..6).prop_map(|given| {
+        record(4, &pairs(&given.iter().map(|(name, value)| (&name[..], &value[..])).collect::<Vec<_>>()))
+    });
+    let part = prop_oneof![
+        3 => parameters,
+        1 => Just(begin()),
+        1 => Just(record(4, &[])),
+        1 => (0_u8..12, vec(any::<u8>(), 0..30)).prop_map(|(kind, content)| record(kind, &content)),
+        1 => vec(any::<u8>(), 0..30),
+    ];
+    (vec(part, 0..6), any::<bool>()).prop_map(|(parts, whole)| {
+        let mut bytes = [begin(), parts.concat()].concat();
+        if whole {
+            bytes.extend([record(4, &[]), record(5, &[])].concat());
+        }
+        bytes
+    })
+}
+
+#[test]
+fn no_bytes_lead_to_a_change_and_the_gate_serves_on() {
+    let shop = Shop::with(plan());
+    shop.add("web01");
+    let before = Traces::of(&shop);
+    let cases = if is_long() { 5000 } else { 150 };
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let pid = shop.gate_pid();
+    let outcome = TestRunner::new(config).run(&near_fastcgi(), |bytes| {
+        // Without the key nothing is more than refused.
+        let status = status(&speak(&shop, &bytes));
+        prop_assert!(matches!(status, None | Some(400 | 401 | 403)), "{:?}", status);
+        prop_assert!(alive(pid));
+        Ok(())
+    });
+    outcome.unwrap();
+    shop.get("/v1/nodes/web01").expect(200);
+    assert_eq!(Traces::of(&shop).lasting(), before.lasting());
+    crate::secrets::check_records(&shop.audit());
 }
