@@ -308,9 +308,14 @@ fn a_request_that_is_not_whole_or_too_long_is_none() {
     let whole = format!("60\0{}\0{}\0end\0", ADD.join("\0"), VARIABLES.join("\0"));
     let long = format!("60\0{}\0{}{}\0end\0", ADD.join("\0"), VARIABLES.join("\0"), "x".repeat(300 * 1024));
     let cuts = (0..whole.len()).step_by(7).chain([whole.len() - 1]).map(|length| whole.as_bytes()[..length].to_vec());
+    let not_the_end = whole.replace("\0end\0", "\0fin\0").into_bytes();
+    // Whole, and one byte longer than may be.
+    let (head, tail) = whole.split_at(whole.len() - 5);
+    let longer = format!("{head}a={}{tail}", "x".repeat(256 * 1024 + 1 - whole.len() - 2)).into_bytes();
+    assert_eq!(longer.len(), 256 * 1024 + 1);
     let garbage =
         [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0; 1000], vec![0xff; 1000], b"end\0".to_vec(), long.into_bytes()];
-    for bytes in cuts.chain(garbage) {
+    for bytes in cuts.chain([not_the_end, longer]).chain(garbage) {
         let output = output(&shop);
         let mut client = Client::connect(&shop);
         client.pass(b".", &[&output]);
@@ -491,6 +496,30 @@ fn a_child_that_cannot_end_itself_is_killed_with_all_that_it_has_started() {
     shop.configure("console", "timeout = 60");
     add(&shop).expect(201);
     shop.expect_in_console(&web01());
+}
+
+#[test]
+fn what_a_child_has_started_is_ended_with_it() {
+    let shop = warm();
+    let left = || {
+        let ours = |pid: &str| {
+            let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let (argv, environment) = (read("cmdline"), read("environ"));
+            argv.starts_with(b"sleep\0")
+                && String::from_utf8_lossy(&environment).contains(&format!("{}/console", shop.dir.display()))
+        };
+        let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+        entries.filter(|pid| ours(pid)).collect::<Vec<_>>()
+    };
+    shop.fault("console", "fork_child", "once");
+    let stop = || {
+        let started = left();
+        assert_eq!(started.len(), 1);
+        // It does not end by itself.
+        run(Command::new("kill").args(["-STOP", &started[0]]));
+    };
+    add_at(&shop, "before_node_add", stop).expect(201);
+    wait_until("it is gone", || left().is_empty());
 }
 
 #[test]
