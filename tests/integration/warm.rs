@@ -498,28 +498,31 @@ fn a_child_that_cannot_end_itself_is_killed_with_all_that_it_has_started() {
     shop.expect_in_console(&web01());
 }
 
+/// Whether a process is gone, or on its way since it was killed (proc(5), status: State, SigPnd).
+fn is_killed(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    let pending = |name: &str| u64::from_str_radix(&field(name), 16).unwrap_or(0) & 1 << 8 != 0;
+    status.is_empty() || field("State:").starts_with(['Z', 'X']) || pending("SigPnd:") || pending("ShdPnd:")
+}
+
 #[test]
 fn what_a_child_has_started_is_ended_with_it() {
     let shop = warm();
-    let left = || {
-        let ours = |pid: &str| {
-            let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-            let (argv, environment) = (read("cmdline"), read("environ"));
-            argv.starts_with(b"sleep\0")
-                && String::from_utf8_lossy(&environment).contains(&format!("{}/console", shop.dir.display()))
-        };
-        let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
-        entries.filter(|pid| ours(pid)).collect::<Vec<_>>()
-    };
     shop.fault("console", "fork_child", "once");
-    let stop = || {
-        let started = left();
-        assert_eq!(started.len(), 1);
-        // It does not end by itself.
-        run(Command::new("kill").args(["-STOP", &started[0]]));
+    let (mut child, mut started) = (0, String::new());
+    let look = || {
+        child = shop.pids("rake")[0];
+        started = run(Command::new("pgrep").args(["-x", "-g", &child.to_string(), "sleep"])).trim().to_owned();
+        assert!(!is_killed(&started));
     };
-    add_at(&shop, "before_node_add", stop).expect(201);
-    wait_until("it is gone", || left().is_empty());
+    add_at(&shop, "before_node_add", look).expect(201);
+    let child = Path::new("/proc").join(child.to_string());
+    wait_until("the worker has reaped its child", || !child.exists());
+    // Who is served now is served after that.
+    Client::connect(&shop);
+    assert!(is_killed(&started), "{started} would end by itself in half a minute");
 }
 
 #[test]
