@@ -497,7 +497,7 @@ _espm__setup() {
             return 0
             ;;
         espm__setup__subcmd__unit)
-            opts="-h --group --config --system --help socket service"
+            opts="-h --group --config --system --help socket service console"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
