@@ -33,6 +33,10 @@ pub enum AuthorityError {
     Command(CommandError),
     /// The verb failed; the text is for the log.
     Failed(String),
+    /// It failed and nothing of it is left.
+    Undone(String),
+    /// A command from an earlier call about this certificate still runs.
+    Running,
 }
 
 impl fmt::Display for AuthorityError {
@@ -41,12 +45,20 @@ impl fmt::Display for AuthorityError {
             Self::Busy(error) => write!(f, "authority: {error}"),
             Self::TimedOut => f.write_str("authority: the command ran past its time limit"),
             Self::Command(error) => write!(f, "authority: {error}"),
-            Self::Failed(text) => write!(f, "authority: {text}"),
+            Self::Failed(text) | Self::Undone(text) => write!(f, "authority: {text}"),
+            Self::Running => f.write_str("authority: an earlier command about this certificate still runs"),
         }
     }
 }
 
 impl std::error::Error for AuthorityError {}
+
+impl AuthorityError {
+    /// Whether all is as it was: nothing was begun, or it was undone.
+    pub fn nothing_is_left(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Undone(_) | Self::Command(CommandError::Start(..)))
+    }
+}
 
 impl From<CommandError> for AuthorityError {
     fn from(error: CommandError) -> Self {
@@ -110,6 +122,8 @@ impl Authority {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),
             Ok(Answer::TimedOut) => Err(AuthorityError::TimedOut),
             Ok(Answer::Busy) => Err(AuthorityError::Busy(LockError::TimedOut)),
+            Ok(Answer::Running) => Err(AuthorityError::Running),
+            Ok(Answer::Undone { text }) => Err(AuthorityError::Undone(text)),
             Ok(answer) => Ok(answer),
             // Standard output may hold a key and is never quoted.
             Err(_) => Err(AuthorityError::Failed(excerpt(&String::from_utf8_lossy(&ended.stderr)))),

@@ -114,8 +114,19 @@ impl Program {
     /// # Errors
     /// When it cannot be started, does not end in time, or prints too much; in each case it is gone afterwards.
     pub fn capture(&self, input: Vec<u8>, until: Deadline) -> Result<Ended, CommandError> {
-        let exec = self.exec()?.stdin(input).stdout(Redirection::Pipe).stderr(Redirection::Pipe);
-        let mut job = self.start(exec)?;
+        self.collect(self.exec()?.stdin(input), until)
+    }
+
+    /// The same with an open file as its input.
+    ///
+    /// # Errors
+    /// As [`Program::capture`].
+    pub fn capture_from(&self, input: File, until: Deadline) -> Result<Ended, CommandError> {
+        self.collect(self.exec()?.stdin(input), until)
+    }
+
+    fn collect(&self, exec: subprocess::Exec, until: Deadline) -> Result<Ended, CommandError> {
+        let mut job = self.start(exec.stdout(Redirection::Pipe).stderr(Redirection::Pipe))?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut communicator = job.communicate().map_err(CommandError::Io)?;
         let mut lingers: Option<Deadline> = None;
@@ -146,12 +157,12 @@ impl Program {
         Ok(Ended { code: wait(&job, until)?.code(), stdout, stderr })
     }
 
-    /// Runs it with some input and with both output streams into an open file.
+    /// Runs it with an open file as its input and with both output streams into another.
     ///
     /// # Errors
     /// As [`Program::capture`].
-    pub fn run_into(&self, output: &File, input: Vec<u8>, until: Deadline) -> Result<Ended, CommandError> {
-        self.feed_into(output, input, until, Some(output))
+    pub fn run_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
+        self.watch(&self.start_into(output, input)?, Some(output), until)
     }
 
     /// The same for a program that raises, which limits the output of its command itself: to stop it
@@ -159,36 +170,22 @@ impl Program {
     ///
     /// # Errors
     /// When it cannot be started or does not end in time.
-    pub fn raise_into(&self, output: &File, input: Vec<u8>, until: Deadline) -> Result<Ended, CommandError> {
-        self.feed_into(output, input, until, None)
+    pub fn raise_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
+        self.watch(&self.start_into(output, input)?, None, until)
     }
 
-    fn feed_into(
-        &self,
-        output: &File,
-        input: Vec<u8>,
-        until: Deadline,
-        limited: Option<&File>,
-    ) -> Result<Ended, CommandError> {
+    fn start_into(&self, output: &File, input: File) -> Result<Job, CommandError> {
         let clone = || output.try_clone().map_err(CommandError::Io);
-        let mut job = self.start(self.exec()?.stdin(input).stdout(clone()?).stderr(clone()?))?;
-        let fed = job.communicate().and_then(|communicator| communicator.limit_time(until.left()).read());
-        match fed {
-            Err(error) if error.kind() != io::ErrorKind::TimedOut => {
-                stop(&job);
-                Err(CommandError::Io(error))
-            }
-            _ => self.watch(&job, limited, until),
-        }
+        self.start(self.exec()?.stdin(input).stdout(clone()?).stderr(clone()?))
     }
 
-    /// Runs it without input and with this process's own output streams.
+    /// Runs it with this process's own streams.
     ///
     /// # Errors
     /// As [`Program::capture`].
     pub fn run_inheriting(&self, until: Deadline) -> Result<Ended, CommandError> {
         let own_stdout = io::stdout().as_fd().try_clone_to_owned().map_err(CommandError::Io)?;
-        let job = self.start(self.exec()?.stdin(Redirection::Null))?;
+        let job = self.start(self.exec()?)?;
         self.watch(&job, Some(&File::from(own_stdout)), until)
     }
 

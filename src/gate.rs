@@ -14,9 +14,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +32,10 @@ use crate::trusted_file::{self, FileError, Owner};
 
 /// Handlers beyond all that can wait or work at the console and the CA: room for quick requests.
 const RESERVE: usize = 32;
+
+/// How long a request waits for a place. In a crowd most are refused by their handlers within milliseconds,
+/// and the quick ones among them shall get their turn.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 /// Threads of a gate without requests: the main one and the one that waits for signals.
 const IDLE_THREADS: usize = 2;
@@ -70,24 +73,41 @@ struct Gate {
     program: PathBuf,
     config: OsString,
     audit: Destination,
-    running: AtomicUsize,
-    most: usize,
+    places: Places,
 }
 
-/// A place among the handlers that run at once, given back however the request ends.
-struct Place<'a>(&'a AtomicUsize);
+/// The places of the handlers that run at once.
+struct Places {
+    free: Mutex<usize>,
+    given_back: Condvar,
+}
 
-impl<'a> Place<'a> {
-    /// Takes a place; also how many were taken before.
-    fn take(running: &'a AtomicUsize) -> (Self, usize) {
-        let before = running.fetch_add(1, Ordering::SeqCst);
-        (Self(running), before)
+/// A place, given back however the request ends.
+struct Place<'a>(&'a Places);
+
+impl Places {
+    fn new(most: usize) -> Self {
+        Self { free: Mutex::new(most), given_back: Condvar::new() }
+    }
+
+    /// The free places; a thread that panicked has not left the number half written.
+    fn free(&self) -> MutexGuard<'_, usize> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place, if one comes free soon.
+    fn take(&self) -> Option<Place<'_>> {
+        let waited = self.given_back.wait_timeout_while(self.free(), PLACE_WAIT, |free| *free == 0);
+        let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *free = free.checked_sub(1)?;
+        Some(Place(self))
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        *self.0.free() += 1;
+        self.0.given_back.notify_one();
     }
 }
 
@@ -112,8 +132,7 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
         program: std::env::current_exe().map_err(GateError::Process)?,
         config: config_path.as_os_str().to_owned(),
         audit: config.audit.clone(),
-        running: AtomicUsize::new(0),
-        most,
+        places: Places::new(most),
     });
     panic::set_hook(Box::new(|_| audit::complain("a FastCGI connection was dropped: it did not speak the protocol")));
 
@@ -223,13 +242,10 @@ impl Gate {
     fn serve(&self, mut request: fastcgi::Request) {
         // Before it takes a place: a client that sends slowly, or nothing more, keeps nobody out.
         let body = read_body(&mut request);
-        let (place, before) = Place::take(&self.running);
-        let answer = if before < self.most {
-            self.handle(&request, &body)
-        } else {
-            self.refuse(&request, Problem::Busy, "too many requests at once; try again")
+        let answer = match self.places.take() {
+            Some(_place) => self.handle(&request, &body),
+            None => self.refuse(&request, Problem::Busy, "too many requests at once; try again"),
         };
-        drop(place);
         // A client that has left changes nothing.
         let _ = request.stdout().write_all(&answer);
     }

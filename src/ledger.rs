@@ -52,8 +52,10 @@ impl Ledger {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(&path, flags).map_err(error)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+        // EXTRA and not FULL: a commit is the removal of the journal, and only EXTRA makes that durable.
+        // With FULL a power loss can bring the journal back and undo an intent whose command has run.
         connection
-            .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
+            .execute_batch("PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
             .map_err(error)?;
         let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(error);
         let (version, application): (i64, i64) = (pragma("user_version")?, pragma("application_id")?);

@@ -4,6 +4,8 @@
 //! They are always taken in the order node, list, slot.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -99,6 +101,53 @@ pub fn try_take_passing(path: &Path) -> Result<Option<Lock>, FileError> {
     Ok(same.then(|| Lock { removed_at_end: Some(path.to_owned()), _file: file }))
 }
 
+/// A lock that a program shares which gets its file as standard input, the one descriptor beside the
+/// outputs that sudo passes on. It is held until this process and the program, with every process
+/// that the program has started, are gone, or until one of them gives it back.
+#[derive(Debug)]
+pub struct Lease {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lease {
+    /// Takes the lock of a file that stays, if it is free.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn try_take(path: &Path) -> Result<Option<Self>, FileError> {
+        drop(trusted_file::open_lock(path)?);
+        // The program, which may be another user's, can only read it.
+        let file = trusted_file::open_existing(path)?;
+        let taken = try_lock(&file).map_err(|error| FileError::io(path, error))?;
+        Ok(taken.then(|| Self { path: path.to_owned(), file }))
+    }
+
+    /// The file as a program's standard input, which is these bytes.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn input(&self, bytes: &[u8]) -> Result<File, FileError> {
+        let error = |error| FileError::io(&self.path, error);
+        let mut file = trusted_file::open_lock(&self.path)?;
+        file.set_len(0).and_then(|()| file.write_all(bytes)).map_err(error)?;
+        self.file.try_clone().map_err(error)
+    }
+
+    /// Gives the lock back, although a process that the program has left behind may have the file open.
+    /// To be called only when the program has ended.
+    pub fn give_back(self) {
+        let _ = self.file.unlock();
+    }
+}
+
+/// Gives back the lease whose file is this process's standard input, as its program does at its end.
+pub fn give_back_input() {
+    if let Ok(input) = std::io::stdin().as_fd().try_clone_to_owned() {
+        let _ = File::from(input).unlock();
+    }
+}
+
 /// A bounded number of things that can be done at once, each with one lock file.
 #[derive(Debug)]
 pub struct Slots {
@@ -118,9 +167,21 @@ impl Slots {
     /// # Errors
     /// When a lock file cannot be used.
     pub fn try_take(&self) -> Result<Option<Lock>, FileError> {
+        self.first(try_take)
+    }
+
+    /// As [`Slots::try_take`], to be shared with a program.
+    ///
+    /// # Errors
+    /// When a lock file cannot be used.
+    pub fn try_lease(&self) -> Result<Option<Lease>, FileError> {
+        self.first(Lease::try_take)
+    }
+
+    fn first<T>(&self, take: impl Fn(&Path) -> Result<Option<T>, FileError>) -> Result<Option<T>, FileError> {
         for number in 0..self.count {
-            if let Some(lock) = try_take(&self.directory.join(format!("{}.{number}", self.name)))? {
-                return Ok(Some(lock));
+            if let Some(taken) = take(&self.directory.join(format!("{}.{number}", self.name)))? {
+                return Ok(Some(taken));
             }
         }
         Ok(None)

@@ -144,10 +144,13 @@ impl From<AuthorityError> for Fault {
     fn from(error: AuthorityError) -> Self {
         let fault = match &error {
             AuthorityError::Busy(_) => Self::new(Problem::Busy, "the CA is busy; try again"),
+            AuthorityError::Running => {
+                Self::new(Problem::Busy, "an earlier command for this certificate still runs; try again")
+            }
             AuthorityError::TimedOut => {
                 Self::new(Problem::TimedOut, "the CA took too long; send the same request again to settle it")
             }
-            AuthorityError::Command(_) | AuthorityError::Failed(_) => {
+            AuthorityError::Command(_) | AuthorityError::Failed(_) | AuthorityError::Undone(_) => {
                 Self::new(Problem::CommandFailed, "the CA's command failed; the master's log says why")
             }
         };
@@ -159,6 +162,7 @@ impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         let fault = match &error {
             LedgerError::KeyTaken => Self::new(Problem::KeyReused, "the Idempotency-Key belongs to another request"),
+            busy if busy.is_busy() => Self::new(Problem::Busy, "the ledger is busy; try again"),
             _ => Self::new(Problem::Unavailable, "espm's ledger cannot be used; nothing was changed"),
         };
         fault.because(error)

@@ -6,6 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::authority::AuthorityError;
 use crate::authority::verb::{Answer, Issued, Verb};
 use crate::body::{self, Draft, Placed, Shape};
 use crate::clock;
@@ -306,6 +307,16 @@ fn certificate(name: &NodeName, issued: Issued) -> Certificate {
     }
 }
 
+/// The state of a node's certificate when nothing is left of a generating.
+fn certificate_without(error: &AuthorityError, before: Option<CertificateState>) -> Option<CertificateState> {
+    match (error, before) {
+        (AuthorityError::Undone(_), None | Some(CertificateState::Generating)) => None,
+        // What there was before has been revoked to make room.
+        (AuthorityError::Undone(_), Some(_)) => Some(CertificateState::Revoked),
+        _ => before,
+    }
+}
+
 fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
     let (ledger, _lock, entry) = ours(offices, name)?;
     offices.audit.attempt()?;
@@ -314,7 +325,16 @@ fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault
         recover::revoke(&ledger, offices, &entry)?;
     }
     ledger.certificate(name, CertificateState::Generating, None)?;
-    let answer = offices.authority.ask(Verb::Generate, name, offices.until)?;
+    let answer = match offices.authority.ask(Verb::Generate, name, offices.until) {
+        Err(error) if error.nothing_is_left() => {
+            match certificate_without(&error, entry.certificate) {
+                None => ledger.forget_certificate(name)?,
+                Some(state) => ledger.certificate(name, state, None)?,
+            }
+            return Err(error.into());
+        }
+        asked => asked?,
+    };
     let record = |issued: &Issued| {
         let identity = Some((issued.serial.as_str(), issued.fingerprint.as_str()));
         ledger.certificate(name, CertificateState::Issued, identity)

@@ -22,6 +22,7 @@ use crate::command::{self, CommandError, Program};
 use crate::config::{self, Config};
 use crate::console::EXIT_TIMED_OUT;
 use crate::console::task;
+use crate::lock;
 use crate::name::NodeName;
 use crate::process;
 use crate::text::excerpt;
@@ -121,7 +122,10 @@ fn console(config: &Config) -> Done {
     argv.extend(order.task.words(rake.release));
     let program = Program { argv, environment: command.environment.clone(), directory: command.directory.clone() };
     let limit = command.timeout.min(Duration::from_secs(order.limit));
-    match program.run_inheriting(Deadline::after(limit)) {
+    let ended = program.run_inheriting(Deadline::after(limit));
+    // What rake may have left behind shall not keep the slot.
+    lock::give_back_input();
+    match ended {
         Ok(ended) => Ok(ExitCode::from(ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EX_UNAVAILABLE))),
         Err(CommandError::TimedOut) => Ok(ExitCode::from(u8::try_from(EXIT_TIMED_OUT).unwrap_or(EX_UNAVAILABLE))),
         Err(error @ CommandError::Start(..)) => Err(Refused(EX_OSFILE, error.to_string())),

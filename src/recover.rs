@@ -196,9 +196,9 @@ pub fn delete(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, keep: boo
 pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
     let name = &entry.node.name;
     if matches!(entry.certificate, None | Some(CertificateState::Revoked)) {
-        // The CA's record may have one from before the node was forgotten and came back.
+        // The CA's record may have one from before the node was forgotten and came back, or of a failure.
         match offices.authority.ask(Verb::Show, name, offices.until) {
-            Ok(Answer::There { .. }) => {}
+            Ok(Answer::There { .. } | Answer::Unfinished) => {}
             Ok(Answer::Foreign) => {
                 offices.audit.note("foreign-certificate-left");
                 return Ok(());
@@ -209,6 +209,10 @@ pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Resu
     ledger.certificate(name, CertificateState::Revoking, None)?;
     match offices.authority.ask(Verb::Revoke, name, offices.until)? {
         Answer::Revoked => Ok(ledger.certificate(name, CertificateState::Revoked, None)?),
+        // An earlier request has had it revoked and died before it heard so.
+        Answer::Absent if matches!(entry.certificate, Some(CertificateState::Revoking | CertificateState::Revoked)) => {
+            Ok(ledger.certificate(name, CertificateState::Revoked, None)?)
+        }
         other => {
             if matches!(other, Answer::Foreign) {
                 offices.audit.note("foreign-certificate-left");

@@ -251,7 +251,7 @@ pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
 /// # Errors
 /// When it cannot be made in that directory of our own.
 pub fn nameless(directory: &Path) -> Result<File, FileError> {
-    let path = beside(&directory.join("nameless"));
+    let path = beside(&directory.join("nameless"), &std::process::id().to_string());
     // Of a process of the same number that died right here.
     let _ = fs::remove_file(&path);
     let file = create(&path, 0o600)?;
@@ -309,11 +309,17 @@ pub fn write_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError
 
 /// Puts content in a file's place: written beside it, durable, then renamed.
 ///
+/// To be called by one process at a time for a path, under some lock: what one that died has left
+/// beside the file is taken away.
+///
 /// # Errors
 /// When it cannot be written; then the old file is as it was.
 pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
-    let beside = beside(path);
-    write_new(&beside, mode, content)?;
+    let beside = beside(path, "new");
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::io(&beside, error)),
+        _ => write_new(&beside, mode, content)?,
+    }
     rename(&beside, path)
 }
 
@@ -324,7 +330,7 @@ pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> 
 pub fn replace_keeping_owner(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let error = |e| FileError::new(path, Why::Io(e));
     let metadata = fs::symlink_metadata(path).map_err(error)?;
-    let beside = beside(path);
+    let beside = beside(path, &format!("{}.new", std::process::id()));
     write_new(&beside, metadata.mode() & 0o7777, content)?;
     let owned = std::os::unix::fs::chown(&beside, Some(metadata.uid()), Some(metadata.gid()));
     if let Err(e) = owned {
@@ -334,10 +340,11 @@ pub fn replace_keeping_owner(path: &Path, content: &[u8]) -> Result<(), FileErro
     rename(&beside, path)
 }
 
-/// A name beside a path that no other process uses.
-fn beside(path: &Path) -> PathBuf {
+/// A path with an ending more.
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(".");
+    name.push(ending);
     PathBuf::from(name)
 }
 
@@ -444,6 +451,8 @@ mod tests {
         let directory = scratch("replace");
         let path = directory.join("f");
         replace(&path, 0o600, b"one").unwrap();
+        // One that died has left something half written.
+        write_new(&directory.join("f.new"), 0o600, b"tw").unwrap();
         replace(&path, 0o600, b"two").unwrap();
         assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "two");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);

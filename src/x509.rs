@@ -69,14 +69,30 @@ pub fn identity(pem: &str) -> Result<Identity, X509Error> {
 /// # Errors
 /// When either cannot be read.
 pub fn key_fits(certificate_pem: &str, key_pem: &str) -> Result<bool, X509Error> {
-    let der = first_certificate(certificate_pem)?;
+    Ok(key_of_certificate(certificate_pem)? == key_of_private(key_pem)?)
+}
+
+/// What identifies the public key of the first certificate of a PEM text: the SHA-256 of its numbers.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn key_of_certificate(pem: &str) -> Result<String, X509Error> {
+    let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
     let public = match certificate.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => key.modulus.to_vec(),
         Ok(PublicKey::EC(point)) => point.data().to_vec(),
         _ => return Err(X509Error("the certificate's key is neither RSA nor EC")),
     };
-    let of_key = items(key_pem)?
+    Ok(hex(&Sha256::digest(magnitude(&public))))
+}
+
+/// The same of the public key that belongs to a private one (PKCS #1, PKCS #8 or SEC 1).
+///
+/// # Errors
+/// When it cannot be read.
+pub fn key_of_private(pem: &str) -> Result<String, X509Error> {
+    let public = items(pem)?
         .into_iter()
         .find_map(|item| match item {
             Item::Pkcs1Key(key) => Some(rsa_modulus(key.secret_pkcs1_der())),
@@ -86,7 +102,7 @@ pub fn key_fits(certificate_pem: &str, key_pem: &str) -> Result<bool, X509Error>
         })
         .flatten()
         .ok_or(X509Error("there is no private key that can be read"))?;
-    Ok(magnitude(&public) == magnitude(&of_key))
+    Ok(hex(&Sha256::digest(magnitude(&public))))
 }
 
 /// Verifies the first certificate of a PEM text against a CA's bundle: signatures up to a self-signed

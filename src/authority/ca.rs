@@ -4,6 +4,8 @@
 //! revocation list. Touches only what a record of ours names. `puppet cert revoke` is never run for
 //! a name without an exact certificate, for it would take the name as a regular expression.
 
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use super::record::{Record, Records};
 use super::verb::{Answer, Issued, Order, Verb};
 use crate::clock::{self, Deadline};
 use crate::command::{self, CommandError, Program};
-use crate::lock::{LockError, Queue};
+use crate::lock::{Lease, LockError, Queue};
 use crate::name::NodeName;
 use crate::outcome::PrivateKey;
 use crate::text::{excerpt, plain};
@@ -23,6 +25,10 @@ const MAX_PEM: u64 = 256 * 1024;
 
 /// Bytes of a revocation list; a million revocations.
 const MAX_CRL: u64 = 64 * 1024 * 1024;
+
+/// How long the lock is waited for. Whoever asks has waited for its turn already: it is the command of
+/// a call that died which has the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a proof's command from an earlier call is waited for.
 const PROOF_WAIT: Duration = Duration::from_secs(5);
@@ -64,6 +70,7 @@ enum Stop {
     File(FileError),
     TimedOut,
     Failed(String),
+    Undone(String),
 }
 
 impl From<FileError> for Stop {
@@ -95,29 +102,31 @@ pub fn obey(settings: &Settings, order: &Order) -> Answer {
         Ok(answer) => answer,
         Err(Stop::TimedOut) => Answer::TimedOut,
         Err(Stop::Failed(text)) => Answer::Failed { text },
+        Err(Stop::Undone(text)) => Answer::Undone { text },
         Err(Stop::File(error)) => Answer::Failed { text: error.to_string() },
     }
 }
 
 fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) -> Result<Answer, Stop> {
-    let ca = Ca { settings, records: Records::open(&settings.records)?, name: &order.name, until };
+    let records = Records::open(&settings.records)?;
     match order.verb {
-        Verb::Show => return ca.show(),
-        Verb::Check => return ca.check(),
+        Verb::Show => return Ca { settings, records, name: &order.name, until, lock: None }.show(),
+        Verb::Check => return Ca { settings, records, name: &order.name, until, lock: None }.check(),
         Verb::Generate | Verb::Revoke => {}
     }
     let alone = Queue::new(&settings.records, "lock-queue", usize::MAX);
-    let _lock = match alone.wait(wait, || ca.records.try_lock()) {
+    let lock = match alone.wait(wait.within(LOCK_WAIT), || records.try_lock()) {
         Ok(lock) => lock,
         Err(LockError::File(error)) => return Err(error.into()),
         Err(LockError::Full | LockError::TimedOut) => return Ok(Answer::Busy),
     };
-    match order.verb {
-        Verb::Generate => ca.generate(),
-        Verb::Revoke => ca.revoke(),
-        Verb::Show => ca.show(),
-        Verb::Check => ca.check(),
+    let ca = Ca { settings, records, name: &order.name, until, lock: Some(&lock) };
+    let answer = if order.verb == Verb::Generate { ca.generate() } else { ca.revoke() };
+    // After an error a command may still be there, and has the lock until it is gone.
+    if answer.is_ok() {
+        lock.give_back();
     }
+    answer
 }
 
 /// The CA, for one name.
@@ -126,6 +135,8 @@ struct Ca<'a> {
     records: Records,
     name: &'a NodeName,
     until: Deadline,
+    /// The lock around every change, which the commands share.
+    lock: Option<&'a Lease>,
 }
 
 impl Ca<'_> {
@@ -187,10 +198,12 @@ impl Ca<'_> {
         x509::is_revoked(certificate, &crl).map_err(|error| Stop::Failed(format!("{}: {error}", path.display())))
     }
 
-    /// Whether the CA's copy of the certificate is the one that is recorded; `None` when there is no copy.
+    /// Whether the CA's copy of the certificate is the one that is recorded; `None` when there is no copy,
+    /// or only what a full disk has left of one.
     fn is_recorded(&self, certificate: &str) -> Result<Option<bool>, Stop> {
         let Some(signed) = self.read(&self.signed())? else { return Ok(None) };
-        Ok(Some(x509::identity(&signed)? == x509::identity(certificate)?))
+        let Ok(there) = x509::identity(&signed) else { return Ok(None) };
+        Ok(Some(there == x509::identity(certificate)?))
     }
 
     fn issued(&self, certificate: String, private_key: Option<PrivateKey>) -> Result<Issued, Stop> {
@@ -213,8 +226,9 @@ impl Ca<'_> {
     fn show(&self) -> Result<Answer, Stop> {
         let certificate = match self.records.read(self.name)? {
             Some(Record::Issued { certificate }) => certificate,
+            Some(_) => return Ok(Answer::Unfinished),
             None if self.anything_there()? => return Ok(Answer::Foreign),
-            _ => return Ok(Answer::Absent),
+            None => return Ok(Answer::Absent),
         };
         if self.is_recorded(&certificate)? != Some(true) || self.is_revoked(&certificate)? {
             return Ok(Answer::Absent);
@@ -240,7 +254,7 @@ impl Ca<'_> {
                     }
                 }
             },
-            Some(Record::Revoking { .. }) => {
+            Some(Record::Revoking { .. } | Record::Abandoned { .. }) => {
                 if let Answer::Foreign = self.revoke()? {
                     return Ok(Answer::Foreign);
                 }
@@ -269,7 +283,7 @@ impl Ca<'_> {
         match self.conclude(&output)? {
             Conclusion::Made(answer) => Ok(answer),
             Conclusion::Foreign => Ok(Answer::Foreign),
-            Conclusion::Nothing(why) => Err(Stop::Failed(format!("{why}: {failure}"))),
+            Conclusion::Nothing(why) => Err(Stop::Undone(format!("{why}: {failure}"))),
         }
     }
 
@@ -281,7 +295,7 @@ impl Ca<'_> {
         let output = match alone.wait(wait, || self.records.try_read_proof(self.name)) {
             Ok(output) => output,
             Err(LockError::File(error)) => return Err(error.into()),
-            Err(LockError::Full | LockError::TimedOut) => return Ok(Some(Answer::Busy)),
+            Err(LockError::Full | LockError::TimedOut) => return Ok(Some(Answer::Running)),
         };
         match self.conclude(&output)? {
             Conclusion::Made(answer) => Ok(Some(answer)),
@@ -292,22 +306,28 @@ impl Ca<'_> {
 
     /// Judges a generating by its output and its files, and leaves either a recorded certificate or nothing.
     fn conclude(&self, output: &str) -> Result<Conclusion, Stop> {
-        let Some(certificate) = self.read(&self.signed())? else {
-            self.remove_files()?;
-            self.records.forget(self.name)?;
-            return Ok(Conclusion::Nothing("no certificate was made"));
-        };
         let key = self.read(&self.private_key())?;
-        let fits = key.as_deref().is_some_and(|key| x509::key_fits(&certificate, key) == Ok(true));
-        if !(says_signed(output, self.name) || fits && says_key_saved(output, self.name)) {
+        let Some(mut certificate) = self.read(&self.signed())? else {
+            return self.nothing(output, key.as_deref());
+        };
+        let fits = |certificate: &str| key.as_deref().is_some_and(|key| x509::key_fits(certificate, key) == Ok(true));
+        let cut_short = x509::identity(&certificate).is_err();
+        if !(says_signed(output, self.name) || (cut_short || fits(&certificate)) && says_key_saved(output, self.name)) {
             self.records.forget(self.name)?;
             return Ok(Conclusion::Foreign);
         }
-        if x509::identity(&certificate).is_err() {
-            self.remove_files()?;
-            self.records.forget(self.name)?;
-            return Ok(Conclusion::Nothing("the certificate was not written whole"));
+        if cut_short {
+            // The node's copy may be whole. Without one nobody has the certificate, and its key goes now.
+            let copy = self.read(&self.file(self.settings.ssldir.join("certs")))?;
+            let Some(copy) = copy.filter(|copy| self.flaw(copy, fits(copy)).is_ok_and(|flaw| flaw.is_none())) else {
+                self.remove_files()?;
+                self.records.forget(self.name)?;
+                return Ok(Conclusion::Nothing("the certificate was not written whole"));
+            };
+            trusted_file::replace(&self.signed(), 0o644, copy.as_bytes())?;
+            certificate = copy;
         }
+        let fits = fits(&certificate);
         let flaw = self.flaw(&certificate, fits)?;
         // One with a flaw must never be handed out, wherever this call dies.
         let record = match flaw {
@@ -328,6 +348,21 @@ impl Ca<'_> {
         }
     }
 
+    /// Leaves nothing of a generating that made no certificate, but what tells one that the server signs
+    /// for its key even now, while the command that asked for it is gone.
+    fn nothing(&self, output: &str, key: Option<&str>) -> Result<Conclusion, Stop> {
+        let key = key.filter(|_| says_key_saved(output, self.name)).and_then(|key| x509::key_of_private(key).ok());
+        if let Some(key) = key {
+            self.records.write(self.name, &Record::Abandoned { key })?;
+            self.records.remove_proof(self.name)?;
+            self.remove_files()?;
+        } else {
+            self.remove_files()?;
+            self.records.forget(self.name)?;
+        }
+        Ok(Conclusion::Nothing("no certificate was made"))
+    }
+
     /// What is wrong with a new certificate and its key.
     fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<&'static str>, Stop> {
         let bundle = self.ca_certificate()?;
@@ -346,10 +381,13 @@ impl Ca<'_> {
     fn revoke(&self) -> Result<Answer, Stop> {
         let mut record = self.records.read(self.name)?;
         if record == Some(Record::Generating) {
-            if let Some(answer @ (Answer::Busy | Answer::Foreign)) = self.settle_generating()? {
+            if let Some(answer @ (Answer::Running | Answer::Foreign)) = self.settle_generating()? {
                 return Ok(answer);
             }
             record = self.records.read(self.name)?;
+        }
+        if let Some(Record::Abandoned { key }) = record {
+            record = self.late(&key)?;
         }
         let (Some(Record::Issued { certificate }) | Some(Record::Revoking { certificate })) = record else {
             return Ok(if self.anything_there()? { Answer::Foreign } else { Answer::Absent });
@@ -363,7 +401,7 @@ impl Ca<'_> {
                     return Ok(Answer::Foreign);
                 }
                 // The CA's commands revoke by its copy, and without one take the name as a regular expression.
-                None => trusted_file::write_new(&self.signed(), 0o644, certificate.as_bytes())?,
+                None => trusted_file::replace(&self.signed(), 0o644, certificate.as_bytes())?,
             }
             self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
             let proof = self.records.new_proof(self.name)?;
@@ -375,6 +413,19 @@ impl Ca<'_> {
         }
         self.give_up(&certificate)?;
         Ok(Answer::Revoked)
+    }
+
+    /// Looks whether the server has signed for an abandoned key; such a certificate is to be revoked.
+    fn late(&self, key: &str) -> Result<Option<Record>, Stop> {
+        let signed = self.read(&self.signed())?;
+        let ours = signed.filter(|signed| x509::key_of_certificate(signed).is_ok_and(|of| of == key));
+        let Some(certificate) = ours else {
+            self.records.forget(self.name)?;
+            return Ok(None);
+        };
+        let record = Record::Revoking { certificate };
+        self.records.write(self.name, &record)?;
+        Ok(Some(record))
     }
 
     /// Frees the name of a certificate that is at its end: removes its files. While the CA's copy is this
@@ -398,7 +449,7 @@ impl Ca<'_> {
 
     /// Runs one of the CA's commands for this name. Its exit code is not looked at: Puppet 2.7 has 0
     /// for failures, and what counts is in the files.
-    fn run(&self, verb: &str, proof: &std::fs::File) -> Result<(), CommandError> {
+    fn run(&self, verb: &str, proof: &File) -> Result<(), CommandError> {
         let mut program = self.settings.program.clone();
         let name = self.name.as_str();
         match self.settings.kind {
@@ -410,7 +461,9 @@ impl Ca<'_> {
                 }
             }
         }
-        program.run_into(proof, Vec::new(), self.until).map(drop)
+        let alone = self.lock.ok_or_else(|| io::Error::other("the CA is not locked"));
+        let input = alone.and_then(|lock| lock.input(b"").map_err(|error| io::Error::other(error.to_string())));
+        program.run_into(proof, input.map_err(CommandError::Io)?, self.until).map(drop)
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::lock::{self, Lock};
+use crate::lock::{self, Lease};
 use crate::name::NodeName;
 use crate::trusted_file::{self, FileError, Owner};
 
@@ -28,6 +28,11 @@ pub enum Record {
     Issued {
         /// It, PEM.
         certificate: String,
+    },
+    /// The command made a key and failed. The server that it asks may sign for that key even now.
+    Abandoned {
+        /// What identifies the public key.
+        key: String,
     },
     /// Its revocation was started.
     Revoking {
@@ -59,12 +64,12 @@ impl Records {
         self.0.join(format!("{name}.proof"))
     }
 
-    /// Takes the lock around every change of the CA, if it is free.
+    /// Takes the lock around every change of the CA, if it is free. Commands share it.
     ///
     /// # Errors
     /// When its file cannot be used.
-    pub fn try_lock(&self) -> Result<Option<Lock>, FileError> {
-        lock::try_take(&self.0.join("lock"))
+    pub fn try_lock(&self) -> Result<Option<Lease>, FileError> {
+        Lease::try_take(&self.0.join("lock"))
     }
 
     /// What is recorded of a name.

@@ -65,6 +65,8 @@ pub enum Answer {
     },
     /// It is revoked, and the name is free.
     Revoked,
+    /// What an earlier call began is not finished; asking for it or for its revocation settles it.
+    Unfinished,
     /// There is none of ours, and none of anyone's.
     Absent,
     /// There is one, or a file of one, that we did not make.
@@ -75,8 +77,15 @@ pub enum Answer {
     TimedOut,
     /// What the verbs need is there and can be read.
     Sound,
-    /// Another process works on the CA.
+    /// Another process works on the CA; nothing was begun.
     Busy,
+    /// An earlier call's command about this certificate still runs.
+    Running,
+    /// It failed, and nothing of it is left; the text is for the log.
+    Undone {
+        /// What failed.
+        text: String,
+    },
     /// It failed; the text is for the log.
     Failed {
         /// What failed.

@@ -130,7 +130,7 @@ pub enum Completeness {
 pub fn names(output: &str) -> Vec<String> {
     let noise =
         |line: &&str| (line.starts_with("(in /") && line.ends_with(')')) || line.starts_with("DEPRECATION WARNING");
-    output.split_terminator('\n').filter(|line| !noise(line)).map(str::to_owned).collect()
+    output.lines().filter(|line| !noise(line)).map(str::to_owned).collect()
 }
 
 /// What a log can hold of a run's output: how rake was aborted, whose backtrace can be long, else its last lines.

@@ -15,12 +15,13 @@ use super::task::{Order, Release, Task};
 use super::worker::{Worker, WorkerError};
 use super::{Assigned, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT};
 use crate::clock::{self, Deadline};
-use crate::command::Program;
-use crate::lock::{self, Lock, Queue, Slots};
+use crate::command::{Ended, Program};
+use crate::lock::{self, Lease, Lock, Queue, Slots};
 use crate::name::NodeName;
 use crate::operation::{Assignment, List, Node};
 use crate::process;
 use crate::state;
+use crate::text::plain;
 use crate::trusted_file;
 
 /// How much longer than the raised program's own limit it is waited for; it needs time to kill.
@@ -84,7 +85,7 @@ impl Rake {
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn probe(&self, until: Deadline) -> Result<String, String> {
-        let tasks = self.lines(Task::Tasks, until).map_err(|error| error.to_string())?.join("\n");
+        let tasks = self.tasks(until).map_err(|error| error.to_string())?;
         let configured = self.settings.release;
         match Release::from_task_list(&tasks) {
             Some(found) if found == configured => Ok(format!("answers, with the tasks of release {}", found.word())),
@@ -169,7 +170,14 @@ impl Rake {
     /// # Errors
     /// When the console cannot be asked.
     pub fn has(&self, name: &NodeName, until: Deadline) -> Result<bool, ConsoleError> {
-        Ok(self.nodes(until)?.iter().any(|node| node == name.as_str()))
+        if self.nodes(until)?.iter().any(|node| plain(node) == name.as_str()) {
+            return Ok(true);
+        }
+        // A node that is missing is forgotten. So the list is believed only of a rake that makes sense.
+        match Release::from_task_list(&self.tasks(until)?) {
+            Some(_) => Ok(false),
+            None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
+        }
     }
 
     /// The names of all nodes.
@@ -178,6 +186,10 @@ impl Rake {
     /// When the console cannot be asked.
     pub fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
         self.lines(Task::Nodes, until)
+    }
+
+    fn tasks(&self, until: Deadline) -> Result<String, ConsoleError> {
+        Ok(self.lines(Task::Tasks, until)?.join("\n"))
     }
 
     /// Adds a node. `proof` gets the output and is locked by the run for as long as it lasts.
@@ -223,10 +235,10 @@ impl Rake {
 
     /// A run whose output is names; it changes nothing.
     fn lines(&self, task: Task, until: Deadline) -> Result<Vec<String>, ConsoleError> {
-        let _slot = self.slot(until)?;
+        let slot = self.slot(until)?;
         let (code, stdout, stderr) = match self.warm_lines(&task, self.limit(until))? {
             Some(ended) => ended,
-            None => self.cold_lines(task, self.limit(until))?,
+            None => self.cold_lines(task, slot, self.limit(until))?,
         };
         if code == 0 {
             Ok(proof::names(&stdout))
@@ -237,10 +249,10 @@ impl Rake {
 
     /// A run that changes a node, its output in the proof.
     fn run(&self, task: Task, proof: &File, until: Deadline) -> Result<(u32, String), ConsoleError> {
-        let _slot = self.slot(until)?;
+        let slot = self.slot(until)?;
         let code = match self.ask_worker(&task, [proof, proof], self.limit(until))? {
             Some(code) => code,
-            None => self.run_cold(task, proof, self.limit(until))?,
+            None => self.run_cold(task, slot, proof, self.limit(until))?,
         };
         Ok((code, read_back(proof)?))
     }
@@ -272,22 +284,26 @@ impl Rake {
         }
     }
 
-    fn cold_lines(&self, task: Task, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
-        let ended = self.settings.raise.capture(order(task, limit), Deadline::after(limit + RAISE_GRACE))?;
+    fn cold_lines(&self, task: Task, slot: Lease, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
+        let ended =
+            self.settings.raise.capture_from(order(task, &slot, limit)?, Deadline::after(limit + RAISE_GRACE))?;
+        give_back(slot, &ended);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
         Ok((judge_code(ended.code, &stderr)?, stdout, stderr))
     }
 
-    fn run_cold(&self, task: Task, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
-        let ended = self.settings.raise.raise_into(proof, order(task, limit), Deadline::after(limit + RAISE_GRACE))?;
+    fn run_cold(&self, task: Task, slot: Lease, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
+        let until = Deadline::after(limit + RAISE_GRACE);
+        let ended = self.settings.raise.raise_into(proof, order(task, &slot, limit)?, until)?;
+        give_back(slot, &ended);
         judge_code(ended.code, &read_back(proof)?)
     }
 
-    fn slot(&self, until: Deadline) -> Result<Lock, ConsoleError> {
+    fn slot(&self, until: Deadline) -> Result<Lease, ConsoleError> {
         let at_once = self.settings.concurrency.unwrap_or_else(process::processors);
         let slots = Slots::new(&state::locks(&self.state), "console", at_once);
-        Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_take())?)
+        Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_lease())?)
     }
 
     /// What a run may take now.
@@ -296,8 +312,19 @@ impl Rake {
     }
 }
 
-fn order(task: Task, limit: Duration) -> Vec<u8> {
-    serde_json::to_vec(&Order { task, limit: limit.as_secs().max(1) }).unwrap_or_default()
+/// The order in the slot's own file, which is the run's standard input: so the slot is taken for as long
+/// as any process of the run lives, whatever becomes of this one.
+fn order(task: Task, slot: &Lease, limit: Duration) -> Result<File, ConsoleError> {
+    let order = Order { task, limit: limit.as_secs().max(1) };
+    slot.input(&serde_json::to_vec(&order).unwrap_or_default()).map_err(ConsoleError::File)
+}
+
+/// Gives a slot back after a run that ended by itself. Of one that was killed, rake may still run, and
+/// the slot is taken until it has ended.
+fn give_back(slot: Lease, ended: &Ended) {
+    if ended.code.is_some() {
+        slot.give_back();
+    }
 }
 
 fn read_back(output: &File) -> Result<String, ConsoleError> {

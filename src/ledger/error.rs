@@ -41,10 +41,20 @@ impl LedgerError {
     }
 }
 
+impl LedgerError {
+    /// Whether other processes wrote into it for so long that this one did not come to it.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Database(_, rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::DatabaseBusy)
+    }
+}
+
 impl fmt::Display for LedgerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(path, _) if self.disk_is_full() => write!(f, "ledger {}: the disk is full", path.display()),
+            Self::Database(path, _) if self.is_busy() => {
+                write!(f, "ledger {}: other processes write into it without end", path.display())
+            }
             Self::Database(path, error) => write!(
                 f,
                 "ledger {}: {error}; if it is missing or damaged, restore it from a backup and run 'espm check'",
@@ -66,7 +76,9 @@ impl fmt::Display for LedgerError {
                 "ledger {}: is damaged ({what}); restore it from a backup and run 'espm check'",
                 path.display()
             ),
-            Self::Row(name) => write!(f, "ledger: the row of {name:?} cannot be read"),
+            Self::Row(name) => {
+                write!(f, "ledger: the row of {name:?} cannot be read; restore it from a backup and run 'espm check'")
+            }
             Self::File(error) => error.fmt(f),
             Self::Random(error) => error.fmt(f),
             Self::KeyTaken => f.write_str("the Idempotency-Key is in use"),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Ledger, LedgerError};
 use crate::lock;
@@ -15,6 +16,10 @@ const MAX_PROOF: u64 = crate::command::MAX_OUTPUT as u64;
 /// Bytes of the disk that a proof has for itself: the markers that prove what a command did come first,
 /// before long lists.
 const RESERVED: u64 = 64 * 1024;
+
+/// How long after it was last written a proof that no row names is certainly not needed any more: longer
+/// than any request lasts.
+const UNUSED: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Ledger {
     /// Makes the proof file of a new intent, locked, durable, and of a name that nobody can guess.
@@ -59,6 +64,34 @@ impl Ledger {
         let mut bytes = Vec::new();
         file.take(MAX_PROOF).read_to_end(&mut bytes).map_err(|error| FileError::io(&path, error))?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Removes the proofs that no row names: those of requests that died before they recorded their
+    /// intent, or after they recorded their outcome. Tells how many.
+    ///
+    /// # Errors
+    /// When they cannot be listed or removed.
+    pub fn sweep_proofs(&self) -> Result<usize, LedgerError> {
+        let directory = self.proof_path("");
+        let error = |error| FileError::io(&directory, error);
+        let mut swept = 0;
+        for entry in std::fs::read_dir(&directory).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let modified = entry.metadata().and_then(|metadata| metadata.modified()).map_err(error)?;
+            // The intent of a young one may be about to be recorded.
+            let old = modified.elapsed().is_ok_and(|age| age > UNUSED);
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if old && self.try_read_proof(&name)?.is_some() && !self.names_proof(&name)? {
+                self.remove_proof(name)?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    fn names_proof(&self, name: &str) -> Result<bool, LedgerError> {
+        let query = "SELECT count(*) FROM node WHERE proof = ?1";
+        self.database.query_row(query, [name], |row| row.get::<_, i64>(0)).map(|rows| rows > 0).map_err(self.error())
     }
 
     /// Removes a proof that is not needed any more.

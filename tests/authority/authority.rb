@@ -85,6 +85,7 @@ class Authority
   end
 
   def publish(name, cert, mode: 0o644)
+    Faults.point('before_publish')
     write(path(:certificate, name), cert.to_pem, mode)
   end
 

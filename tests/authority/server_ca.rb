@@ -41,6 +41,7 @@ class ServerCa
     return complain(complaint) if complaint
 
     puts "Successfully submitted certificate request for #{name}"
+    die_and_sign_later(name, key) if Faults.on('late_sign')
     complain("Signed certificate #{name} could not be found on the CA") # the question whether it is signed already
     cert = @ca.sign(name, key.public_key, alt_name: true)
     puts "Successfully signed certificate request for #{name}"
@@ -48,6 +49,19 @@ class ServerCa
     puts "Successfully saved certificate for #{name} to #{@ca.path(:certificate, name)}"
     Faults.point('after_generate')
     0
+  end
+
+  # The server is a process of its own: it signs although the program that asked it to has been killed.
+  def die_and_sign_later(name, key)
+    server = fork do
+      Process.setsid
+      [$stdin, $stdout, $stderr].each { |stream| stream.reopen(File::NULL) }
+      Faults.wait('late_sign')
+      @ca.sign(name, key.public_key, alt_name: true)
+      exit!
+    end
+    Process.detach(server)
+    Process.kill(:KILL, Process.pid)
   end
 
   # Once more is success too, without a second entry.

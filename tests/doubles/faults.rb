@@ -37,10 +37,13 @@ module Faults
   # What happens before the program looks at its arguments.
   def boot
     pause = on('boot_ms') and sleep(pause.to_f / 1000)
+    point('boot')
     hang if on('hang')
     leave_child(on('fork_child'))
     [$stdout, $stderr].each { |stream| stream.puts(NOTE) } if on('noise')
     [$stdout, $stderr].each { |stream| stream.write(GARBAGE) } if on('garbage')
+    dress
+    quit_saying(on('says'))
     flood(on('flood'))
   end
 
@@ -103,6 +106,32 @@ module Faults
     limit = limit.match?(/\A\d+\z/) ? limit.to_i : FLOOD
     block = "#{'0' * 4095}\n#{'x' * 4095}\n" * 8
     (limit / block.size + 1).times { $stdout.write(block) }
+  end
+
+  # Every line in colour, or with the ends that another system has.
+  def dress
+    dresses = []
+    dresses << ->(line) { "\e[1;32m#{line.chomp}\e[0m\n" } if on('colours')
+    dresses << ->(line) { "#{line.chomp}\r\n" } if on('crlf')
+    return if dresses.empty?
+
+    [$stdout, $stderr].each do |stream|
+      stream.define_singleton_method(:write) do |*parts|
+        parts.join.lines.sum { |line| syswrite(dresses.reduce(line) { |text, dress| dress[text] }) }
+      end
+    end
+  end
+
+  # Ends with success at once and does nothing, having said as little.
+  def quit_saying(what)
+    return unless what
+
+    bytes = { 'nothing' => '', 'newlines' => "\n" * 100_000, 'nul' => "\0" * 100_000,
+              'half' => "Node successfully cre\xC3".b }.fetch(what)
+    $stdout.write(bytes)
+    $stdout.flush
+    log(end: true, status: 0)
+    exit!(0)
   end
 
   # A process that holds stdout and stderr open; with the text "group" in a process group of its own.

@@ -106,7 +106,7 @@ fn revoked(shop: &Shop) -> BTreeSet<String> {
 }
 
 /// The serial numbers of everything that the CA ever signed, but the master's, and has not revoked.
-fn valid(shop: &Shop) -> BTreeSet<String> {
+pub fn valid(shop: &Shop) -> BTreeSet<String> {
     let revoked = revoked(shop);
     let inventory = shop.file("ca/ca/inventory.txt");
     let of_nodes = inventory.lines().filter(|line| !line.ends_with("/CN=master.example.com"));
@@ -114,7 +114,7 @@ fn valid(shop: &Shop) -> BTreeSet<String> {
     of_nodes.map(|line| format!("{:02X}", number(line))).filter(|serial| !revoked.contains(serial)).collect()
 }
 
-fn serial(answer: &Answer) -> String {
+pub fn serial(answer: &Answer) -> String {
     answer.json()["serial"].as_str().unwrap().to_owned()
 }
 

@@ -17,7 +17,7 @@ fn narrow(queue: &'static str) -> Shop {
     shop
 }
 
-fn add(shop: &Shop, name: &str) -> Answer {
+pub fn add(shop: &Shop, name: &str) -> Answer {
     shop.post("/v1/nodes", &json!({"name": name, "groups": ["default"], "classes": ["ntp"]}))
 }
 
@@ -38,14 +38,14 @@ pub fn most_at_once(shop: &Shop) -> usize {
 }
 
 #[track_caller]
-fn expect_busy(answer: &Answer) {
+pub fn expect_busy(answer: &Answer) {
     assert_eq!(answer.expect(503).problem(), "busy");
     assert_ne!(answer.header("retry-after"), "");
 }
 
 /// Exactly these nodes are in the console, besides the human's, and in the ledger.
 #[track_caller]
-fn expect_nodes(shop: &Shop, names: &BTreeSet<String>) {
+pub fn expect_nodes(shop: &Shop, names: &BTreeSet<String>) {
     let states = shop.states();
     assert!(states.values().all(|state| state == "active"), "{states:?}");
     assert_eq!(states.into_keys().collect::<BTreeSet<_>>(), *names);

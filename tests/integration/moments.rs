@@ -82,6 +82,13 @@ impl Shop {
         pids.filter(|pid| Some(*pid) != worker).filter(is_one).collect()
     }
 
+    /// Sends all processes of that program a signal.
+    pub fn signal(&self, signal: &str, program: &str) {
+        for pid in self.pids(program) {
+            run(Command::new("kill").args([signal, &pid.to_string()]));
+        }
+    }
+
     /// Kills the one process of that program.
     pub fn kill_one(&self, program: &str) {
         let pids = self.pids(program);
@@ -148,7 +155,7 @@ impl Shop {
 }
 
 /// Whether a process runs; one that has ended and is not reaped does not.
-fn is_there(pid: u32) -> bool {
+pub fn is_there(pid: u32) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

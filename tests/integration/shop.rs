@@ -140,6 +140,26 @@ impl Answer {
         self.json()["type"].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
     }
 
+    /// Reads what curl prints with its option `-i`.
+    pub fn read(text: &str) -> Self {
+        let mut rest = text;
+        // An interim answer (100 Continue) comes before the final one.
+        while let Some((head, after)) = rest.split_once("\r\n\r\n") {
+            let mut lines = head.lines();
+            let status = lines.next().and_then(|line| line.split_whitespace().nth(1)).unwrap_or("0");
+            let status: u16 = status.parse().unwrap();
+            rest = after;
+            if status >= 200 {
+                let headers = lines
+                    .filter_map(|line| line.split_once(':'))
+                    .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+                    .collect();
+                return Self { status, headers, body: rest.to_owned() };
+            }
+        }
+        panic!("no answer: {text:?}")
+    }
+
     /// Reads what a CGI program writes.
     pub fn from_cgi(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
@@ -409,6 +429,11 @@ impl Shop {
         command
     }
 
+    /// The double of a console that answers at once.
+    pub fn quick_rake(&self) -> PathBuf {
+        template().join("doubles/quick-rake")
+    }
+
     pub fn start_gate(&mut self) {
         if self.server == Server::ApacheCgi {
             return;
@@ -454,7 +479,7 @@ impl Shop {
         // Tests ask faster than a provisioning system does; the limit has a test of its own.
         let mut vhost = self.vhost();
         if !self.limited {
-            vhost = vhost.replace("rate=20r/s", "rate=10000r/s");
+            vhost = vhost.replace("rate=20r/s", "rate=10000r/s").replace("burst=40 ", "burst=10000 ");
         } else if self.server == Server::ApacheCgi {
             // A loaded machine starts fewer CGI programs than the limit of a second.
             vhost = vhost.replace("Count 60", "Count 10");
@@ -466,7 +491,7 @@ impl Shop {
                     .map(|name| format!("{name}_temp_path {dir}/nginx-{name};"))
                     .join("\n");
                 let main = format!(
-                    "user {USER};\npid {dir}/nginx.pid;\ndaemon off;\nworker_processes 2;\nerror_log {dir}/nginx.err;\n\
+                    "user {USER};\npid {dir}/nginx.pid;\ndaemon off;\nworker_processes 2;\nworker_rlimit_nofile 65536;\nerror_log {dir}/nginx.err;\n\
                      events {{ worker_connections 4096; }}\nhttp {{\n{temps}\ninclude {dir}/vhost.conf;\n}}\n"
                 );
                 fs::write(self.dir.join("nginx.conf"), main).unwrap();
@@ -727,22 +752,8 @@ fn receive_syslog(path: &Path) -> Arc<Mutex<Vec<String>>> {
 }
 
 fn parse_answer(output: &Output) -> Answer {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut rest = text.as_str();
-    // An interim answer (100 Continue) comes before the final one.
-    while let Some((head, after)) = rest.split_once("\r\n\r\n") {
-        let mut lines = head.lines();
-        let status: u16 = lines.next().and_then(|line| line.split_whitespace().nth(1)).unwrap_or("0").parse().unwrap();
-        rest = after;
-        if status >= 200 {
-            let headers = lines
-                .filter_map(|line| line.split_once(':'))
-                .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-                .collect();
-            return Answer { status, headers, body: rest.to_owned() };
-        }
-    }
-    panic!("no answer: {output:?}")
+    assert!(!output.stdout.is_empty(), "no answer: {output:?}");
+    Answer::read(&String::from_utf8_lossy(&output.stdout))
 }
 
 impl Drop for Shop {

@@ -1,15 +1,25 @@
 //! Certificates when the CA's command dies, hangs, lies or makes something else than was asked for.
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use super::{CA, CERT, NAME, assert_made, assert_whole, files, generate, path, revoked, valid};
-use crate::shop::{Shop, wait_until};
+use super::{CA, CERT, Kind, NAME, assert_made, assert_whole, files, generate, path, revoked, serial, valid};
+use crate::shop::{Answer, Shop, USER, run, wait_until};
 
 /// Processes of the CA's command.
 fn running(shop: &Shop) -> usize {
     let root = format!("--root\0{}/ca\0", shop.dir.display());
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
     processes.filter(|path| fs::read(path).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&root))).count()
+}
+
+/// The files of our name. After a failure the record of a key that the server may still sign for is none.
+fn left(kind: Kind, shop: &Shop) -> BTreeSet<String> {
+    let mut files = files(shop, NAME);
+    if kind == CA && shop.file(&format!("records/{NAME}.json")).contains("abandoned") {
+        files.remove(&format!("records/{NAME}.json"));
+    }
+    files
 }
 
 /// Lets the CA's command be another Puppet's.
@@ -37,7 +47,8 @@ fn a_half_made_certificate_neither_blocks_its_name_nor_stays_valid() {
             if status == 502 {
                 assert_eq!(first.problem(), "command-failed");
                 shop.get(&path(NAME)).expect(404);
-                assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()), "{fault}");
+                assert_eq!((left(kind, &shop), valid(&shop)), ([].into(), [].into()), "{fault}");
+                assert!(shop.unfinished().is_empty(), "{fault}");
             }
             let second = generate(&shop, NAME);
             second.expect(if status == 201 { 200 } else { 201 });
@@ -74,26 +85,97 @@ fn a_certificate_whose_maker_was_killed_is_settled_by_the_next_request() {
     }
 }
 
+/// Has the CA's copy of a new certificate cut short before the command goes on to an end.
+fn cut_short(shop: &Shop, end: &str) -> Answer {
+    for sign in ["reached", "continue"] {
+        let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+    }
+    shop.fault("ca", "pause_after_sign.once", "");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| generate(shop, NAME));
+        wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
+        let signed = shop.dir.join(format!("ca/ca/signed/{NAME}.pem"));
+        fs::OpenOptions::new().write(true).truncate(true).open(signed).unwrap();
+        if !end.is_empty() {
+            shop.fault("ca", &format!("{end}.once"), "");
+        }
+        shop.write("ca/continue", "");
+        first.join().unwrap()
+    })
+}
+
 #[test]
 fn a_certificate_that_a_full_disk_cut_short_does_not_block_its_name() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
-        shop.fault("ca", "pause_after_sign.once", "");
-        std::thread::scope(|scope| {
-            let first = scope.spawn(|| generate(&shop, NAME));
-            wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
-            fs::OpenOptions::new()
-                .write(true)
-                .truncate(true)
-                .open(shop.dir.join(format!("ca/ca/signed/{NAME}.pem")))
-                .unwrap();
-            shop.write("ca/continue", "");
-            assert_eq!(first.join().unwrap().expect(502).problem(), "command-failed");
-        });
+        // The node's copy was written, too.
+        let made = cut_short(&shop, "");
+        assert_made(&shop, made.expect(201));
+        // A copy that is cut short later is no reason to lose the serial number either.
+        shop.write(&format!("ca/ca/signed/{NAME}.pem"), "");
+        shop.get(&path(NAME)).expect(404);
+        shop.delete(&path(NAME)).expect(204);
+        assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()));
+        assert_eq!(revoked(&shop), [serial(&made)].into());
+        // It was not: nobody has that certificate.
+        assert_eq!(cut_short(&shop, "die_before_publish").expect(502).problem(), "command-failed");
         assert_eq!(files(&shop, NAME), [].into());
+        assert!(shop.unfinished().is_empty());
         let made = generate(&shop, NAME);
         assert_whole(&shop, made.expect(201), NAME);
     }
+}
+
+#[test]
+fn a_certificate_that_the_server_signs_after_its_command_was_killed_is_revoked_before_the_next() {
+    for then in ["generate", "delete"] {
+        let shop = CA.with_node();
+        shop.fault("ca", "late_sign.once", "");
+        assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
+        assert_eq!((valid(&shop), shop.unfinished().len()), ([].into(), 0));
+        shop.write("ca/continue", "");
+        wait_until("the server has signed", || !valid(&shop).is_empty());
+        wait_until("it is written", || !shop.file(&format!("ca/ca/signed/{NAME}.pem")).is_empty());
+        if then == "generate" {
+            assert_made(&shop, generate(&shop, NAME).expect(201));
+        } else {
+            shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()));
+        }
+        assert_eq!(revoked(&shop).len(), 1);
+    }
+}
+
+#[test]
+fn a_certificate_that_a_human_made_after_our_command_failed_is_the_humans() {
+    let shop = CA.with_node();
+    shop.fault("ca", "server_down.once", "");
+    generate(&shop, NAME).expect(502);
+    CA.human(&shop, "generate", NAME);
+    assert_eq!(generate(&shop, NAME).expect(409).problem(), "certificate-exists");
+    shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+    assert_eq!((valid(&shop).len(), shop.count("ca", "revoke")), (1, 0));
+}
+
+#[test]
+fn a_certificate_whose_generating_was_not_begun_is_not_unfinished() {
+    let shop = CERT.with_node();
+    let raise = shop.bin("espm-raise").display().to_string();
+    shop.configure("espm", "raise = /nonexistent/espm-raise");
+    generate(&shop, NAME).expect(502);
+    shop.configure("espm", &format!("raise = {raise}"));
+    assert!(shop.unfinished().is_empty());
+    // Another process works on the CA for as long as the time limit lasts.
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(shop.dir.join("records/lock"));
+    let lock = lock.unwrap();
+    run(Command::new("chown").arg(USER).arg(shop.dir.join("records/lock")));
+    lock.lock().unwrap();
+    shop.configure("authority", "timeout = 1");
+    assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
+    assert!(shop.unfinished().is_empty());
+    drop(lock);
+    shop.configure("authority", "timeout = 100");
+    assert_made(&shop, generate(&shop, NAME).expect(201));
 }
 
 #[test]
@@ -194,5 +276,38 @@ fn a_command_that_hangs_or_floods_is_ended_and_the_next_request_settles_it() {
         long();
         shop.delete(&path(NAME)).expect(204);
         assert_eq!(valid(&shop), [].into());
+    }
+}
+
+#[test]
+fn the_ca_is_taken_for_as_long_as_its_command_runs_whoever_has_died_meanwhile() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.add("other.example.com");
+        for (victim, name) in [("espm", NAME), ("espm-raise", "other.example.com")] {
+            for sign in ["reached", "continue"] {
+                let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+            }
+            shop.fault("ca", "pause_after_key.once", "");
+            std::thread::scope(|scope| {
+                let first = scope.spawn(|| generate(&shop, name));
+                wait_until("the key is made", || shop.dir.join("ca/reached").exists());
+                shop.kill_one(victim);
+                assert!(matches!(first.join().unwrap().status, 500 | 502));
+            });
+            shop.configure("authority", "timeout = 1");
+            let another = if name == NAME { "other.example.com" } else { NAME };
+            assert_eq!(generate(&shop, another).expect(503).problem(), "busy");
+            shop.configure("authority", "timeout = 100");
+            shop.write("ca/continue", "");
+            wait_until("the command has ended", || running(&shop) == 0);
+        }
+        for name in [NAME, "other.example.com"] {
+            assert_whole(&shop, &generate(&shop, name), name);
+        }
+        assert_eq!(valid(&shop).len(), 2);
+        let log = shop.file("ca/log");
+        let ends: Vec<_> = log.lines().map(|line| line.contains("\"end\":true")).collect();
+        assert_eq!(ends, [false, true].repeat(ends.len() / 2), "{log}");
     }
 }

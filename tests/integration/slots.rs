@@ -1,0 +1,85 @@
+//! Slots of a console whose tasks rake runs: each is taken for as long as its rake runs, and no longer.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use crate::many::{add, expect_busy, expect_nodes, most_at_once};
+use crate::shop::{Plan, Shop};
+
+/// A shop with one slot, its lists asked for.
+fn single() -> Shop {
+    let ini = vec![("console", "concurrency = 1"), ("console", "queue_timeout = 1")];
+    let shop = Shop::with(Plan { ini, ..Plan::default() });
+    for path in ["/v1/classes", "/v1/groups"] {
+        shop.get(path).expect(200);
+    }
+    shop
+}
+
+#[test]
+fn a_slot_is_taken_for_as_long_as_its_rake_runs_whoever_has_died_meanwhile() {
+    let shop = single();
+    let mut names = BTreeSet::new();
+    for (number, victims) in [&["espm"][..], &["espm-raise"], &["espm-raise", "espm"]].into_iter().enumerate() {
+        let (orphan, next) = (format!("orphan{number}"), format!("next{number}"));
+        shop.pause_at("before_node_add");
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| add(&shop, &orphan));
+            shop.wait_for_pause();
+            // Stopped, so that the handler does not hear of the first death before it dies itself.
+            shop.signal("-STOP", "espm");
+            victims.iter().for_each(|victim| shop.kill_one(victim));
+            shop.signal("-CONT", "espm");
+            assert!(matches!(asked.join().unwrap().status, 500 | 502));
+        });
+        expect_busy(&add(&shop, &next));
+        expect_busy(&shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
+        shop.get("/v1/classes").expect(200);
+        shop.go_on();
+        add(&shop, &next).expect(201);
+        // The orphan's node is ours, as its proof says.
+        shop.get(&format!("/v1/nodes/{orphan}")).expect(200);
+        names.extend([orphan, next]);
+    }
+    assert_eq!(most_at_once(&shop), 1);
+    expect_nodes(&shop, &names);
+}
+
+#[test]
+fn a_slot_is_taken_for_as_long_as_a_list_is_made_whoever_has_died_meanwhile() {
+    let shop = single();
+    shop.pause_at("boot");
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
+        shop.wait_for_pause();
+        shop.kill_one("espm");
+        asked.join().unwrap().expect(500);
+    });
+    expect_busy(&add(&shop, "web"));
+    shop.go_on();
+    add(&shop, "web").expect(201);
+    assert_eq!(most_at_once(&shop), 1);
+}
+
+#[test]
+fn what_rake_leaves_behind_keeps_no_slot() {
+    let shop = single();
+    for (number, group) in ["", "group"].into_iter().enumerate() {
+        shop.fault("console", "fork_child", group);
+        add(&shop, &format!("web{number}")).expect(201);
+        // As the handler would, the program that raises gives the slot back.
+        shop.pause_at("before_node_add");
+        thread::scope(|scope| {
+            let name = format!("orphan{number}");
+            let shop = &shop;
+            let asked = scope.spawn(move || add(shop, &name));
+            shop.wait_for_pause();
+            shop.kill_one("espm");
+            asked.join().unwrap().expect(500);
+        });
+        shop.go_on();
+        shop.no_faults("console");
+        add(&shop, &format!("next{number}")).expect(201);
+    }
+    assert_eq!(most_at_once(&shop), 1);
+}
