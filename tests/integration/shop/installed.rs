@@ -1,5 +1,5 @@
 //! A shop installed as on a master: espm, the console and the CA each as a user of its own, raised by
-//! the real sudo with the shipped sudoers file.
+//! the real sudo with the shipped sudoers file, as set-up prints it for `/opt/espm`.
 //!
 //! The machine stays as it is: `/etc` is a copy, `/opt` and `/run` are the shop's own, and all three
 //! are mounted in a namespace that only the shop's processes see and that ends with the last of them.
@@ -10,12 +10,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Plan, Server, Shop, Users, template};
+use super::{Plan, Server, Shop, Users, run, template};
 
-/// The configuration, where the shipped sudoers file names it.
+/// The configuration, where the sudoers file names it.
 pub const INI: &str = "/opt/espm/etc/espm.ini";
 
-/// A program, where the shipped sudoers file names it.
+/// A program, where the sudoers file names it.
 pub fn bin(name: &str) -> PathBuf {
     Path::new("/opt/espm/bin").join(name)
 }
@@ -36,12 +36,6 @@ install -d -o espm -g espm -m 0750 /opt/espm/state
 install -d -o pe-puppet -g pe-puppet -m 0700 /opt/espm/authority
 install -d -o espm -g www-data -m 2750 /run/espm
 install -m 0755 "$1"/espm "$1"/espm-setup "$1"/espm-raise /opt/espm/bin
-install -m 0440 "$2"/conf/sudoers.d/espm /etc/sudoers.d/espm
-if [ "$3" = apache-cgi ]; then
-    install -m 0755 "$2"/conf/apache/espm.cgi /opt/espm/lib/espm.cgi
-    sed -i -e '/env_file/!s/^#\(Cmnd_Alias\|Defaults\|www-data\)/\1/' /etc/sudoers.d/espm
-fi
-visudo -c >&2
 echo installed
 exec cat
 "#;
@@ -66,6 +60,16 @@ impl Shop {
         }
         let words = ["--console-user", "puppet-dashboard", "--authority-user", "pe-puppet"];
         shop.set_up(plan, &words.map(str::to_owned));
+        let cgi = if shop.without_gate() {
+            let script = "espm-setup cgi >/opt/espm/lib/espm.cgi && chmod 0755 /opt/espm/lib/espm.cgi";
+            run(shop.inside("sh").args(["-c", &format!("/opt/espm/bin/{script}")]));
+            "--cgi"
+        } else {
+            ""
+        };
+        let allow =
+            format!("/opt/espm/bin/espm-setup sudoers {cgi} >/etc/sudoers.d/espm && chmod 0440 /etc/sudoers.d/espm");
+        run(shop.inside("sh").args(["-c", &format!("{allow} && visudo -c")]));
         shop.start_gate();
         shop.start_server();
         shop
@@ -75,7 +79,7 @@ impl Shop {
         let errors = self.dir.join("install.err");
         let mut holder = Command::new("unshare");
         holder.args(["--mount", "--propagation", "private", "bash", "-euo", "pipefail", "-c", INSTALL, "install"]);
-        holder.arg(&self.dir).arg(template().join("bin")).arg(env!("CARGO_MANIFEST_DIR")).arg(self.server.word());
+        holder.arg(&self.dir).arg(template().join("bin"));
         holder.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(fs::File::create(&errors).unwrap());
         let mut holder = holder.spawn().unwrap();
         let mut line = String::new();
