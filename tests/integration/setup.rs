@@ -45,7 +45,8 @@ impl Place {
             ("--host", "master.example.com".to_owned()),
             ("--console-release", "1.2.7".to_owned()),
         ] {
-            let of_a_console = option != "--console-release" || !more.contains(&"--detect");
+            let of_a_console =
+                option != "--console-release" || !["--detect", "enc"].iter().any(|word| more.contains(word));
             if of_a_console && !more.contains(&option) {
                 command.args([option, &value]);
             }
