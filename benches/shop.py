@@ -54,7 +54,7 @@ class Shop:
     def __init__(self, place, programs, name, command, keys=(), arguments=()):
         self.place, self.programs, self.name = place, programs, name
         self.dir = place.directory(name)
-        for part in ("etc", "etc/certs"):
+        for part in ("etc", "etc/certs", "ssl", "ca"):
             place.directory(name, part)
         self.state = place.directory(name, "state", mode=0o750, own=True)
         place.directory(name, "records", mode=0o700, own=True)
