@@ -220,6 +220,7 @@ impl Ca<'_> {
 
     fn check(&self) -> Result<Answer, Stop> {
         self.is_revoked(&self.ca_certificate()?)?;
+        self.anything_there()?;
         Ok(Answer::Sound)
     }
 
