@@ -4,7 +4,7 @@
 //! They are always taken in the order node, list, slot.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -221,6 +221,25 @@ impl Queue {
         }
         Err(LockError::TimedOut)
     }
+}
+
+/// Takes the lock of a file and reads at most so many bytes of it; `None` while another has the lock. A
+/// missing file is empty.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn read_unlocked(path: &Path, limit: u64) -> Result<Option<String>, FileError> {
+    let file = match trusted_file::open_existing(path) {
+        Err(error) if error.io_kind() == Some(ErrorKind::NotFound) => return Ok(Some(String::new())),
+        other => other?,
+    };
+    let error = |error| FileError::io(path, error);
+    if !try_lock(&file).map_err(error)? {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).map_err(error)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]

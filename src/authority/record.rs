@@ -6,7 +6,6 @@
 //! beside it, which is locked for as long as any process of the command lives.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -120,18 +119,7 @@ impl Records {
     /// # Errors
     /// When it cannot be used.
     pub fn try_read_proof(&self, name: &NodeName) -> Result<Option<String>, FileError> {
-        let path = self.proof_path(name);
-        let file = match trusted_file::open_existing(&path) {
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(Some(String::new())),
-            other => other?,
-        };
-        if !lock::try_lock(&file).map_err(|error| FileError::io(&path, error))? {
-            return Ok(None);
-        }
-        let mut bytes = Vec::new();
-        let limit = crate::command::MAX_OUTPUT as u64;
-        file.take(limit).read_to_end(&mut bytes).map_err(|error| FileError::io(&path, error))?;
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        lock::read_unlocked(&self.proof_path(name), crate::command::MAX_OUTPUT as u64)
     }
 
     /// Removes a proof: its outcome is recorded.

@@ -1,7 +1,7 @@
 //! The proof files: what an intent's command printed, locked for as long as it runs.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,17 +53,7 @@ impl Ledger {
     /// # Errors
     /// When it cannot be used.
     pub fn try_read_proof(&self, name: &str) -> Result<Option<String>, FileError> {
-        let path = self.proof_path(name);
-        let file = match trusted_file::open_existing(&path) {
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(Some(String::new())),
-            other => other?,
-        };
-        if !lock::try_lock(&file).map_err(|error| FileError::io(&path, error))? {
-            return Ok(None);
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_PROOF).read_to_end(&mut bytes).map_err(|error| FileError::io(&path, error))?;
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        lock::read_unlocked(&self.proof_path(name), MAX_PROOF)
     }
 
     /// Removes the proofs that no row names: those of requests that died before they recorded their
