@@ -4,6 +4,7 @@
 //! What comes back holds a private key and goes through a pipe, never into a file of ours.
 
 pub mod ca;
+mod output;
 pub mod record;
 pub mod verb;
 

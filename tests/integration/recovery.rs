@@ -75,6 +75,15 @@ impl Verb {
         }
     }
 
+    /// The console has what the verb asked for.
+    fn expect_done(self, shop: &Shop, name: &str, point: &str) {
+        match self {
+            Add(_) => shop.expect_in_console(&node(name)),
+            Change(_) => shop.expect_in_console(&changed(name)),
+            Delete(_) => assert!(shop.node_in_console(name).is_null(), "{point}"),
+        }
+    }
+
     /// Every point at which a run can stop, each with a name for a node.
     fn points(self) -> Vec<(String, String)> {
         let points = self.tasks().iter().flat_map(|task| ["before", "after_commit", "after"].map(|at| (at, task)));
@@ -127,11 +136,7 @@ fn rake_dies_everywhere(verb: Verb, unproven: &[&str], settles: u16) {
         }
         again.expect(settles);
         expect_settled(&shop, &name);
-        match verb {
-            Add(_) => shop.expect_in_console(&node(&name)),
-            Change(_) => shop.expect_in_console(&changed(&name)),
-            Delete(_) => assert!(shop.node_in_console(&name).is_null(), "{point}"),
-        }
+        verb.expect_done(&shop, &name, &point);
     }
     assert_eq!(shop.unfinished().len(), unproven.len());
     shop.expect_foreign_untouched();
@@ -186,11 +191,7 @@ fn killed_everywhere(victim: &str, verb: Verb, console: Temperature, failure: u1
         let again = verb.ask(&shop, &name);
         again.expect(settles);
         expect_settled(&shop, &name);
-        match verb {
-            Add(_) => shop.expect_in_console(&node(&name)),
-            Change(_) => shop.expect_in_console(&changed(&name)),
-            Delete(_) => assert!(shop.node_in_console(&name).is_null(), "{point}"),
-        }
+        verb.expect_done(&shop, &name, &point);
     }
     assert!(shop.unfinished().is_empty() && shop.proofs() == 0);
     shop.expect_foreign_untouched();
