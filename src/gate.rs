@@ -40,6 +40,9 @@ const PLACE_WAIT: Duration = Duration::from_secs(5);
 /// Threads of a gate without requests: the main one and the one that waits for signals.
 const IDLE_THREADS: usize = 2;
 
+/// Bytes of `/proc/self/status` (proc_pid_status(5)), which has some fifty lines.
+const MAX_STATUS: u64 = 64 * 1024;
+
 /// How much longer than a request the end of the last handlers is waited for.
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
@@ -223,10 +226,17 @@ fn open_null() -> io::Result<File> {
 
 /// Waits until no thread but the idle ones is left: until none serves a connection.
 fn drain(idle: usize, until: Deadline) {
-    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     while threads() > idle && !until.passed() {
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// How many threads this process has. Not from the list of them, which the kernel ends at one that ends
+/// while it is read.
+fn threads() -> usize {
+    let status = trusted_file::read(Path::new("/proc/self/status"), MAX_STATUS, Owner::RootOrSelf);
+    let line = |text: &str| text.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
+    status.ok().and_then(|text| line(&text)).unwrap_or(usize::MAX)
 }
 
 /// A request's body up to one byte beyond its limit; nothing of one that was aborted.

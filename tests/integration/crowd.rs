@@ -88,6 +88,16 @@ struct Most {
     refused: AtomicUsize,
 }
 
+/// The handlers; a child of one that has not become its program yet looks like one.
+fn handlers(shop: &Shop) -> usize {
+    let pids = shop.pids("espm");
+    let parent = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse::<u32>().ok())
+    };
+    pids.iter().filter(|pid| parent(pid).is_some_and(|parent| !pids.contains(&parent))).count()
+}
+
 /// What the gate's process has needed at most, in KiB.
 fn peak(shop: &Shop) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", shop.gate_pid())).unwrap();
@@ -101,7 +111,7 @@ fn serve(shop: &Shop, adds: &[Add]) -> (Vec<Answer>, Most) {
     let answers = thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                most.handlers.fetch_max(shop.pids("espm").len(), Ordering::SeqCst);
+                most.handlers.fetch_max(handlers(shop), Ordering::SeqCst);
                 most.raised.fetch_max(shop.pids("espm-raise").len(), Ordering::SeqCst);
                 thread::sleep(std::time::Duration::from_millis(20));
             }
