@@ -20,7 +20,7 @@ use self::listing::Listing;
 use self::rake::Rake;
 use crate::clock::Deadline;
 use crate::command::CommandError;
-use crate::lock::{LockError, Queue};
+use crate::lock::{Lease, LockError, Queue};
 use crate::name::NodeName;
 use crate::operation::{List, Node};
 use crate::trusted_file::FileError;
@@ -215,13 +215,36 @@ impl Console {
         }
     }
 
+    /// Waits for a turn to change it. To be had before an intent is recorded: a request that gets none
+    /// has then written nothing.
+    ///
+    /// # Errors
+    /// When too many wait, or for too long.
+    pub fn turn(&self, until: Deadline) -> Result<Turn<'_>, ConsoleError> {
+        Ok(match self {
+            Self::Rake(rake) => Turn::Rake(rake, rake.slot(until)?),
+            Self::Enc(enc) => Turn::Enc(enc),
+        })
+    }
+}
+
+/// A turn to make one change of the console.
+#[derive(Debug)]
+pub enum Turn<'a> {
+    /// A slot for one run of rake.
+    Rake(&'a Rake, Lease),
+    /// A file of the classifier's is written at any time.
+    Enc(&'a Enc),
+}
+
+impl Turn<'_> {
     /// Adds a node. `proof` gets the output of a command and is locked by it for as long as it lasts.
     ///
     /// # Errors
     /// When it has no known end.
-    pub fn add(&self, node: &Node, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
+    pub fn add(self, node: &Node, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
         match self {
-            Self::Rake(rake) => rake.add(node, proof, until),
+            Self::Rake(rake, slot) => rake.add(node, slot, proof, until),
             Self::Enc(enc) => enc.publish(node),
         }
     }
@@ -230,9 +253,9 @@ impl Console {
     ///
     /// # Errors
     /// When it has no known end.
-    pub fn change(&self, node: &Node, rebuild: bool, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
+    pub fn change(self, node: &Node, rebuild: bool, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
         match self {
-            Self::Rake(rake) => rake.change(node, rebuild, proof, until),
+            Self::Rake(rake, slot) => rake.change(node, rebuild, slot, proof, until),
             Self::Enc(enc) => enc.publish(node),
         }
     }
@@ -241,9 +264,9 @@ impl Console {
     ///
     /// # Errors
     /// When it is still there, or that has no known end.
-    pub fn delete(&self, node: &Node, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
+    pub fn delete(self, node: &Node, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
         match self {
-            Self::Rake(rake) => rake.delete(node, proof, until),
+            Self::Rake(rake, slot) => rake.delete(node, slot, proof, until),
             Self::Enc(enc) => enc.withdraw(&node.name),
         }
     }

@@ -31,6 +31,12 @@ use crate::trusted_file::{self, FileError};
 /// How long a statement waits for another process's transaction; none is held across a command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A commit overwrites the head of a journal that stays: no file comes or goes, and what the disk is waited
+/// for is its own writes alone. EXTRA and not FULL for a journal that is removed all the same, as one of a
+/// program before this: with FULL a power loss can bring it back and undo an intent whose command has run.
+const SETTINGS: &str = "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576;
+    PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
+
 /// The ledger.
 #[derive(Debug)]
 pub struct Ledger {
@@ -52,11 +58,7 @@ impl Ledger {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(&path, flags).map_err(error)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
-        // EXTRA and not FULL: a commit is the removal of the journal, and only EXTRA makes that durable.
-        // With FULL a power loss can bring the journal back and undo an intent whose command has run.
-        connection
-            .execute_batch("PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
-            .map_err(error)?;
+        connection.execute_batch(SETTINGS).map_err(error)?;
         let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(error);
         let (version, application): (i64, i64) = (pragma("user_version")?, pragma("application_id")?);
         if application != APPLICATION || !(1..=VERSION).contains(&version) {

@@ -173,10 +173,11 @@ fn add(offices: &mut Offices<'_>, unread: &Unread, key: Option<&str>) -> Result<
     {
         return Err(taken());
     }
+    let turn = offices.console.turn(offices.until)?;
     offices.audit.attempt()?;
     let (proof, file) = ledger.new_proof("")?;
     ledger.intend_to_add(&node, &proof, key.as_ref())?;
-    let assigned = offices.console.add(&node, &file, offices.until);
+    let assigned = turn.add(&node, &file, offices.until);
     conclude_add(&ledger, offices, &node, assigned)
 }
 
@@ -252,10 +253,11 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
         return forget_missing(&ledger, offices, &entry);
     }
     let rebuild = recover::needs_rebuild(offices, &before.assignment, &after.assignment);
+    let turn = offices.console.turn(offices.until)?;
     offices.audit.attempt()?;
     let (proof, file) = ledger.new_proof(if rebuild { REBUILD } else { "" })?;
     ledger.intend(name, NodeState::Changing, Some(&after.assignment), &proof)?;
-    match offices.console.change(&after, rebuild, &file, offices.until) {
+    match turn.change(&after, rebuild, &file, offices.until) {
         Ok(Assigned::Whole) => {
             ledger.settle(&after)?;
             Ok(Outcome::Node(after))

@@ -141,9 +141,10 @@ fn leave(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<
 /// Adds a node of ours again that our own run has deleted. It stays one that is being changed: when
 /// this dies, too, the node is still to be had again.
 fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node) -> Result<(), Fault> {
+    let turn = offices.console.turn(offices.until)?;
     let (name, file) = ledger.new_proof(ADD_AGAIN)?;
     ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
-    match offices.console.add(node, &file, offices.until)? {
+    match turn.add(node, &file, offices.until)? {
         Assigned::Whole => Ok(ledger.settle(node)?),
         Assigned::Taken => Ok(ledger.forget(&node.name)?),
         other => Err(unsettled(&other)),
@@ -155,9 +156,10 @@ fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node) -> Result<
 /// # Errors
 /// When that fails; the intent stays.
 pub fn assign(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, rebuild: bool) -> Result<(), Fault> {
+    let turn = offices.console.turn(offices.until)?;
     let (name, file) = ledger.new_proof(if rebuild { REBUILD } else { "" })?;
     ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
-    match offices.console.change(node, rebuild, &file, offices.until)? {
+    match turn.change(node, rebuild, &file, offices.until)? {
         // What the console no longer has cannot be assigned again.
         Assigned::Whole | Assigned::Lost(_) => Ok(ledger.settle(node)?),
         Assigned::Missing | Assigned::Taken => Ok(ledger.forget(&node.name)?),
@@ -176,9 +178,10 @@ fn unsettled(assigned: &Assigned) -> Fault {
 /// # Errors
 /// When the node is not known to be gone.
 pub fn delete(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, keep: bool) -> Result<(), Fault> {
+    let turn = offices.console.turn(offices.until)?;
     let (name, file) = ledger.new_proof("")?;
     ledger.intend(&node.name, NodeState::Deleting, None, &name)?;
-    match offices.console.delete(node, &file, offices.until) {
+    match turn.delete(node, &file, offices.until) {
         Ok(()) => Ok(ledger.forget(&node.name)?),
         Err(error) => {
             if keep && error.nothing_was_run() {

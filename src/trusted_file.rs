@@ -360,10 +360,24 @@ fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
 /// # Errors
 /// When it cannot be removed.
 pub fn remove(path: &Path) -> Result<(), FileError> {
+    let removed = unlink(path).and_then(|was_there| if was_there { sync_parent(path) } else { Ok(()) });
+    removed.map_err(|error| FileError::new(path, Why::Io(error)))
+}
+
+/// Removes a file that does no harm when a power loss brings it back; one that is not there is no error.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn discard(path: &Path) -> Result<(), FileError> {
+    unlink(path).map(drop).map_err(|error| FileError::new(path, Why::Io(error)))
+}
+
+/// Removes a file and tells whether it was there.
+fn unlink(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
-        Ok(()) => sync_parent(path).map_err(|e| FileError::new(path, Why::Io(e))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(FileError::new(path, Why::Io(error))),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -196,8 +196,8 @@ impl Rake {
     ///
     /// # Errors
     /// When the run has no known end.
-    pub fn add(&self, node: &Node, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
-        let (code, output) = self.run(Task::Add { node: node.clone() }, proof, until)?;
+    pub fn add(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
+        let (code, output) = self.run(Task::Add { node: node.clone() }, slot, proof, until)?;
         let read = Proof::read(&output, &node.name);
         Ok(judge(&read, code, &node.assignment, Separator::Groups, &output))
     }
@@ -206,13 +206,20 @@ impl Rake {
     ///
     /// # Errors
     /// When the run has no known end.
-    pub fn change(&self, node: &Node, rebuild: bool, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
+    pub fn change(
+        &self,
+        node: &Node,
+        rebuild: bool,
+        slot: Lease,
+        proof: &File,
+        until: Deadline,
+    ) -> Result<Assigned, ConsoleError> {
         let (task, separator) = if rebuild {
             (Task::Rebuild { node: node.clone() }, Separator::Parameters)
         } else {
             (Task::Change { node: node.clone() }, Separator::Groups)
         };
-        let (code, output) = self.run(task, proof, until)?;
+        let (code, output) = self.run(task, slot, proof, until)?;
         let read = Proof::read(&output, &node.name);
         Ok(judge(&read, code, &node.assignment, separator, &output))
     }
@@ -221,9 +228,9 @@ impl Rake {
     ///
     /// # Errors
     /// When it is still there, or the run has no known end.
-    pub fn delete(&self, node: &Node, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
+    pub fn delete(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
         let task = Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() };
-        let (code, output) = self.run(task, proof, until)?;
+        let (code, output) = self.run(task, slot, proof, until)?;
         let read = Proof::read(&output, &node.name);
         let gone = code == 0 && read.groups_edited() && !read.remains();
         if gone || (!read.groups_edited() && read.missing()) {
@@ -248,8 +255,7 @@ impl Rake {
     }
 
     /// A run that changes a node, its output in the proof.
-    fn run(&self, task: Task, proof: &File, until: Deadline) -> Result<(u32, String), ConsoleError> {
-        let slot = self.slot(until)?;
+    fn run(&self, task: Task, slot: Lease, proof: &File, until: Deadline) -> Result<(u32, String), ConsoleError> {
         let code = match self.ask_worker(&task, [proof, proof], self.limit(until))? {
             Some(code) => code,
             None => self.run_cold(task, slot, proof, self.limit(until))?,
@@ -300,7 +306,11 @@ impl Rake {
         judge_code(ended.code, &read_back(proof)?)
     }
 
-    fn slot(&self, until: Deadline) -> Result<Lease, ConsoleError> {
+    /// Waits for a slot, in which one run may be made.
+    ///
+    /// # Errors
+    /// When too many wait, or for too long.
+    pub fn slot(&self, until: Deadline) -> Result<Lease, ConsoleError> {
         let at_once = self.settings.concurrency.unwrap_or_else(process::processors);
         let slots = Slots::new(&state::locks(&self.state), "console", at_once);
         Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_lease())?)

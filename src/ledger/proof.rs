@@ -84,9 +84,9 @@ impl Ledger {
         self.database.query_row(query, [name], |row| row.get::<_, i64>(0)).map(|rows| rows > 0).map_err(self.error())
     }
 
-    /// Removes a proof that is not needed any more.
+    /// Removes a proof that no row names any more; what a power loss brings back is swept.
     pub(super) fn remove_proof(&self, name: String) -> Result<(), LedgerError> {
-        Ok(trusted_file::remove(&self.proof_path(&name))?)
+        Ok(trusted_file::discard(&self.proof_path(&name))?)
     }
 
     fn proof_path(&self, name: &str) -> PathBuf {

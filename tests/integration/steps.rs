@@ -16,8 +16,8 @@ use crate::certificates::{serial, valid};
 use crate::shop::{Answer, Plan, Shop, USER, is_long, wait_until};
 
 /// The system calls by which a process changes what outlives it, or tells somebody something.
-pub const CHANGING: &str = "openat,creat,write,writev,pwrite64,pwritev,fsync,fdatasync,ftruncate,unlink,unlinkat,\
-     rename,renameat,renameat2,flock,fcntl,connect,sendto,sendmsg,clone,clone3,vfork,fchmod,mkdir,chdir";
+pub const CHANGING: &str = "open,openat,creat,write,writev,pwrite64,pwritev,fsync,fdatasync,ftruncate,unlink,unlinkat,\
+     rename,renameat,renameat2,flock,fcntl,connect,sendto,sendmsg,clone,clone3,fork,vfork,fchmod,mkdir,chdir";
 
 /// How many deaths of each walk there are when time is short.
 const SAMPLE: usize = 12;
@@ -104,7 +104,7 @@ pub fn steps(trace: &str) -> Vec<Step> {
         let nth = seen.entry(call).or_default();
         *nth += 1;
         let changes = match call {
-            "openat" => line.contains("O_CREAT"),
+            "open" | "openat" => line.contains("O_CREAT"),
             "fcntl" => line.contains("F_SETLK"),
             _ => true,
         };
