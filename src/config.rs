@@ -14,7 +14,6 @@ use crate::auth::Client;
 use crate::authority::ca::Kind;
 use crate::console::task::Release;
 use crate::ini_text;
-use crate::layout;
 use crate::process;
 use crate::secret::PskDigest;
 use crate::state;
@@ -150,8 +149,8 @@ impl Console {
         }
         if !rake {
             return Ok(Self::Enc(Enc {
-                catalogue: section.path("catalogue", Some(layout::this().catalogue))?,
-                published: section.path("published", Some(layout::this().nodes))?,
+                catalogue: section.placed("catalogue", |layout| layout.catalogue)?,
+                published: section.placed("published", |layout| layout.nodes)?,
                 queue: section.count("queue", 64, 0)?,
             }));
         }
@@ -293,12 +292,12 @@ impl Config {
         let console = section("console");
         let authority = section("authority");
         let audit = section("audit");
-        let state = espm.path("state", Some(layout::this().state))?;
+        let state = espm.placed("state", |layout| layout.state)?;
         Ok(Self {
             listen: espm.path("listen", Some("/run/espm/espm.sock"))?,
             require_tls: espm.flag("require_tls", true)?,
             request_timeout: espm.seconds("request_timeout", 300, 1)?,
-            raise: espm.path("raise", Some(layout::this().raise))?,
+            raise: espm.placed("raise", |layout| layout.raise)?,
             sudo: espm.path("sudo", Some("/usr/bin/sudo"))?,
             clients: read_clients(&section("psk"))?,
             tls: Tls {
@@ -313,7 +312,7 @@ impl Config {
                 config: if authority.has("config") { Some(authority.path("config", None)?) } else { None },
                 ssldir: authority.path("ssldir", None)?,
                 cadir: authority.path("cadir", None)?,
-                records: authority.path("records", Some(layout::this().records))?,
+                records: authority.placed("records", |layout| layout.records)?,
                 master: authority.text("master", None)?.to_ascii_lowercase(),
             },
             audit: Destination {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ini_text;
+use crate::layout::{self, Layout};
 
 /// A section of the file.
 pub(super) struct Section<'a> {
@@ -46,6 +47,11 @@ impl<'a> Section<'a> {
     pub(super) fn path(&self, key: &str, default: Option<&str>) -> Result<PathBuf, String> {
         let text = self.text(key, default)?;
         if text.starts_with('/') { Ok(text.into()) } else { Err(self.wrong(key, "an absolute path", &text)) }
+    }
+
+    /// An absolute path; by default the one of the layout, which is asked for only then.
+    pub(super) fn placed(&self, key: &str, place: fn(&Layout) -> &'static str) -> Result<PathBuf, String> {
+        if self.has(key) { self.path(key, None) } else { Ok(place(layout::this()).into()) }
     }
 
     /// `yes` or `no`.
