@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::report::{Form, Report};
+use super::report::{DAYS_CRITICAL, DAYS_LEFT, Form, Report};
 use super::{as_operator, load, places};
 use crate::audit;
 use crate::authority::Authority;
@@ -27,12 +27,6 @@ const MAX_PEM: u64 = 256 * 1024;
 /// Bytes that must be free where the ledger is: a proof, a journal and a cache are made at once by every
 /// slot and place in the queue.
 const LEAST_FREE: u64 = 16 * 1024 * 1024;
-
-/// Days before its end at which the certificate is complained of.
-pub(super) const DAYS_LEFT: i64 = 30;
-
-/// Days before its end at which that is critical.
-pub(super) const DAYS_CRITICAL: i64 = 7;
 
 /// How long the console and the CA may take to answer.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -4,9 +4,14 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use super::check::{DAYS_CRITICAL, DAYS_LEFT};
 use crate::clock;
 use crate::ledger::{CertificateState, Entry, NodeState};
+
+/// Days before its end at which the certificate is complained of.
+pub(super) const DAYS_LEFT: i64 = 30;
+
+/// Days before its end at which that is critical.
+pub(super) const DAYS_CRITICAL: i64 = 7;
 
 /// For whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
