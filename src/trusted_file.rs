@@ -299,9 +299,17 @@ pub fn open_existing(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// When it exists or cannot be written; then nothing is left of it.
 pub fn write_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
+    write_nameless(path, mode, content)?;
+    sync_parent(path).map_err(|e| {
+        let _ = fs::remove_file(path);
+        FileError::new(path, Why::Io(e))
+    })
+}
+
+/// As [`write_new`], but for the name, which a power loss may take away.
+fn write_nameless(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
     let mut file = create(path, mode)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
-    written.map_err(|e| {
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(|e| {
         let _ = fs::remove_file(path);
         FileError::new(path, Why::Io(e))
     })
@@ -318,7 +326,7 @@ pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> 
     let beside = beside(path, "new");
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::io(&beside, error)),
-        _ => write_new(&beside, mode, content)?,
+        _ => write_nameless(&beside, mode, content)?,
     }
     rename(&beside, path)
 }
@@ -331,7 +339,7 @@ pub fn replace_keeping_owner(path: &Path, content: &[u8]) -> Result<(), FileErro
     let error = |e| FileError::new(path, Why::Io(e));
     let metadata = fs::symlink_metadata(path).map_err(error)?;
     let beside = beside(path, &format!("{}.new", std::process::id()));
-    write_new(&beside, metadata.mode() & 0o7777, content)?;
+    write_nameless(&beside, metadata.mode() & 0o7777, content)?;
     let owned = std::os::unix::fs::chown(&beside, Some(metadata.uid()), Some(metadata.gid()));
     if let Err(e) = owned {
         let _ = fs::remove_file(&beside);
