@@ -4,8 +4,10 @@
 //! What comes back holds a private key and goes through a pipe, never into a file of ours.
 
 pub mod ca;
+mod files;
 mod output;
 pub mod record;
+mod stop;
 pub mod verb;
 
 use std::fmt;

@@ -9,8 +9,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::files::Files;
 use super::output::{says_key_saved, says_signed};
 use super::record::{Record, Records};
+use super::stop::Stop;
 use super::verb::{Answer, Issued, Order, Verb};
 use crate::clock::{self, Deadline};
 use crate::command::{self, CommandError, Program};
@@ -18,14 +20,8 @@ use crate::lock::{Lease, LockError, Queue};
 use crate::name::NodeName;
 use crate::outcome::PrivateKey;
 use crate::text::excerpt;
-use crate::trusted_file::{self, FileError, Owner};
+use crate::trusted_file;
 use crate::x509;
-
-/// Bytes of a certificate, key or chain in PEM.
-const MAX_PEM: u64 = 256 * 1024;
-
-/// Bytes of a revocation list; a million revocations.
-const MAX_CRL: u64 = 64 * 1024 * 1024;
 
 /// How long the lock is waited for. Whoever asks has waited for its turn already: it is the command of
 /// a call that died which has the lock.
@@ -66,35 +62,6 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
-/// Why a verb did not come to its end.
-enum Stop {
-    File(FileError),
-    TimedOut,
-    Failed(String),
-    Undone(String),
-}
-
-impl From<FileError> for Stop {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<x509::X509Error> for Stop {
-    fn from(error: x509::X509Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<CommandError> for Stop {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::TimedOut => Self::TimedOut,
-            other => Self::Failed(other.to_string()),
-        }
-    }
-}
-
 /// Does what an order says.
 pub fn obey(settings: &Settings, order: &Order) -> Answer {
     let ordered = Duration::from_secs(order.limit);
@@ -110,9 +77,11 @@ pub fn obey(settings: &Settings, order: &Order) -> Answer {
 
 fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) -> Result<Answer, Stop> {
     let records = Records::open(&settings.records)?;
+    let name = &order.name;
+    let files = Files { ssldir: &settings.ssldir, cadir: &settings.cadir, name };
     match order.verb {
-        Verb::Show => return Ca { settings, records, name: &order.name, until, lock: None }.show(),
-        Verb::Check => return Ca { settings, records, name: &order.name, until, lock: None }.check(),
+        Verb::Show => return Ca { settings, records, name, files, until, lock: None }.show(),
+        Verb::Check => return Ca { settings, records, name, files, until, lock: None }.check(),
         Verb::Generate | Verb::Revoke => {}
     }
     let alone = Queue::new(&settings.records, "lock-queue", usize::MAX);
@@ -121,7 +90,7 @@ fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) 
         Err(LockError::File(error)) => return Err(error.into()),
         Err(LockError::Full | LockError::TimedOut) => return Ok(Answer::Busy),
     };
-    let ca = Ca { settings, records, name: &order.name, until, lock: Some(&lock) };
+    let ca = Ca { settings, records, name, files, until, lock: Some(&lock) };
     let answer = if order.verb == Verb::Generate { ca.generate() } else { ca.revoke() };
     // After an error a command may still be there, and has the lock until it is gone.
     if answer.is_ok() {
@@ -135,84 +104,19 @@ struct Ca<'a> {
     settings: &'a Settings,
     records: Records,
     name: &'a NodeName,
+    files: Files<'a>,
     until: Deadline,
     /// The lock around every change, which the commands share.
     lock: Option<&'a Lease>,
 }
 
 impl Ca<'_> {
-    fn file(&self, directory: PathBuf) -> PathBuf {
-        directory.join(format!("{}.pem", self.name))
-    }
-
-    fn signed(&self) -> PathBuf {
-        self.file(self.settings.cadir.join("signed"))
-    }
-
-    fn private_key(&self) -> PathBuf {
-        self.file(self.settings.ssldir.join("private_keys"))
-    }
-
-    /// Every file that a certificate of this name may have.
-    fn files(&self) -> Vec<PathBuf> {
-        let (ssldir, cadir) = (&self.settings.ssldir, &self.settings.cadir);
-        let directories =
-            ["private_keys", "public_keys", "certs", "certificate_requests"].map(|name| ssldir.join(name));
-        let mut files: Vec<_> = directories.into_iter().map(|directory| self.file(directory)).collect();
-        files.push(self.file(cadir.join("requests")));
-        files.push(self.signed());
-        files
-    }
-
-    /// Whether any file of this name is there; a link counts, too. What cannot be looked at is not taken as absent.
-    fn anything_there(&self) -> Result<bool, Stop> {
-        for path in self.files() {
-            match path.symlink_metadata() {
-                Ok(_) => return Ok(true),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(FileError::io(&path, error).into()),
-            }
-        }
-        Ok(false)
-    }
-
-    /// Removes every file of this name, the CA's copy of the certificate last: while it is there, so is the claim.
-    fn remove_files(&self) -> Result<(), Stop> {
-        self.files().iter().try_for_each(|path| trusted_file::remove(path).map_err(Stop::from))
-    }
-
-    fn read(&self, path: &std::path::Path) -> Result<Option<String>, Stop> {
-        match trusted_file::read(path, MAX_PEM, Owner::Anyone) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn ca_certificate(&self) -> Result<String, Stop> {
-        Ok(trusted_file::read(&self.settings.cadir.join("ca_crt.pem"), MAX_PEM, Owner::Anyone)?)
-    }
-
-    fn is_revoked(&self, certificate: &str) -> Result<bool, Stop> {
-        let path = self.settings.cadir.join("ca_crl.pem");
-        let crl = trusted_file::read(&path, MAX_CRL, Owner::Anyone)?;
-        x509::is_revoked(certificate, &crl).map_err(|error| Stop::Failed(format!("{}: {error}", path.display())))
-    }
-
-    /// Whether the CA's copy of the certificate is the one that is recorded; `None` when there is no copy,
-    /// or only what a full disk has left of one.
-    fn is_recorded(&self, certificate: &str) -> Result<Option<bool>, Stop> {
-        let Some(signed) = self.read(&self.signed())? else { return Ok(None) };
-        let Ok(there) = x509::identity(&signed) else { return Ok(None) };
-        Ok(Some(there == x509::identity(certificate)?))
-    }
-
     fn issued(&self, certificate: String, private_key: Option<PrivateKey>) -> Result<Issued, Stop> {
         let identity = x509::identity(&certificate)?;
         Ok(Issued {
             certificate,
             private_key,
-            ca_certificate: self.ca_certificate()?,
+            ca_certificate: self.files.ca_certificate()?,
             serial: identity.serial,
             fingerprint: identity.fingerprint,
             not_after: identity.not_after,
@@ -220,8 +124,8 @@ impl Ca<'_> {
     }
 
     fn check(&self) -> Result<Answer, Stop> {
-        self.is_revoked(&self.ca_certificate()?)?;
-        self.anything_there()?;
+        self.files.is_revoked(&self.files.ca_certificate()?)?;
+        self.files.anything_there()?;
         Ok(Answer::Sound)
     }
 
@@ -229,10 +133,10 @@ impl Ca<'_> {
         let certificate = match self.records.read(self.name)? {
             Some(Record::Issued { certificate }) => certificate,
             Some(_) => return Ok(Answer::Unfinished),
-            None if self.anything_there()? => return Ok(Answer::Foreign),
+            None if self.files.anything_there()? => return Ok(Answer::Foreign),
             None => return Ok(Answer::Absent),
         };
-        if self.is_recorded(&certificate)? != Some(true) || self.is_revoked(&certificate)? {
+        if self.files.is_recorded(&certificate)? != Some(true) || self.files.is_revoked(&certificate)? {
             return Ok(Answer::Absent);
         }
         Ok(Answer::There { issued: self.issued(certificate, None)? })
@@ -241,9 +145,9 @@ impl Ca<'_> {
     fn generate(&self) -> Result<Answer, Stop> {
         match self.records.read(self.name)? {
             None => {}
-            Some(Record::Issued { certificate }) => match self.is_recorded(&certificate)? {
-                Some(true) if !self.is_revoked(&certificate)? => {
-                    let key = self.read(&self.private_key())?;
+            Some(Record::Issued { certificate }) => match self.files.is_recorded(&certificate)? {
+                Some(true) if !self.files.is_revoked(&certificate)? => {
+                    let key = self.files.read(&self.files.private_key())?;
                     let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
                         return Ok(Answer::KeyGone);
                     };
@@ -267,7 +171,7 @@ impl Ca<'_> {
                 }
             }
         }
-        if self.anything_there()? {
+        if self.files.anything_there()? {
             return Ok(Answer::Foreign);
         }
         self.records.write(self.name, &Record::Generating)?;
@@ -308,8 +212,8 @@ impl Ca<'_> {
 
     /// Judges a generating by its output and its files, and leaves either a recorded certificate or nothing.
     fn conclude(&self, output: &str) -> Result<Conclusion, Stop> {
-        let key = self.read(&self.private_key())?;
-        let Some(mut certificate) = self.read(&self.signed())? else {
+        let key = self.files.read(&self.files.private_key())?;
+        let Some(mut certificate) = self.files.read(&self.files.signed())? else {
             return self.nothing(output, key.as_deref());
         };
         let fits = |certificate: &str| key.as_deref().is_some_and(|key| x509::key_fits(certificate, key) == Ok(true));
@@ -320,13 +224,13 @@ impl Ca<'_> {
         }
         if cut_short {
             // The node's copy may be whole. Without one nobody has the certificate, and its key goes now.
-            let copy = self.read(&self.file(self.settings.ssldir.join("certs")))?;
+            let copy = self.files.read(&self.files.copy())?;
             let Some(copy) = copy.filter(|copy| self.flaw(copy, fits(copy)).is_ok_and(|flaw| flaw.is_none())) else {
-                self.remove_files()?;
+                self.files.remove()?;
                 self.records.forget(self.name)?;
                 return Ok(Conclusion::Nothing("the certificate was not written whole"));
             };
-            trusted_file::replace(&self.signed(), 0o644, copy.as_bytes())?;
+            trusted_file::replace(&self.files.signed(), 0o644, copy.as_bytes())?;
             certificate = copy;
         }
         let fits = fits(&certificate);
@@ -357,9 +261,9 @@ impl Ca<'_> {
         if let Some(key) = key {
             self.records.write(self.name, &Record::Abandoned { key })?;
             self.records.remove_proof(self.name)?;
-            self.remove_files()?;
+            self.files.remove()?;
         } else {
-            self.remove_files()?;
+            self.files.remove()?;
             self.records.forget(self.name)?;
         }
         Ok(Conclusion::Nothing("no certificate was made"))
@@ -367,7 +271,7 @@ impl Ca<'_> {
 
     /// What is wrong with a new certificate and its key.
     fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<&'static str>, Stop> {
-        let bundle = self.ca_certificate()?;
+        let bundle = self.files.ca_certificate()?;
         let identity = x509::identity(certificate)?;
         Ok(if identity.common_name != self.name.as_str() {
             Some("the certificate is for another name")
@@ -392,10 +296,10 @@ impl Ca<'_> {
             record = self.late(&key)?;
         }
         let (Some(Record::Issued { certificate }) | Some(Record::Revoking { certificate })) = record else {
-            return Ok(if self.anything_there()? { Answer::Foreign } else { Answer::Absent });
+            return Ok(if self.files.anything_there()? { Answer::Foreign } else { Answer::Absent });
         };
-        let recorded = self.is_recorded(&certificate)?;
-        if !self.is_revoked(&certificate)? {
+        let recorded = self.files.is_recorded(&certificate)?;
+        if !self.files.is_revoked(&certificate)? {
             match recorded {
                 Some(true) => {}
                 Some(false) => {
@@ -403,12 +307,12 @@ impl Ca<'_> {
                     return Ok(Answer::Foreign);
                 }
                 // The CA's commands revoke by its copy, and without one take the name as a regular expression.
-                None => trusted_file::replace(&self.signed(), 0o644, certificate.as_bytes())?,
+                None => trusted_file::replace(&self.files.signed(), 0o644, certificate.as_bytes())?,
             }
             self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
             let proof = self.records.new_proof(self.name)?;
             self.run("revoke", &proof)?;
-            if !self.is_revoked(&certificate)? {
+            if !self.files.is_revoked(&certificate)? {
                 let text = excerpt(&command::read_back(&proof)?);
                 return Err(Stop::Failed(format!("the serial number is not in the revocation list: {text}")));
             }
@@ -419,7 +323,7 @@ impl Ca<'_> {
 
     /// Looks whether the server has signed for an abandoned key; such a certificate is to be revoked.
     fn late(&self, key: &str) -> Result<Option<Record>, Stop> {
-        let signed = self.read(&self.signed())?;
+        let signed = self.files.read(&self.files.signed())?;
         let ours = signed.filter(|signed| x509::key_of_certificate(signed).is_ok_and(|of| of == key));
         let Some(certificate) = ours else {
             self.records.forget(self.name)?;
@@ -433,17 +337,17 @@ impl Ca<'_> {
     /// Frees the name of a certificate that is at its end: removes its files. While the CA's copy is this
     /// certificate, they all are its own, a key that does not fit too; without the copy, those that fit.
     fn give_up(&self, certificate: &str) -> Result<(), Stop> {
-        let own = match self.is_recorded(certificate)? {
+        let own = match self.files.is_recorded(certificate)? {
             Some(own) => own,
             None => {
-                let key = self.read(&self.private_key())?;
-                let copy = self.read(&self.file(self.settings.ssldir.join("certs")))?;
+                let key = self.files.read(&self.files.private_key())?;
+                let copy = self.files.read(&self.files.copy())?;
                 key.is_none_or(|key| x509::key_fits(certificate, &key) == Ok(true))
                     && copy.is_none_or(|copy| x509::identity(&copy) == x509::identity(certificate))
             }
         };
         if own {
-            self.remove_files()?;
+            self.files.remove()?;
         }
         self.records.forget(self.name)?;
         Ok(())
