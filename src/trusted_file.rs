@@ -5,78 +5,24 @@
 //! place either, every directory on the way to it is checked, too. New files have their mode from
 //! their first moment and are durable before they count.
 
+mod error;
+mod write;
+
 use std::ffi::OsString;
-use std::fmt;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// Why a file is not used.
-#[derive(Debug)]
-pub struct FileError {
-    path: PathBuf,
-    why: Why,
-}
-
-#[derive(Debug)]
-enum Why {
-    Io(io::Error),
-    NotRegular,
-    NotDirectory,
-    Owner { uid: u32, want: Owner },
-    Writable { mode: u32 },
-    TooLarge { limit: u64 },
-    NotText,
-}
-
-impl FileError {
-    fn new(path: &Path, why: Why) -> Self {
-        Self { path: path.to_owned(), why }
-    }
-
-    /// An I/O error at a path.
-    pub fn io(path: &Path, error: io::Error) -> Self {
-        Self::new(path, Why::Io(error))
-    }
-
-    /// The kind of the I/O error behind it, if there is one.
-    pub fn io_kind(&self) -> Option<io::ErrorKind> {
-        match &self.why {
-            Why::Io(error) => Some(error.kind()),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.why {
-            Why::Io(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-                write!(f, "{path}: is a symbolic link, which is not followed; name the file itself")
-            }
-            Why::Io(error) => write!(f, "{path}: {error}"),
-            Why::NotRegular => write!(f, "{path}: is not a regular file"),
-            Why::NotDirectory => write!(f, "{path}: is not a directory"),
-            Why::Owner { uid, want: Owner::Root } => write!(f, "{path}: is owned by user {uid}, want root"),
-            Why::Owner { uid, want: Owner::User(other) } => {
-                write!(f, "{path}: is owned by user {uid}, want root or user {other}")
-            }
-            Why::Owner { uid, .. } => write!(f, "{path}: is owned by user {uid}, want root or the user that reads it"),
-            Why::Writable { mode } => {
-                write!(f, "{path}: others can write it (mode {:04o}); chmod go-w {path}", mode & 0o7777)
-            }
-            Why::TooLarge { limit } => write!(f, "{path}: is larger than {limit} bytes"),
-            Why::NotText => write!(f, "{path}: is not UTF-8 text"),
-        }
-    }
-}
-
-impl std::error::Error for FileError {}
+pub use self::error::FileError;
+use self::error::Why;
+pub use self::write::{
+    create, create_directory, create_durable, discard, nameless, open_existing, open_lock, remove, replace,
+    replace_keeping_owner, reserve, sync_parent, write_new,
+};
 
 /// Symbolic links on the way to a file, as the kernel bounds them.
 const MAX_LINKS: usize = 40;
@@ -207,195 +153,6 @@ pub fn check_program(path: &Path) -> Result<(), FileError> {
     check_way(path, Owner::Root)?;
     let metadata = fs::metadata(path).map_err(|e| FileError::new(path, Why::Io(e)))?;
     check_owner_and_mode(path, &metadata, Owner::Root)
-}
-
-/// Makes a file that must not exist yet.
-///
-/// # Errors
-/// When it exists, as a link too, or cannot be made.
-pub fn create(path: &Path, mode: u32) -> Result<File, FileError> {
-    let error = |e| FileError::new(path, Why::Io(e));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path).map_err(error)?;
-    // A strict umask would keep out the group that shall read it.
-    let permitted = file.set_permissions(Permissions::from_mode(mode));
-    permitted.map(|()| file).map_err(|e| {
-        let _ = fs::remove_file(path);
-        error(e)
-    })
-}
-
-/// As [`create`], with the file's name durable.
-///
-/// # Errors
-/// As [`create`].
-pub fn create_durable(path: &Path, mode: u32) -> Result<File, FileError> {
-    let file = create(path, mode)?;
-    file.sync_all().and_then(|()| sync_parent(path)).map_err(|e| FileError::new(path, Why::Io(e)))?;
-    Ok(file)
-}
-
-/// Reserves so many bytes of the disk for what will be written to an open file. A file system that
-/// cannot do that is left to what comes.
-///
-/// # Errors
-/// When the disk has not as much.
-pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-/// Makes a file that has no name and is gone with its last descriptor.
-///
-/// # Errors
-/// When it cannot be made in that directory of our own.
-pub fn nameless(directory: &Path) -> Result<File, FileError> {
-    let path = beside(&directory.join("nameless"), &std::process::id().to_string());
-    // Of a process of the same number that died right here.
-    let _ = fs::remove_file(&path);
-    let file = create(&path, 0o600)?;
-    fs::remove_file(&path).map(|()| file).map_err(|e| FileError::new(&path, Why::Io(e)))
-}
-
-/// Makes a directory that must not exist yet.
-///
-/// # Errors
-/// When it exists or cannot be made.
-pub fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> {
-    DirBuilder::new().mode(mode).create(path).map_err(|e| FileError::new(path, Why::Io(e)))
-}
-
-/// Opens a file of our own to lock it, and makes it if it is not there.
-///
-/// # Errors
-/// When it is a link or cannot be opened.
-pub fn open_lock(path: &Path) -> Result<File, FileError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(|e| FileError::new(path, Why::Io(e)))
-}
-
-/// Opens a file of our own that must exist.
-///
-/// # Errors
-/// When it is a link or cannot be opened.
-pub fn open_existing(path: &Path) -> Result<File, FileError> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(|e| FileError::new(path, Why::Io(e)))
-}
-
-/// Makes a durable file that must not exist yet.
-///
-/// # Errors
-/// When it exists or cannot be written; then nothing is left of it.
-pub fn write_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
-    write_nameless(path, mode, content)?;
-    sync_parent(path).map_err(|e| {
-        let _ = fs::remove_file(path);
-        FileError::new(path, Why::Io(e))
-    })
-}
-
-/// As [`write_new`], but for the name, which a power loss may take away.
-fn write_nameless(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
-    let mut file = create(path, mode)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(|e| {
-        let _ = fs::remove_file(path);
-        FileError::new(path, Why::Io(e))
-    })
-}
-
-/// Puts content in a file's place: written beside it, durable, then renamed.
-///
-/// To be called by one process at a time for a path, under some lock: what one that died has left
-/// beside the file is taken away.
-///
-/// # Errors
-/// When it cannot be written; then the old file is as it was.
-pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
-    let beside = beside(path, "new");
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::io(&beside, error)),
-        _ => write_nameless(&beside, mode, content)?,
-    }
-    rename(&beside, path)
-}
-
-/// As [`replace`], with the owner, group and mode that the file has.
-///
-/// # Errors
-/// When it cannot be written; then the old file is as it was.
-pub fn replace_keeping_owner(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let error = |e| FileError::new(path, Why::Io(e));
-    let metadata = fs::symlink_metadata(path).map_err(error)?;
-    let beside = beside(path, &format!("{}.new", std::process::id()));
-    write_nameless(&beside, metadata.mode() & 0o7777, content)?;
-    let owned = std::os::unix::fs::chown(&beside, Some(metadata.uid()), Some(metadata.gid()));
-    if let Err(e) = owned {
-        let _ = fs::remove_file(&beside);
-        return Err(error(e));
-    }
-    rename(&beside, path)
-}
-
-/// A path with an ending more.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
-    fs::rename(from, to).and_then(|()| sync_parent(to)).map_err(|e| {
-        let _ = fs::remove_file(from);
-        FileError::new(to, Why::Io(e))
-    })
-}
-
-/// Removes a file durably; one that is not there is no error.
-///
-/// # Errors
-/// When it cannot be removed.
-pub fn remove(path: &Path) -> Result<(), FileError> {
-    let removed = unlink(path).and_then(|was_there| if was_there { sync_parent(path) } else { Ok(()) });
-    removed.map_err(|error| FileError::new(path, Why::Io(error)))
-}
-
-/// Removes a file that does no harm when a power loss brings it back; one that is not there is no error.
-///
-/// # Errors
-/// When it cannot be removed.
-pub fn discard(path: &Path) -> Result<(), FileError> {
-    unlink(path).map(drop).map_err(|error| FileError::new(path, Why::Io(error)))
-}
-
-/// Removes a file and tells whether it was there.
-fn unlink(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes a directory's entries durable.
-///
-/// # Errors
-/// When the directory cannot be opened or synced.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    OpenOptions::new().read(true).open(parent)?.sync_all()
 }
 
 #[cfg(test)]
