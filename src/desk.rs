@@ -96,7 +96,14 @@ pub fn command_line() -> clap::Command {
 
 /// Runs `espm`: a command, or, without one, what takes requests.
 pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<(), E>) -> ExitCode {
-    let mut cli = Cli::parse();
+    let mut cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // A plugin's words are read from its standard output.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--nagios") => {
+            return report::misused(error.to_string().trim_end());
+        }
+        Err(error) => error.exit(),
+    };
     // The path goes on to programs that run elsewhere, and to sudo, which compares it.
     cli.config = std::path::absolute(&cli.config).unwrap_or(cli.config);
     let Some(command) = cli.command else {

@@ -75,10 +75,20 @@ pub fn end_with(parent: &str) -> io::Result<()> {
 /// # Errors
 /// When the directory cannot be looked at or the kernel refuses.
 pub fn as_owner_of<T: Send>(directory: &Path, act: impl FnOnce() -> T + Send) -> io::Result<T> {
-    let acted = std::thread::scope(|scope| {
-        let owner = scope.spawn(|| become_owner_of(directory).map(|()| act()));
-        owner.join()
-    });
+    apart(|| become_owner_of(directory).map(|()| act()))
+}
+
+/// Does something as a user of `/etc/passwd`, with all of that user's groups, when started by root.
+///
+/// # Errors
+/// When there is no such user or the kernel refuses.
+pub fn as_user<T: Send>(name: &str, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+    apart(|| become_user(name).map(|()| act()))
+}
+
+/// In a thread of its own, for it is threads that have users.
+fn apart<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let acted = std::thread::scope(|scope| scope.spawn(act).join());
     acted.unwrap_or_else(|_| Err(io::Error::other("it ended half-way")))
 }
 
@@ -120,8 +130,21 @@ pub fn become_owner_of(directory: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
         return Ok(());
     }
-    let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
-    rustix::thread::set_thread_groups(&[])?;
+    become_ids(owner.uid(), owner.gid(), &[])
+}
+
+fn become_user(name: &str) -> io::Result<()> {
+    let found = account(|fields| fields.first() == Some(&name.to_owned()));
+    let Some(Account { user: Some(uid), group: Some(gid) }) = found else {
+        return Err(io::Error::other(format!("there is no user {name} in /etc/passwd")));
+    };
+    if !is_root() { Ok(()) } else { become_ids(uid, gid, &groups_of(name)) }
+}
+
+fn become_ids(uid: u32, gid: u32, others: &[u32]) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let others: Vec<_> = others.iter().copied().map(Gid::from_raw).collect();
+    rustix::thread::set_thread_groups(&others)?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     Ok(())
@@ -188,6 +211,14 @@ pub fn is_member(user: &str, gid: u32) -> bool {
         || read_accounts("/etc/group")
             .lines()
             .any(|line| field(line, 2) == gid && field(line, 3).split(',').any(|member| member == user))
+}
+
+/// The groups that name a user as a member in `/etc/group`.
+fn groups_of(user: &str) -> Vec<u32> {
+    let has = |members: &str| members.split(',').any(|member| member == user);
+    let groups = read_accounts("/etc/group");
+    let members = groups.lines().filter(|line| has(line.split(':').nth(3).unwrap_or_default()));
+    members.filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect()
 }
 
 fn read_accounts(path: &str) -> String {

@@ -26,6 +26,11 @@ pub fn excerpt(output: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(length).collect()
 }
 
+/// How many of something there are.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// What stands where a word is hidden.
 const HIDDEN: &str = "[...]";
 
@@ -66,7 +71,13 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{excerpt, plain, without};
+    use super::{count, excerpt, plain, without};
+
+    #[test]
+    fn one_is_not_many() {
+        let said = [0, 1, 2].map(|number| count(number, "class", "classes"));
+        assert_eq!(said, ["0 classes", "1 class", "2 classes"]);
+    }
 
     #[test]
     fn a_value_is_hidden_however_a_command_quotes_it() {

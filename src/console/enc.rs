@@ -13,6 +13,7 @@ use crate::lock::Queue;
 use crate::name::NodeName;
 use crate::operation::{List, Node};
 use crate::state;
+use crate::text;
 use crate::trusted_file::{self, FileError, Owner};
 
 /// Bytes of a catalogue.
@@ -55,8 +56,9 @@ impl Enc {
     pub fn probe(&self) -> Result<String, String> {
         let catalogue = self.read().map_err(|error| error.to_string())?;
         trusted_file::check_directory(&self.published, Owner::RootOrSelf).map_err(|error| error.to_string())?;
-        let (classes, groups) = (catalogue.classes().len(), catalogue.groups().len());
-        Ok(format!("a catalogue of {classes} classes and {groups} groups"))
+        let classes = text::count(catalogue.classes().len(), "class", "classes");
+        let groups = text::count(catalogue.groups().len(), "group", "groups");
+        Ok(format!("a catalogue of {classes} and {groups}"))
     }
 
     /// A list of the catalogue's names.

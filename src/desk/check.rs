@@ -18,6 +18,7 @@ use crate::name::NodeName;
 use crate::offices;
 use crate::process;
 use crate::recover;
+use crate::text;
 use crate::trusted_file::{self, Owner};
 use crate::x509;
 
@@ -101,7 +102,7 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
     match entries {
         Err(error) => report.line("ledger", Err(error.to_string())),
         Ok(entries) => {
-            report.line("ledger", Ok(format!("{} nodes", entries.len())));
+            report.line("ledger", Ok(text::count(entries.len(), "node", "nodes")));
             report.entries(&entries);
             match nodes {
                 Some(nodes) => compare(report, config, path, &entries, nodes, settle),
@@ -153,18 +154,19 @@ fn check_pair(tls: &Tls) -> Result<String, String> {
         return Err(format!("{path}: ended at {ended}; renew it as README.md says, or set the clock"));
     }
     let days = (identity.not_after - now) / 86_400;
+    let left = text::count(usize::try_from(days).unwrap_or_default(), "day", "days");
     if days < DAYS_LEFT {
-        return Err(format!("{path}: ends in {days} days; renew it as README.md says"));
+        return Err(format!("{path}: ends in {left}; renew it as README.md says"));
     }
     if !process::is_root() {
-        return Ok(format!("ends in {days} days; run as root to compare it with its key"));
+        return Ok(format!("ends in {left}; run as root to compare it with its key"));
     }
     let mode = std::fs::metadata(&tls.key).map(|metadata| metadata.mode() & 0o7777);
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
         return Err(format!("{}: others can read it; chmod 0600 {0}", tls.key.display()));
     }
     match x509::key_fits(&certificate, &read(&tls.key)?) {
-        Ok(true) => Ok(format!("ends in {days} days")),
+        Ok(true) => Ok(format!("ends in {left}")),
         Ok(false) => Err(format!(
             "{} does not belong to {}; put the right one there, or renew both as README.md says",
             tls.key.display(),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::clock;
 use crate::ledger::{CertificateState, Entry, NodeState};
+use crate::text;
 
 /// Days before its end at which the certificate is complained of.
 pub(super) const DAYS_LEFT: i64 = 30;
@@ -143,7 +144,7 @@ impl Report {
         let (_, word) = status(worst);
         let wrong = self.lines.iter().find(|(level, _, _)| *level == worst && worst >= Level::Warning);
         let said = wrong.map_or_else(
-            || format!("{} checks", self.lines.len()),
+            || text::count(self.lines.len(), "check", "checks"),
             |(_, what, text)| format!("{} of {} checks; {what}: {text}", self.failures(), self.lines.len()),
         );
         let mut data = format!("failures={}", self.failures());
@@ -217,6 +218,13 @@ fn human(level: Level, what: &str, text: &str) -> String {
         Level::Warning | Level::Critical | Level::Unknown => "FAIL ",
     };
     format!("{word} {what}: {text}")
+}
+
+/// Says that a plugin was called wrongly: unknown, for 2, which other programs end with, is critical.
+pub(super) fn misused(what: &str) -> ExitCode {
+    let (code, word) = status(Level::Unknown);
+    println!("ESPM {word}: {}", what.replace('|', "/"));
+    ExitCode::from(code)
 }
 
 /// A plugin's exit code and its word (Monitoring Plugins Development Guidelines).

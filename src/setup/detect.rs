@@ -7,6 +7,7 @@ use super::{New, SetupError, say};
 use crate::clock::Deadline;
 use crate::command::Program;
 use crate::console::task::{Release, Task};
+use crate::process;
 
 /// Where Puppet's own packages, Puppet Enterprise's and the distributions' have the program.
 const PUPPETS: [&str; 3] = ["/opt/puppetlabs/bin/puppet", "/opt/puppet/bin/puppet", "/usr/bin/puppet"];
@@ -107,13 +108,21 @@ impl Puppet {
 }
 
 /// The console's release, out of `rake -s -T`; PE 2.5's when rake does not answer, none without a console.
-pub(super) fn release(puppet: &Puppet) -> Option<Release> {
+///
+/// rake runs as the console's user where there is one: what a console writes while it boots, its log
+/// first of all, would be root's otherwise, and closed to the console from then on.
+pub(super) fn release(puppet: &Puppet, user: Option<&str>) -> Option<Release> {
     if puppet.console_kind != "rake" {
         return None;
     }
     let mut argv: Vec<String> = puppet.console_command.split_whitespace().map(str::to_owned).collect();
     argv.extend(Task::Tasks.words(Release::V1_2_7));
-    let listed = run(argv, &puppet.console_directory).unwrap_or_default();
+    let ask = || run(argv, &puppet.console_directory);
+    let listed = match user {
+        Some(user) => process::as_user(user, ask).ok().flatten(),
+        None => ask(),
+    };
+    let listed = listed.unwrap_or_default();
     Some(Release::from_task_list(&listed).unwrap_or(Release::V1_2_7))
 }
 

@@ -599,6 +599,20 @@ fn nagios_and_prometheus_are_told_what_is_right_what_waits_and_what_is_broken() 
 }
 
 #[test]
+fn a_plugin_that_is_called_wrongly_says_unknown_and_not_critical() {
+    let shop = Shop::prepare(&Plan::default());
+    for words in [&["check", "--nagios", "--prometheus"][..], &["check", "--nagios", "-w", "3"], &["--nagios"]] {
+        let output = shop.desk(words);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), text.starts_with("ESPM UNKNOWN: error: ")), (Some(3), true), "{text}");
+        assert!(output.stderr.is_empty(), "{words:?}");
+    }
+    // Nobody takes another program's wrong use for a service that is unknown.
+    let output = shop.desk(&["check", "--prometheus", "-w", "3"]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]));
+}
+
+#[test]
 fn a_ledger_of_a_newer_espm_is_one_fault_and_stays_as_it_is() {
     let shop = Shop::open();
     shop.add("web01");

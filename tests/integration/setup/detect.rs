@@ -1,7 +1,7 @@
 //! How set-up finds the Puppet that is installed, Debian's and the vendor's, and what it writes of it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -110,6 +110,50 @@ fn a_puppet_that_does_not_answer_is_an_error_that_says_what_to_type() {
     fs::write(&puppet, "#!/bin/sh\necho 'ssldir = /x'\n").unwrap();
     let complaint = place.refused(&["--detect", &puppet]);
     assert!(complaint.contains("config print did not print "), "{complaint}");
+}
+
+#[test]
+fn the_console_is_asked_as_its_own_user_and_what_its_boot_writes_is_that_users() {
+    // A user of the base system, which is given one more group here.
+    const CONSOLE: (&str, u32) = ("games", 5);
+    let place = Place::new();
+    let (console, rake) = (place.path("console"), place.path("rake"));
+    fs::create_dir(&console).unwrap();
+    chown(&console, Some(CONSOLE.1), None).unwrap();
+    fs::write(&rake, "#!/bin/sh\nid >>production.log\necho 'rake nodegroup:list[match]  # list'\n").unwrap();
+    fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+    let groups = fs::read_to_string("/etc/group").unwrap();
+    fs::write(place.path("group"), format!("{groups}espm-test:x:4711:somebody,{}\n", CONSOLE.0)).unwrap();
+
+    let at = |path: &Path| path.display().to_string();
+    let words = ["--console-user", CONSOLE.0, "--console-command", &at(&rake), "--console-directory", &at(&console)];
+    let set_up = place.command(&words);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/group && exec \"$@\""]).arg(place.path("group"));
+    command.arg(set_up.get_program());
+    // The release is not given, so that rake is asked.
+    command.args(set_up.get_args().filter(|word| *word != "--console-release" && *word != "1.2.7"));
+    run(&mut command);
+
+    let log = console.join("production.log");
+    let (said, found) = (fs::read_to_string(&log).unwrap(), fs::metadata(&log).unwrap());
+    assert_eq!(found.uid(), CONSOLE.1, "{said}");
+    assert!(said.starts_with(&format!("uid={}({}) gid=", CONSOLE.1, CONSOLE.0)), "{said}");
+    assert!(said.contains(",4711(espm-test)\n") && !said.contains("root"), "{said}");
+}
+
+#[test]
+fn a_console_whose_user_is_not_there_is_not_booted_as_root() {
+    let place = Place::new();
+    let rake = place.path("rake");
+    fs::write(&rake, "#!/bin/sh\ntouch \"$0.booted\"\n").unwrap();
+    fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+    let words = ["--console-user", "nonesuch", "--console-command", &rake.display().to_string()];
+    let set_up = place.command(&words);
+    let mut command = Command::new(set_up.get_program());
+    run(command.args(set_up.get_args().filter(|word| *word != "--console-release" && *word != "1.2.7")));
+    assert!(!place.path("rake.booted").exists());
+    assert!(section(&place, "console").contains("user = nonesuch"));
 }
 
 #[test]
