@@ -102,7 +102,7 @@ pub fn try_take_passing(path: &Path) -> Result<Option<Lock>, FileError> {
 }
 
 /// A lock that a program shares which gets its file as standard input, the one descriptor beside the
-/// outputs that sudo passes on. It is held until this process and the program, with every process
+/// outputs that sudo passes on, or as a descriptor through a socket. It is held until this process and the program, with every process
 /// that the program has started, are gone, or until one of them gives it back.
 #[derive(Debug)]
 pub struct Lease {
@@ -134,9 +134,14 @@ impl Lease {
         self.file.try_clone().map_err(error)
     }
 
+    /// The open file, for a process that gets it as a descriptor and shares the lock with it.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Gives the lock back, although a process that the program has left behind may have the file open.
     /// To be called only when the program has ended.
-    pub fn give_back(self) {
+    pub fn give_back(&self) {
         let _ = self.file.unlock();
     }
 }

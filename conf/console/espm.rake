@@ -4,8 +4,8 @@
 #
 # The process that waits has no connection to the database and reads nothing that a client sends.
 # Who can open the socket can have the runs of TASKS, about any node but the master, and nothing
-# else. The child says HELLO; it is sent the two outputs (descriptors, each with one byte), then words
-# that each end in NUL: seconds, tasks, variables, "end"; it says "ended STATUS" or "refused: WHY".
+# else. The child says HELLO; it is sent the two outputs and the slot (descriptors, each with one byte), then
+# words that each end in NUL: seconds, tasks, variables, "end"; it says "ended STATUS" or "refused: WHY".
 # Where it says nothing, nobody knows what it has done.
 #
 # ESPM_IDLE    seconds without a request after which the worker ends; without it, it stays
@@ -17,7 +17,7 @@ require 'fcntl'
 require 'socket'
 
 class EspmWorker
-  HELLO = "espm 1\n"
+  HELLO = "espm 2\n"
   TASKS = /\A((node|nodeclass|nodegroup):list
     |node:(add|classes)(\ node:parameters)?\ nodeclass:list\ node:groups\ nodegroup:list
     |node:groups\ node:del(\ node:list|\ node:add\ nodeclass:list\ node:parameters\ nodegroup:list))\z/x
@@ -145,13 +145,17 @@ class EspmWorker
     client.fcntl(Fcntl::F_SETFD, Fcntl::FD_CLOEXEC)
     client.write(HELLO)
     outputs = [client.recv_io(File, 'w'), client.recv_io(File, 'w')]
-    seconds, tasks, variables = judge(client.read(MAX_REQUEST + 1).to_s, outputs)
+    slot = client.recv_io(File, 'r')
+    slot.fcntl(Fcntl::F_SETFD, Fcntl::FD_CLOEXEC)
+    seconds, tasks, variables = judge(client.read(MAX_REQUEST + 1).to_s, outputs, slot)
     STDOUT.reopen(outputs[0])
     STDERR.reopen(outputs[1])
     outputs.each { |output| output.close }
     limit([seconds, @timeout].min)
     variables.each { |name, value| ENV[name] = value }
-    client.write("ended #{run(tasks)}\n")
+    status = run(tasks)
+    slot.flock(File::LOCK_UN) # what the tasks have left behind shall not keep it
+    client.write("ended #{status}\n")
   rescue Refused
     client.write("refused: #{$!.message}\n")
   rescue Exception # no request, or nobody who waits for its end
@@ -169,7 +173,7 @@ class EspmWorker
     end
   end
 
-  def judge(request, outputs)
+  def judge(request, outputs, slot)
     words = request.split("\0", -1)
     raise Refused, 'the request is not whole' unless request.size <= MAX_REQUEST && words[-2..-1] == ['end', '']
     variables, tasks = words[1..-3].partition { |word| word.include?('=') }
@@ -184,6 +188,9 @@ class EspmWorker
     # as any process has that output.
     files = outputs.all? { |output| output.stat.file? } && outputs[0].flock(File::LOCK_EX | File::LOCK_NB)
     raise Refused, 'the output is not a file that espm has locked' unless files
+    # So is the slot's, in the place of who asked for it.
+    held = slot.stat.file? && slot.flock(File::LOCK_EX | File::LOCK_NB)
+    raise Refused, 'the slot is not a file that espm has locked' unless held
     [[words[0].to_i, 1].max, tasks.split(' '), variables]
   end
 

@@ -103,7 +103,11 @@ impl Rake {
     /// A sentence that says what is wrong.
     pub fn probe_worker(&self) -> Option<Result<String, String>> {
         let worker = self.settings.worker.as_ref()?;
-        let asked = self.warm_lines(&Task::Names { list: List::Classes }, self.settings.timeout);
+        let slot = match self.slot(Deadline::after(self.settings.timeout)) {
+            Ok(slot) => slot,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        let asked = self.warm_lines(&Task::Names { list: List::Classes }, &slot, self.settings.timeout);
         Some(match (asked, self.ran_cold()) {
             (Ok(Some((0, ..))), _) => Ok(format!("answers at {}", worker.socket.display())),
             (Ok(Some((code, _, stderr))), _) => Err(format!("nodeclass:list ends with {code}: {}", excerpt(&stderr))),
@@ -197,7 +201,7 @@ impl Rake {
     /// # Errors
     /// When the run has no known end.
     pub fn add(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
-        let (code, output) = self.run(Task::Add { node: node.clone() }, slot, proof, until)?;
+        let (code, output) = self.run(Task::Add { node: node.clone() }, &slot, proof, until)?;
         let read = Proof::read(&output, &node.name);
         Ok(judge(&read, code, &node.assignment, Separator::Groups, &output))
     }
@@ -219,7 +223,7 @@ impl Rake {
         } else {
             (Task::Change { node: node.clone() }, Separator::Groups)
         };
-        let (code, output) = self.run(task, slot, proof, until)?;
+        let (code, output) = self.run(task, &slot, proof, until)?;
         let read = Proof::read(&output, &node.name);
         Ok(judge(&read, code, &node.assignment, separator, &output))
     }
@@ -230,7 +234,7 @@ impl Rake {
     /// When it is still there, or the run has no known end.
     pub fn delete(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
         let task = Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() };
-        let (code, output) = self.run(task, slot, proof, until)?;
+        let (code, output) = self.run(task, &slot, proof, until)?;
         let read = Proof::read(&output, &node.name);
         let gone = code == 0 && read.groups_edited() && !read.remains();
         if gone || (!read.groups_edited() && read.missing()) {
@@ -243,9 +247,9 @@ impl Rake {
     /// A run whose output is names; it changes nothing.
     fn lines(&self, task: Task, until: Deadline) -> Result<Vec<String>, ConsoleError> {
         let slot = self.slot(until)?;
-        let (code, stdout, stderr) = match self.warm_lines(&task, self.limit(until))? {
+        let (code, stdout, stderr) = match self.warm_lines(&task, &slot, self.limit(until))? {
             Some(ended) => ended,
-            None => self.cold_lines(task, slot, self.limit(until))?,
+            None => self.cold_lines(task, &slot, self.limit(until))?,
         };
         if code == 0 {
             Ok(proof::names(&stdout))
@@ -255,8 +259,8 @@ impl Rake {
     }
 
     /// A run that changes a node, its output in the proof.
-    fn run(&self, task: Task, slot: Lease, proof: &File, until: Deadline) -> Result<(u32, String), ConsoleError> {
-        let code = match self.ask_worker(&task, [proof, proof], self.limit(until))? {
+    fn run(&self, task: Task, slot: &Lease, proof: &File, until: Deadline) -> Result<(u32, String), ConsoleError> {
+        let code = match self.ask_worker(&task, slot, [proof, proof], self.limit(until))? {
             Some(code) => code,
             None => self.run_cold(task, slot, proof, self.limit(until))?,
         };
@@ -264,22 +268,36 @@ impl Rake {
     }
 
     /// Exit code, standard output and standard error of a run of the worker; `None` when it runs nothing.
-    fn warm_lines(&self, task: &Task, limit: Duration) -> Result<Option<(u32, String, String)>, ConsoleError> {
+    fn warm_lines(
+        &self,
+        task: &Task,
+        slot: &Lease,
+        limit: Duration,
+    ) -> Result<Option<(u32, String, String)>, ConsoleError> {
         if self.settings.worker.is_none() {
             return Ok(None);
         }
         let nameless = || trusted_file::nameless(&state::cache(&self.state)).map_err(ConsoleError::File);
         let (stdout, stderr) = (nameless()?, nameless()?);
-        let Some(code) = self.ask_worker(task, [&stdout, &stderr], limit)? else { return Ok(None) };
+        let Some(code) = self.ask_worker(task, slot, [&stdout, &stderr], limit)? else { return Ok(None) };
         Ok(Some((code, read_back(&stdout)?, read_back(&stderr)?)))
     }
 
     /// The exit code of a run of the worker; `None` when it runs nothing.
-    fn ask_worker(&self, task: &Task, outputs: [&File; 2], limit: Duration) -> Result<Option<u32>, ConsoleError> {
+    fn ask_worker(
+        &self,
+        task: &Task,
+        slot: &Lease,
+        outputs: [&File; 2],
+        limit: Duration,
+    ) -> Result<Option<u32>, ConsoleError> {
         let asks = task.is_for_worker() && self.ran_cold().is_none();
         let Some(worker) = self.settings.worker.as_ref().filter(|_| asks) else { return Ok(None) };
-        match worker.run(&task.tasks(self.settings.release), outputs, limit) {
-            Ok(code) => Ok(Some(code)),
+        match worker.run(&task.tasks(self.settings.release), outputs, slot.file(), limit) {
+            Ok(code) => {
+                slot.give_back();
+                Ok(Some(code))
+            }
             Err(WorkerError::NotRun(why)) => {
                 let _ = self.cold.set(why);
                 Ok(None)
@@ -290,18 +308,18 @@ impl Rake {
         }
     }
 
-    fn cold_lines(&self, task: Task, slot: Lease, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
+    fn cold_lines(&self, task: Task, slot: &Lease, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
         let ended =
-            self.settings.raise.capture_from(order(task, &slot, limit)?, Deadline::after(limit + RAISE_GRACE))?;
+            self.settings.raise.capture_from(order(task, slot, limit)?, Deadline::after(limit + RAISE_GRACE))?;
         give_back(slot, &ended);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
         Ok((judge_code(ended.code, &stderr)?, stdout, stderr))
     }
 
-    fn run_cold(&self, task: Task, slot: Lease, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
+    fn run_cold(&self, task: Task, slot: &Lease, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
         let until = Deadline::after(limit + RAISE_GRACE);
-        let ended = self.settings.raise.raise_into(proof, order(task, &slot, limit)?, until)?;
+        let ended = self.settings.raise.raise_into(proof, order(task, slot, limit)?, until)?;
         give_back(slot, &ended);
         judge_code(ended.code, &read_back(proof)?)
     }
@@ -331,7 +349,7 @@ fn order(task: Task, slot: &Lease, limit: Duration) -> Result<File, ConsoleError
 
 /// Gives a slot back after a run that ended by itself. Of one that was killed, rake may still run, and
 /// the slot is taken until it has ended.
-fn give_back(slot: Lease, ended: &Ended) {
+fn give_back(slot: &Lease, ended: &Ended) {
     if ended.code.is_some() {
         slot.give_back();
     }

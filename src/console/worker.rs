@@ -2,8 +2,8 @@
 //! child of its own (`conf/console/espm.rake`).
 //!
 //! espm asks it through a socket that espm's group can open, and believes no worker of another user.
-//! The child gets the proof's descriptor as its output and with it the lock, as a rake has it that
-//! espm starts. Until the worker has said that it is there, nothing is asked of it: whoever finds no
+//! The child gets the proof's descriptor as its output and with it the lock, and the slot's with its
+//! lock, as a rake has them that espm starts. Until the worker has said that it is there, nothing is asked of it: whoever finds no
 //! worker can run rake. Once it is asked, only its answer, or recovery, says what was done.
 
 use std::fs::File;
@@ -23,7 +23,7 @@ use rustix::net::{
 use crate::clock::Deadline;
 
 /// What a worker says at once.
-const HELLO: &[u8] = b"espm 1\n";
+const HELLO: &[u8] = b"espm 2\n";
 
 /// How long a worker may take to say that it is there: a fork of a large process on a loaded machine.
 const GREETING: Duration = Duration::from_secs(5);
@@ -55,15 +55,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Runs tasks with their output in two files, and returns their exit code.
+    /// Runs tasks with their output in two files, and returns their exit code. Their child has the lock of
+    /// the slot's file for as long as it lives.
     ///
     /// # Errors
     /// When there is no worker, or it does not say how the tasks ended.
-    pub fn run(&self, words: &[String], outputs: [&File; 2], limit: Duration) -> Result<u32, WorkerError> {
+    pub fn run(&self, words: &[String], outputs: [&File; 2], slot: &File, limit: Duration) -> Result<u32, WorkerError> {
         let mut stream = self.connect().map_err(|error| self.not_run(&error))?;
         let running = Deadline::after(limit);
         // Cut short it is no request, and the child says so or is gone.
-        send(&mut stream, words, outputs, limit).map_err(|error| self.not_run(&error))?;
+        let [stdout, stderr] = outputs;
+        send(&mut stream, words, [stdout, stderr, slot], limit).map_err(|error| self.not_run(&error))?;
         let answer = answer(&mut stream, Deadline::after(limit + GRACE));
         if let Some(code) = answer.strip_prefix("ended ").and_then(|code| code.parse().ok()) {
             return Ok(code);
@@ -98,10 +100,10 @@ impl Worker {
     }
 }
 
-/// Each output goes with one byte, since who reads one descriptor reads one byte; words end in NUL.
-fn send(stream: &mut UnixStream, words: &[String], outputs: [&File; 2], limit: Duration) -> io::Result<()> {
-    for output in outputs {
-        let descriptors = [output.as_fd()];
+/// Each file goes with one byte, since who reads one descriptor reads one byte; words end in NUL.
+fn send(stream: &mut UnixStream, words: &[String], files: [&File; 3], limit: Duration) -> io::Result<()> {
+    for file in files {
+        let descriptors = [file.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));

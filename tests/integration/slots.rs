@@ -1,15 +1,20 @@
-//! Slots of a console whose tasks rake runs: each is taken for as long as its rake runs, and no longer.
+//! Slots of the console: each is taken for as long as its rake, or its worker's child, runs, and no longer.
 
 use std::collections::BTreeSet;
 use std::thread;
 
 use crate::many::{add, expect_busy, expect_nodes, most_at_once};
 use crate::shop::{Plan, Shop};
+use crate::worker::Temperature;
 
 /// A shop with one slot, its lists asked for.
 fn single() -> Shop {
+    single_of(Temperature::Cold)
+}
+
+fn single_of(console: Temperature) -> Shop {
     let ini = vec![("console", "concurrency = 1"), ("console", "queue_timeout = 1")];
-    let shop = Shop::with(Plan { ini, ..Plan::default() });
+    let shop = Shop::with(Plan { ini, console, ..Plan::default() });
     for path in ["/v1/classes", "/v1/groups"] {
         shop.get(path).expect(200);
     }
@@ -82,4 +87,43 @@ fn what_rake_leaves_behind_keeps_no_slot() {
         add(&shop, &format!("next{number}")).expect(201);
     }
     assert_eq!(most_at_once(&shop), 1);
+}
+
+#[test]
+fn a_slot_is_taken_for_as_long_as_the_workers_child_runs_whoever_has_died_meanwhile() {
+    let shop = single_of(Temperature::Warm);
+    let mut names = BTreeSet::new();
+    for (number, worker_dies) in [false, true].into_iter().enumerate() {
+        let (orphan, next) = (format!("orphan{number}"), format!("next{number}"));
+        shop.pause_at("before_node_add");
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| add(&shop, &orphan));
+            shop.wait_for_pause();
+            shop.kill_one("espm");
+            if worker_dies {
+                shop.stop_worker("-9");
+            }
+            asked.join().unwrap().expect(500);
+        });
+        expect_busy(&add(&shop, &next));
+        expect_busy(&shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
+        shop.get("/v1/classes").expect(200);
+        shop.go_on();
+        add(&shop, &next).expect(201);
+        shop.get(&format!("/v1/nodes/{orphan}")).expect(200);
+        names.extend([orphan, next]);
+    }
+    assert_eq!(most_at_once(&shop), 1);
+    expect_nodes(&shop, &names);
+}
+
+#[test]
+fn the_slot_of_a_workers_child_that_is_killed_or_leaves_something_behind_is_free() {
+    let shop = single_of(Temperature::Warm);
+    for (number, group) in ["", "group"].into_iter().enumerate() {
+        shop.fault("console", "fork_child", group);
+        shop.paused("before_node_add", || add(&shop, &format!("killed{number}")), || shop.kill_one("rake")).expect(502);
+        shop.no_faults("console");
+        add(&shop, &format!("next{number}")).expect(201);
+    }
 }

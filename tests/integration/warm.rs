@@ -90,7 +90,7 @@ fn without_a_worker_rake_is_started_and_the_audit_says_why() {
     fs::remove_file(&socket).unwrap();
     expect_cold(&shop, "No such file");
     for (hello, why) in
-        [("", "failed to fill"), ("espm 1", "failed to fill"), ("espm 2\n", "is not the worker of this")]
+        [("", "failed to fill"), ("espm 2", "failed to fill"), ("espm 1\n", "is not the worker of this")]
     {
         let listener = UnixListener::bind(&socket).unwrap();
         fs::set_permissions(&socket, PermissionsExt::from_mode(0o666)).unwrap();
@@ -146,7 +146,7 @@ fn a_worker_of_another_user_is_not_believed() {
     let socket = elsewhere.join("worker.sock");
     shop.configure("console", &format!("worker = {}", socket.display()));
     let lies = "require 'socket'; File.umask(0); server = UNIXServer.open(ARGV[0]); \
-                loop { client = server.accept; begin; client.write(\"espm 1\\n\"); heard = client.read; \
+                loop { client = server.accept; begin; client.write(\"espm 2\\n\"); heard = client.read; \
                 File.write(ARGV[0] + '.asked', heard); client.write(\"ended 0\\n\"); rescue SystemCallError; end }";
     let mut liar = Command::new("setpriv")
         .args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "ruby", "-e", lies])
@@ -318,8 +318,7 @@ fn a_request_that_is_not_whole_or_too_long_is_none() {
     for bytes in cuts.chain([not_the_end, longer]).chain(garbage) {
         let output = output(&shop);
         let mut client = Client::connect(&shop);
-        client.pass(b".", &[&output]);
-        client.pass(b".", &[&output]);
+        client.pass_files([&output, &output, &output]);
         client.send(&bytes);
         let answer = client.end();
         assert!(!answer.contains("ended"), "{answer:?}: {:?}", String::from_utf8_lossy(&bytes));
@@ -329,7 +328,7 @@ fn a_request_that_is_not_whole_or_too_long_is_none() {
 }
 
 #[test]
-fn an_output_that_is_no_file_of_the_clients_own_lock_gets_nothing() {
+fn an_output_or_a_slot_that_is_no_file_of_the_clients_own_lock_gets_nothing() {
     let shop = warm();
     let worker = shop.worker_pid();
     let path = shop.dir.join("locked");
@@ -344,9 +343,10 @@ fn an_output_that_is_no_file_of_the_clients_own_lock_gets_nothing() {
     let pipe = File::from(OwnedFd::from(writer));
     let good = output(&shop);
     let request = format!("60\0{}\0{}\0end\0", ADD.join("\0"), VARIABLES.join("\0"));
-    let outputs = [vec![&locked, &locked], vec![&read_only, &read_only], vec![&directory, &directory]];
-    let more = [vec![&device, &device], vec![&pipe, &pipe], vec![&good, &pipe], vec![&good], vec![]];
-    for files in outputs.into_iter().chain(more) {
+    let outputs = [[&locked; 3], [&read_only; 3], [&directory; 3], [&device; 3], [&pipe; 3], [&good, &pipe, &good]];
+    let slots = [&locked, &directory, &device, &pipe].map(|slot| vec![&good, &good, slot]);
+    let fewer = [vec![&good, &good], vec![&good], vec![]];
+    for files in outputs.map(Vec::from).into_iter().chain(slots).chain(fewer) {
         let mut client = Client::connect(&shop);
         for file in &files {
             client.pass(b".", &[*file]);

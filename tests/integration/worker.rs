@@ -106,7 +106,7 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut hello = [0; 7];
         stream.read_exact(&mut hello).unwrap();
-        assert_eq!(&hello, b"espm 1\n");
+        assert_eq!(&hello, b"espm 2\n");
         Self(stream)
     }
 
@@ -117,6 +117,11 @@ impl Client {
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(descriptors.is_empty() || control.push(SendAncillaryMessage::ScmRights(&descriptors)));
         rustix::net::sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).unwrap();
+    }
+
+    /// Passes the two outputs and the slot, each with one byte.
+    pub fn pass_files(&mut self, files: [&File; 3]) {
+        files.iter().for_each(|file| self.pass(b".", &[*file]));
     }
 
     /// Sends bytes; a worker that has heard enough closes early.
@@ -138,8 +143,7 @@ impl Client {
 pub fn ask(shop: &Shop, words: &[&[u8]]) -> (String, String) {
     let output = output(shop);
     let mut client = Client::connect(shop);
-    client.pass(b".", &[&output]);
-    client.pass(b".", &[&output]);
+    client.pass_files([&output, &output, &output]);
     client.send(&words.iter().flat_map(|word| [*word, b"\0".as_slice()].concat()).collect::<Vec<_>>());
     let answer = client.end();
     let mut text = String::new();
