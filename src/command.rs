@@ -34,6 +34,9 @@ const LINGER: Duration = Duration::from_millis(300);
 /// Between two looks at a running command's time and output; its end is noticed at once.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Bytes of most answers: one read takes them, where the standard library would begin with 32 bytes.
+const ANSWER: usize = 8 * 1024;
+
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
@@ -265,14 +268,14 @@ pub fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]
     let mut child = std::process::Command::new(program)
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (*name, value)))
-        .stdin(Stdio::piped())
+        .stdin(if body.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // A handler that refuses the request early does not read the body.
         let _ = stdin.write_all(body);
     }
-    let mut output = Vec::new();
+    let mut output = Vec::with_capacity(ANSWER);
     if let Some(stdout) = child.stdout.take() {
         stdout.take(MAX_OUTPUT as u64).read_to_end(&mut output)?;
     }
