@@ -7,7 +7,8 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Why a text is not a name; the sentence says what would be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,6 +219,35 @@ string_type!(ParameterValue);
 
 /// Parameters by name.
 pub type Parameters = BTreeMap<ParameterName, ParameterValue>;
+
+/// Reads parameters of which none comes twice: which value would count, nobody could tell.
+///
+/// # Errors
+/// When one does, or a name or a value is none.
+pub fn parameters_that_come_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parameters, D::Error> {
+    struct Once;
+
+    impl<'de> Visitor<'de> for Once {
+        type Value = Parameters;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("parameters")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
+            let mut parameters = Parameters::new();
+            while let Some((name, value)) = map.next_entry::<ParameterName, ParameterValue>()? {
+                let twice = format!("the parameter {name} comes twice");
+                if parameters.insert(name, value).is_some() {
+                    return Err(A::Error::custom(twice));
+                }
+            }
+            Ok(parameters)
+        }
+    }
+
+    deserializer.deserialize_map(Once)
+}
 
 #[cfg(test)]
 mod tests {

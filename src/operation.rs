@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue, Parameters};
+use crate::name::{self, ClassName, GroupName, NodeName, ParameterName, ParameterValue, Parameters};
 use crate::request::Body;
 
 /// Which of the console's two lists.
@@ -32,7 +32,8 @@ pub struct Assignment {
     pub groups: Vec<GroupName>,
     /// Its classes.
     pub classes: Vec<ClassName>,
-    /// Its parameters.
+    /// Its parameters; where they are read, each may come once.
+    #[serde(deserialize_with = "name::parameters_that_come_once")]
     pub parameters: Parameters,
 }
 

@@ -1,14 +1,17 @@
 //! What a process of espm does to itself before it touches a secret or a user's input.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid};
 
+use crate::clock::Deadline;
 use crate::trusted_file::{self, Owner};
 
 /// Bytes of `/etc/passwd` and `/etc/group`.
@@ -157,6 +160,29 @@ fn become_ids(uid: u32, gid: u32, others: &[u32]) -> io::Result<()> {
 /// When there is none.
 pub fn unbuffered_output() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Standard input to its end, or so many bytes of it.
+///
+/// # Errors
+/// When it cannot be read or has not come to its end by then.
+pub fn read_input(limit: usize, until: Deadline) -> io::Result<Vec<u8>> {
+    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let (mut bytes, mut part) = (Vec::new(), vec![0; limit.min(64 * 1024)]);
+    while bytes.len() < limit {
+        let left = Timespec::try_from(until.left()).map_err(io::Error::other)?;
+        match rustix::event::poll(&mut [PollFd::new(&input, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => continue,
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come to its end")),
+            other => other?,
+        };
+        match input.read(&mut part)? {
+            0 => break,
+            length => bytes.extend_from_slice(part.get(..length).unwrap_or_default()),
+        }
+    }
+    bytes.truncate(limit);
+    Ok(bytes)
 }
 
 /// How many processors this process may use: its affinity and its control group's quota, read from a

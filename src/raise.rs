@@ -8,7 +8,7 @@
 //! A run of rake that only lists ends with it: this program starts itself once more, which then asks
 //! the kernel for that and becomes rake. One that changes something is left to its end, whoever dies.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,7 +32,10 @@ use crate::trusted_file::Owner;
 pub const USAGE: &str = "espm-raise console|authority FILE";
 
 /// Bytes of an order; a body of 64 KiB, escaped as JSON at its worst.
-const MAX_ORDER: u64 = 512 * 1024;
+const MAX_ORDER: usize = 512 * 1024;
+
+/// How long an order may take to come to its end; espm has it ready before it starts this program.
+const ORDER_WAIT: Duration = Duration::from_secs(10);
 
 /// sysexits(3): the command line is wrong.
 const EX_USAGE: u8 = 64;
@@ -92,9 +95,8 @@ fn follow(parent: &str, argv: &[&str]) -> Done {
 }
 
 fn read_order<T: DeserializeOwned>() -> Result<T, Refused> {
-    let mut json = Vec::new();
-    let read = io::stdin().lock().take(MAX_ORDER).read_to_end(&mut json);
-    read.map_err(|error| Refused(EX_DATAERR, error.to_string()))?;
+    let read = process::read_input(MAX_ORDER, Deadline::after(ORDER_WAIT));
+    let json = read.map_err(|error| Refused(EX_DATAERR, format!("the order cannot be read: {error}")))?;
     serde_json::from_slice(&json).map_err(|error| Refused(EX_DATAERR, format!("the order is not one: {error}")))
 }
 

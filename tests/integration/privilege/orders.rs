@@ -89,6 +89,7 @@ fn an_order_that_is_not_one_of_ours_runs_nothing_and_is_one_line() {
         with("[]", "[]", r#"{"a":"1,b=2"}"#),
         with("[]", "[]", r#"{"a=b":"1"}"#),
         with("[]", "[]", r#"{"a":"--- !ruby/object:Object {}"}"#),
+        with("[]", "[]", r#"{"a":"1","b":"2","a":"3"}"#),
     ];
     for name in HOSTILE {
         to_console.push(add(name));
@@ -207,4 +208,23 @@ fn a_link_at_any_path_that_is_opened_or_made_for_the_ca_is_not_followed() {
         shop.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
     }
     assert_eq!(shop.file("victim"), "untouched");
+}
+
+#[test]
+fn an_order_that_does_not_come_to_its_end_is_given_up() {
+    let shop = Shop::installed();
+    let before = shop.untouched();
+    std::thread::scope(|scope| {
+        let asked = [(CONSOLE, ""), (AUTHORITY, ""), (AUTHORITY, r#"{"verb":"show","#)].map(|(raise, begun)| {
+            let shop = &shop;
+            // The shell itself keeps the pipe open.
+            let pipe = "d=$(mktemp -d) && mkfifo $d/p && exec 9<>$d/p && rm -r $d";
+            let script = format!("{pipe} && printf '%s' '{begun}' >&9 && exec {raise} <&9");
+            scope.spawn(move || shop.attack(&script, ""))
+        });
+        for asked in asked {
+            asked.join().unwrap().refused(65, "espm-raise: the order cannot be read: it does not come to its end");
+        }
+    });
+    assert_eq!(shop.untouched(), before);
 }
