@@ -291,12 +291,11 @@ mod tests {
     use super::{CertificateState, Key, Ledger, LedgerError, NodeState, create};
     use crate::name::{GroupName, NodeName};
     use crate::operation::{Assignment, Node};
+    use crate::scratch::scratch;
     use crate::state::database;
 
     fn made(name: &str) -> PathBuf {
-        let directory = std::env::temp_dir().join(format!("espm-ledger-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir(&directory).unwrap();
+        let directory = scratch(&format!("ledger-{name}"));
         create(&directory).unwrap();
         directory
     }
@@ -359,6 +358,11 @@ mod tests {
             assert!(Ledger::open(&directory, "r").is_err());
             fs::remove_file(database(&directory)).unwrap();
         }
+        // Another program's, of the same version.
+        drop(crate::trusted_file::create(&database(&directory), 0o600).unwrap());
+        let others = rusqlite::Connection::open(database(&directory)).unwrap();
+        others.execute_batch("CREATE TABLE node (name); PRAGMA user_version = 1;").unwrap();
+        assert!(matches!(Ledger::open(&directory, "r"), Err(LedgerError::Version { ours: false, .. })));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 pub mod clock;
 pub mod layout;
 pub mod name;
+#[cfg(test)]
+pub mod scratch;
 pub mod secret;
 pub mod state;
 pub mod text;

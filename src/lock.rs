@@ -89,16 +89,18 @@ pub fn try_take(path: &Path) -> Result<Option<Lock>, FileError> {
 /// # Errors
 /// When the file cannot be used.
 pub fn try_take_passing(path: &Path) -> Result<Option<Lock>, FileError> {
-    let file = trusted_file::open_lock(path)?;
-    if file.try_lock().is_err() {
-        return Ok(None);
-    }
-    // The holder before may have removed the file between our opening and our locking it.
+    Ok(lock_passing(trusted_file::open_lock(path)?, path))
+}
+
+/// The lock of an open file, if it is free and the file still the one at the path: the holder before may
+/// have removed it between our opening and our locking it.
+fn lock_passing(file: File, path: &Path) -> Option<Lock> {
+    file.try_lock().ok()?;
     let same = match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
         _ => false,
     };
-    Ok(same.then(|| Lock { removed_at_end: Some(path.to_owned()), _file: file }))
+    same.then(|| Lock { removed_at_end: Some(path.to_owned()), _file: file })
 }
 
 /// A lock that a program shares which gets its file as standard input, the one descriptor beside the
@@ -141,7 +143,7 @@ impl Lease {
 
     /// Gives the lock back, although a process that the program has left behind may have the file open.
     /// To be called only when the program has ended.
-    pub fn give_back(&self) {
+    pub fn give_back(self) {
         let _ = self.file.unlock();
     }
 }
@@ -251,19 +253,14 @@ pub fn read_unlocked(path: &Path, limit: u64) -> Result<Option<String>, FileErro
 mod tests {
     use std::time::Duration;
 
-    use super::{LockError, Queue, Slots, try_take, try_take_passing};
+    use super::{LockError, Queue, Slots, lock_passing, try_take, try_take_passing};
     use crate::clock::Deadline;
-
-    fn scratch(name: &str) -> std::path::PathBuf {
-        let directory = std::env::temp_dir().join(format!("espm-lock-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir(&directory).unwrap();
-        directory
-    }
+    use crate::scratch::scratch;
+    use crate::trusted_file;
 
     #[test]
     fn a_lock_is_exclusive_and_free_again_when_dropped() {
-        let path = scratch("one").join("lock");
+        let path = scratch("lock-one").join("lock");
         let lock = try_take(&path).unwrap().unwrap();
         assert!(try_take(&path).unwrap().is_none());
         drop(lock);
@@ -272,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_passing_lock_leaves_no_file() {
-        let path = scratch("passing").join("lock");
+        let path = scratch("lock-passing").join("lock");
         let lock = try_take_passing(&path).unwrap().unwrap();
         assert!(try_take_passing(&path).unwrap().is_none());
         drop(lock);
@@ -280,8 +277,19 @@ mod tests {
     }
 
     #[test]
+    fn a_passing_lock_is_not_had_of_a_file_that_its_last_holder_has_removed() {
+        let path = scratch("lock-removed").join("lock");
+        let late = || trusted_file::open_lock(&path).unwrap();
+        let [one, two] = [late(), late()];
+        drop(try_take_passing(&path).unwrap().unwrap());
+        assert!(lock_passing(one, &path).is_none());
+        let _held = try_take_passing(&path).unwrap().unwrap();
+        assert!(lock_passing(two, &path).is_none());
+    }
+
+    #[test]
     fn slots_and_places_are_bounded() {
-        let directory = scratch("slots");
+        let directory = scratch("lock-slots");
         let slots = Slots::new(&directory, "slot", 2);
         let _held = (slots.try_take().unwrap().unwrap(), slots.try_take().unwrap().unwrap());
         let soon = || Deadline::after(Duration::from_millis(30));

@@ -159,20 +159,13 @@ pub fn check_program(path: &Path) -> Result<(), FileError> {
 mod tests {
     use std::fs::{self, OpenOptions, Permissions};
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
-    use std::path::PathBuf;
 
-    use super::{Owner, check_way, create, read, replace, write_new};
-
-    fn scratch(name: &str) -> PathBuf {
-        let directory = std::env::temp_dir().join(format!("espm-trusted-file-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir(&directory).unwrap();
-        directory
-    }
+    use super::{Owner, check_way, create, read, replace, replace_keeping_owner, write_new};
+    use crate::scratch::scratch;
 
     #[test]
     fn a_file_that_others_can_write_is_refused() {
-        let path = scratch("mode").join("f");
+        let path = scratch("file-mode").join("f");
         write_new(&path, 0o640, b"x").unwrap();
         assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "x");
         for mode in [0o660, 0o602] {
@@ -184,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_file_is_trusted_only_if_every_directory_and_link_on_the_way_is() {
-        let top = scratch("way");
+        let top = scratch("file-way");
         fs::create_dir_all(top.join("a/b")).unwrap();
         let path = top.join("a/b/f");
         write_new(&path, 0o640, b"x").unwrap();
@@ -213,7 +206,7 @@ mod tests {
 
     #[test]
     fn links_directories_pipes_and_large_files_are_refused() {
-        let directory = scratch("kind");
+        let directory = scratch("file-kind");
         let file = directory.join("f");
         write_new(&file, 0o600, b"0123456789").unwrap();
         symlink(&file, directory.join("link")).unwrap();
@@ -227,19 +220,23 @@ mod tests {
 
     #[test]
     fn a_replaced_file_is_whole_and_nothing_is_left_beside_it() {
-        let directory = scratch("replace");
+        let directory = scratch("file-replace");
         let path = directory.join("f");
         replace(&path, 0o600, b"one").unwrap();
         // One that died has left something half written.
         write_new(&directory.join("f.new"), 0o600, b"tw").unwrap();
         replace(&path, 0o600, b"two").unwrap();
         assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "two");
+        // It had the number that this process has.
+        write_new(&directory.join(format!("f.{}.new", std::process::id())), 0o600, b"thr").unwrap();
+        replace_keeping_owner(&path, b"three").unwrap();
+        assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "three");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
     }
 
     #[test]
     fn text_that_is_not_utf_8_is_refused() {
-        let path = scratch("utf8").join("f");
+        let path = scratch("file-utf8").join("f");
         let mut options = OpenOptions::new();
         std::io::Write::write_all(&mut options.write(true).create(true).mode(0o600).open(&path).unwrap(), &[0xff])
             .unwrap();

@@ -84,12 +84,11 @@ mod tests {
     use super::Listing;
     use crate::clock;
     use crate::operation::List;
+    use crate::scratch::scratch;
 
     #[test]
     fn a_list_is_kept_for_its_life_and_never_from_the_future() {
-        let cache = std::env::temp_dir().join(format!("espm-listing-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&cache);
-        std::fs::create_dir(&cache).unwrap();
+        let cache = scratch("listing");
         let minute = Duration::from_secs(60);
         assert!(Listing::load(&cache, List::Classes, minute).is_none());
         let names = ["apache".to_owned(), "a\"b".to_owned()];

@@ -15,7 +15,7 @@ use super::task::{Order, Release, Task};
 use super::worker::{Worker, WorkerError};
 use super::{Assigned, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT};
 use crate::clock::{self, Deadline};
-use crate::command::{Ended, Program};
+use crate::command::Program;
 use crate::lock::{self, Lease, Lock, Queue, Slots};
 use crate::name::NodeName;
 use crate::operation::{Assignment, List, Node};
@@ -294,10 +294,7 @@ impl Rake {
         let asks = task.is_for_worker() && self.ran_cold().is_none();
         let Some(worker) = self.settings.worker.as_ref().filter(|_| asks) else { return Ok(None) };
         match worker.run(&task.tasks(self.settings.release), outputs, slot.file(), limit) {
-            Ok(code) => {
-                slot.give_back();
-                Ok(Some(code))
-            }
+            Ok(code) => Ok(Some(code)),
             Err(WorkerError::NotRun(why)) => {
                 let _ = self.cold.set(why);
                 Ok(None)
@@ -311,7 +308,6 @@ impl Rake {
     fn cold_lines(&self, task: Task, slot: &Lease, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
         let ended =
             self.settings.raise.capture_from(order(task, slot, limit)?, Deadline::after(limit + RAISE_GRACE))?;
-        give_back(slot, &ended);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
         Ok((judge_code(ended.code, &stderr)?, stdout, stderr))
@@ -320,7 +316,6 @@ impl Rake {
     fn run_cold(&self, task: Task, slot: &Lease, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
         let until = Deadline::after(limit + RAISE_GRACE);
         let ended = self.settings.raise.raise_into(proof, order(task, slot, limit)?, until)?;
-        give_back(slot, &ended);
         judge_code(ended.code, &read_back(proof)?)
     }
 
@@ -341,18 +336,10 @@ impl Rake {
 }
 
 /// The order in the slot's own file, which is the run's standard input: so the slot is taken for as long
-/// as any process of the run lives, whatever becomes of this one.
+/// as any process of the run lives, whatever becomes of this one; who runs rake gives it back after that.
 fn order(task: Task, slot: &Lease, limit: Duration) -> Result<File, ConsoleError> {
     let order = Order { task, limit: limit.as_secs().max(1) };
     slot.input(&serde_json::to_vec(&order).unwrap_or_default()).map_err(ConsoleError::File)
-}
-
-/// Gives a slot back after a run that ended by itself. Of one that was killed, rake may still run, and
-/// the slot is taken until it has ended.
-fn give_back(slot: &Lease, ended: &Ended) {
-    if ended.code.is_some() {
-        slot.give_back();
-    }
 }
 
 fn read_back(output: &File) -> Result<String, ConsoleError> {

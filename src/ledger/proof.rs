@@ -93,3 +93,39 @@ impl Ledger {
         state::proof(&self.directory, name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::UNUSED;
+    use crate::ledger::{Ledger, create};
+    use crate::name::NodeName;
+    use crate::operation::{Assignment, Node};
+    use crate::scratch::scratch;
+
+    #[test]
+    fn only_an_old_proof_that_no_row_names_and_no_command_holds_is_swept() {
+        let directory = scratch("ledger-sweep");
+        create(&directory).unwrap();
+        let ledger = Ledger::open(&directory, "r").unwrap();
+        let long_ago = SystemTime::now() - UNUSED * 2;
+        let (young, file) = ledger.new_proof("").unwrap();
+        drop(file);
+        let (named, file) = ledger.new_proof("").unwrap();
+        let node = Node { name: NodeName::parse("web01").unwrap(), assignment: Assignment::default() };
+        ledger.intend_to_add(&node, &named, None).unwrap();
+        file.set_modified(long_ago).unwrap();
+        drop(file);
+        let (held, holder) = ledger.new_proof("").unwrap();
+        holder.set_modified(long_ago).unwrap();
+        let (unused, file) = ledger.new_proof("").unwrap();
+        file.set_modified(long_ago).unwrap();
+        drop(file);
+        assert_eq!(ledger.sweep_proofs().unwrap(), 1);
+        let is_there = |name: &str| ledger.proof_path(name).exists();
+        assert!(is_there(&young) && is_there(&named) && is_there(&held) && !is_there(&unused));
+        drop(holder);
+        assert_eq!(ledger.sweep_proofs().unwrap(), 1);
+    }
+}

@@ -85,9 +85,53 @@ pub fn create(directory: &Path) -> Result<(), LedgerError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::mpsc;
+    use std::thread;
+
     use rusqlite::Connection;
 
-    use super::upgrade_by;
+    use super::{create, upgrade_by};
+    use crate::ledger::{BUSY_TIMEOUT, Ledger};
+    use crate::name::NodeName;
+    use crate::scratch::scratch;
+    use crate::state::database;
+    use crate::trusted_file::{self, Owner};
+
+    /// Begins something while another connection writes, and lets that end only when it waits.
+    fn while_another_writes(directory: &Path, act: impl FnOnce() + Send) {
+        let another = Connection::open(database(directory)).unwrap();
+        another.execute_batch("BEGIN IMMEDIATE").unwrap();
+        thread::scope(|scope| {
+            let (sender, started) = mpsc::channel();
+            let acting = scope.spawn(move || {
+                sender.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+                act();
+            });
+            let status = Path::new("/proc").join(started.recv().unwrap()).join("status");
+            let sleeps = || trusted_file::read(&status, 1 << 16, Owner::Anyone).is_ok_and(|s| s.contains("State:\tS"));
+            while !acting.is_finished() && !sleeps() {
+                thread::yield_now();
+            }
+            another.execute_batch("COMMIT").unwrap();
+            acting.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn who_writes_while_another_does_waits_for_its_end() {
+        let directory = scratch("ledger-waits");
+        create(&directory).unwrap();
+        let name = NodeName::parse("web01").unwrap();
+        while_another_writes(&directory, || Ledger::open(&directory, "r").unwrap().forget(&name).unwrap());
+        let upgrade = || {
+            let database = Connection::open(database(&directory)).unwrap();
+            database.busy_timeout(BUSY_TIMEOUT).unwrap();
+            upgrade_by(&database, &["ALTER TABLE node ADD COLUMN a TEXT"]).unwrap();
+            assert_eq!(version(&database), 2);
+        };
+        while_another_writes(&directory, upgrade);
+    }
 
     fn version(database: &Connection) -> i64 {
         database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()

@@ -125,10 +125,7 @@ fn write_nameless(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileErro
 /// When it cannot be written; then the old file is as it was.
 pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
     let beside = beside(path, "new");
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::io(&beside, error)),
-        _ => write_nameless(&beside, mode, content)?,
-    }
+    write_anew(&beside, mode, content)?;
     rename(&beside, path)
 }
 
@@ -140,13 +137,19 @@ pub fn replace_keeping_owner(path: &Path, content: &[u8]) -> Result<(), FileErro
     let error = |e| FileError::new(path, Why::Io(e));
     let metadata = fs::symlink_metadata(path).map_err(error)?;
     let beside = beside(path, &format!("{}.new", std::process::id()));
-    write_nameless(&beside, metadata.mode() & 0o7777, content)?;
+    write_anew(&beside, metadata.mode() & 0o7777, content)?;
     let owned = std::os::unix::fs::chown(&beside, Some(metadata.uid()), Some(metadata.gid()));
     if let Err(e) = owned {
         let _ = fs::remove_file(&beside);
         return Err(error(e));
     }
     rename(&beside, path)
+}
+
+/// As [`write_nameless`], in the place of what a process that died has left there.
+fn write_anew(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
+    discard(path)?;
+    write_nameless(path, mode, content)
 }
 
 /// A path with an ending more.

@@ -38,6 +38,7 @@ module Faults
   def boot
     pause = on('boot_ms') and sleep(pause.to_f / 1000)
     point('boot')
+    $stdin.reopen('/dev/null') if on('close_input')
     hang if on('hang')
     leave_child(on('fork_child'))
     [$stdout, $stderr].each { |stream| stream.puts(NOTE) } if on('noise')

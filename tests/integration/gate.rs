@@ -210,6 +210,51 @@ fn bodies_that_never_end_take_no_places() {
 }
 
 #[test]
+fn a_quick_request_waits_for_a_place_that_comes_free_soon() {
+    let shop = Shop::with(small());
+    let ask = |path: &[u8]| {
+        let mut socket = UnixStream::connect(shop.dir.join("run/espm.sock")).unwrap();
+        let parameters: [(&[u8], &[u8]); 4] = [
+            (b"HTTPS", b"on"),
+            (b"HTTP_X_ESPM_PSK", shop.psk.as_bytes()),
+            (b"REQUEST_METHOD", b"GET"),
+            (b"REQUEST_URI", path),
+        ];
+        socket.write_all(&[opening(&parameters), record(5, &[])].concat()).unwrap();
+        socket
+    };
+    let threads = || fs::read_dir(format!("/proc/{}/task", shop.gate_pid())).unwrap().count();
+    // Who looks into the ledger waits for a transaction to end.
+    let mut ledger = Command::new("sqlite3")
+        .arg(shop.dir.join("state/ledger.sqlite"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut words = ledger.stdin.take().unwrap();
+    words.write_all(b"BEGIN EXCLUSIVE;\nSELECT 'it is held';\n").unwrap();
+    ledger.stdout.as_mut().unwrap().read_exact(&mut [0; 10]).unwrap();
+    let idle = threads();
+    let waiting: Vec<_> = (0..34).map(|_| ask(b"/v1/nodes/absent")).collect();
+    wait_until("every place is taken", || shop.pids("espm").len() == waiting.len());
+    let answer = |mut socket: UnixStream| {
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        status(&answer)
+    };
+    let health = ask(b"/v1/health");
+    thread::scope(|scope| {
+        let health = scope.spawn(move || answer(health));
+        wait_until("it waits", || threads() > idle + waiting.len() || health.is_finished());
+        words.write_all(b"COMMIT;\n").unwrap();
+        drop(words);
+        assert_eq!(health.join().unwrap(), Some(200));
+    });
+    assert!(ledger.wait().unwrap().success());
+    assert!(waiting.into_iter().all(|socket| answer(socket).is_some()));
+}
+
+#[test]
 fn a_request_that_breaks_off_gives_its_place_back() {
     let shop = Shop::with(small());
     let breaking: usize = 40;

@@ -209,6 +209,26 @@ fn changes_of_one_node_at_once_are_made_one_after_the_other() {
 }
 
 #[test]
+fn a_change_waits_for_one_of_the_same_node_that_has_written_nothing_yet() {
+    let shop = narrow("queue = 5");
+    add(&shop, "web").expect(201);
+    let runs = shop.changing_runs();
+    let change = |role: &str| shop.patch("/v1/nodes/web", &json!({"parameters": {"role": role}}));
+    // In its look at the console's nodes, before its intent.
+    let first = shop.paused(
+        "boot",
+        || change("first"),
+        || {
+            expect_busy(&change("second"));
+            assert!(shop.unfinished().is_empty());
+            assert_eq!(shop.changing_runs(), runs);
+        },
+    );
+    assert_eq!(first.expect(200).json()["parameters"]["role"], "first");
+    assert_eq!(shop.node_in_console("web")["parameters"], json!([["role", "first"]]));
+}
+
+#[test]
 fn adds_and_deletions_of_one_name_at_once_leave_ledger_and_console_of_one_mind() {
     let shop = Shop::open();
     thread::scope(|scope| {

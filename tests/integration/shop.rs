@@ -12,6 +12,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -203,6 +204,16 @@ pub fn scratch() -> PathBuf {
     dir
 }
 
+/// Has a directory removed when this process is gone, however it ends: then the pipe is closed.
+#[expect(clippy::zombie_processes, reason = "it outlives this process")]
+fn remove_at_our_end(dir: &Path) {
+    static PIPE: OnceLock<std::process::ChildStdin> = OnceLock::new();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT TERM; read -r _; exec rm -rf \"$1\"", "sh"]).arg(dir).process_group(0);
+    let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    PIPE.set(child.stdin.take().unwrap()).unwrap();
+}
+
 /// Runs a program to its end; it must succeed.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
@@ -221,6 +232,7 @@ pub fn template() -> &'static Path {
             "these tests start web servers and change users: run them as root"
         );
         let dir = scratch();
+        remove_at_our_end(&dir);
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
         fs::create_dir(dir.join("bin")).unwrap();
         for (name, path) in [

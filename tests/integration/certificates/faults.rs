@@ -311,3 +311,35 @@ fn the_ca_is_taken_for_as_long_as_its_command_runs_whoever_has_died_meanwhile() 
         assert_eq!(ends, [false, true].repeat(ends.len() / 2), "{log}");
     }
 }
+
+#[test]
+fn a_command_that_has_given_its_input_up_is_waited_for_all_the_same() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        // Only its output is still locked.
+        shop.fault("ca", "close_input.once", "");
+        shop.fault("ca", "pause_after_sign.once", "");
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| generate(&shop, NAME));
+            wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
+            shop.kill_one("espm-raise");
+            first.join().unwrap().expect(502);
+        });
+        assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
+        shop.write("ca/continue", "");
+        wait_until("the command has ended", || running(&shop) == 0);
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        assert_eq!(shop.count("ca", "generate"), 1);
+    }
+}
+
+#[test]
+fn what_a_command_leaves_behind_keeps_nobody_from_the_ca() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.add("other.example.com");
+        shop.fault("ca", "fork_child.once", "group");
+        assert_whole(&shop, generate(&shop, NAME).expect(201), NAME);
+        assert_whole(&shop, generate(&shop, "other.example.com").expect(201), "other.example.com");
+    }
+}

@@ -1,0 +1,29 @@
+//! Directories of unit tests, which go with the thread of their test.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::PathBuf;
+
+/// The directories that this thread's test has made.
+struct Made(Vec<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+}
+
+thread_local! {
+    static MADE: RefCell<Made> = const { RefCell::new(Made(Vec::new())) };
+}
+
+/// A new directory for the test that runs in this thread.
+pub fn scratch(name: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("espm-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir(&directory).unwrap();
+    MADE.with(|made| made.borrow_mut().0.push(directory.clone()));
+    directory
+}
