@@ -3,9 +3,10 @@
 #   rake -s -f .../Rakefile -R DIRECTORY_OF_THIS_FILE RAILS_ENV=production ESPM_CONFIG=.../espm.ini espm:serve
 #
 # The process that waits has no connection to the database and reads nothing that a client sends.
-# Who can open the socket can have the runs of TASKS, about any node but the master, and nothing
-# else. The child says HELLO; it is sent the two outputs and the slot (descriptors, each with one byte), then
-# words that each end in NUL: seconds, tasks, variables, "end"; it says "ended STATUS" or "refused: WHY".
+# The user espm (the owner of [espm] state), this one and root can have the runs of TASKS, about any node but
+# the master, and nothing else; nobody else who can open the socket is heard. The child says HELLO; it is sent
+# the two outputs and the slot (descriptors, each with one byte), then words that each end in NUL: seconds,
+# tasks, variables, "end"; it says "ended STATUS" or "refused: WHY".
 # Where it says nothing, nobody knows what it has done.
 #
 # ESPM_IDLE    seconds without a request after which the worker ends; without it, it stays
@@ -30,6 +31,7 @@ class EspmWorker
   BACKLOG = 64                  # connections that wait for a child; Ruby 1.8 has 5 by itself
   SPARE = 8                     # children beyond [console] concurrency: of handlers that were killed
   READ = 5                      # seconds in which a request must be here
+  PEERCRED = 17                 # SO_PEERCRED, which Ruby 1.8 does not know
   TICK = 0.05                   # seconds between two looks at what runs
 
   Refused = Class.new(StandardError)
@@ -42,6 +44,8 @@ class EspmWorker
     end
     @path = ini['console worker'] || abort('espm: [console] worker: is missing')
     @master = (ini['authority master'] || abort('espm: [authority] master: is missing')).downcase
+    state = ini['espm state'] || abort('espm: [espm] state: is missing')
+    @heard = [0, Process.euid, File.stat(state).uid]
     @timeout = (ini['console timeout'] || 120).to_i
     @most = SPARE + (ini['console concurrency'] || File.read('/proc/cpuinfo').scan(/^processor/).size).to_i
     utf8 = !defined?(Encoding) || Encoding.find('locale') == Encoding::UTF_8
@@ -107,6 +111,7 @@ class EspmWorker
 
   def start
     client = @server.accept_nonblock
+    return unless @heard.include?(client.getsockopt(Socket::SOL_SOCKET, PEERCRED).unpack('i3')[1])
     pid = fork { child(client) }
     @children[pid] = now + READ + @timeout + 1
   rescue SystemCallError # who asked is gone, or this machine has no room; espm runs rake itself

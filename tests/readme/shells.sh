@@ -39,8 +39,6 @@ make_enterprise() {
     chmod 0755 /opt/puppet/bin/rake /opt/puppet/bin/puppet
     /opt/puppet/bin/puppet setup
     ln -s ../ca /etc/puppetlabs/puppet/ssl/ca
-    # Set-up asks rake as root before anyone else does.
-    touch "$base/data/log"
     chown -R puppet-dashboard: "$base/data"
     chown -R pe-puppet: /etc/puppetlabs
     chmod -R go+rX "$base"
@@ -77,6 +75,27 @@ put_into() { # put_into FILE, the lines on standard input
     else
         printf '%s\n' "$lines" >>"$1"
     fi
+}
+
+# What a machine with runit has running, and what it does with a gate that dies or is stopped.
+run_runit() {
+    mkdir -p /etc/service
+    setsid runsvdir -P /etc/service >/dev/null 2>&1 </dev/null &
+}
+answers() { curl -sf --unix-socket /run/espm/espm.sock http://localhost/ || [ $? -ne 7 ]; }
+wait_for_socket() { wait_for answers; }
+gate() { pgrep -x -u espm espm; }
+another_gate() { gate | grep -vx "$1"; }
+end_gate() {
+    local before
+    before=$(gate)
+    kill -9 "$before"
+    wait_for another_gate "$before"
+    wait_for_socket
+}
+stop_gate() {
+    sv -w 330 stop espm
+    ! gate
 }
 
 # "Copy the certificate to the client": walk has written what espm-setup printed.
