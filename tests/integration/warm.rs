@@ -90,7 +90,7 @@ fn without_a_worker_rake_is_started_and_the_audit_says_why() {
     fs::remove_file(&socket).unwrap();
     expect_cold(&shop, "No such file");
     for (hello, why) in
-        [("", "failed to fill"), ("espm 2", "failed to fill"), ("espm 1\n", "is not the worker of this")]
+        [("", "failed to fill"), ("espm 2", "failed to fill"), ("espm 2\n", "is not the worker of this")]
     {
         let listener = UnixListener::bind(&socket).unwrap();
         fs::set_permissions(&socket, PermissionsExt::from_mode(0o666)).unwrap();
@@ -247,7 +247,7 @@ fn a_member_of_espms_group_who_is_not_espm_is_not_heard_by_the_worker() {
     let espm = fs::metadata(shop.dir.join("state")).unwrap();
     // It can open the socket, which is its group's, and gets nothing.
     assert_eq!(ask(65534, espm.gid()), "");
-    assert_eq!(ask(espm.uid(), espm.gid()), "espm 1\n");
+    assert_eq!(ask(espm.uid(), espm.gid()), "espm 2\n");
     assert_eq!(cold(&shop, add(&shop).expect(201)), "");
 }
 
