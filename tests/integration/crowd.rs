@@ -13,13 +13,19 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::many::most_at_once;
-use crate::shop::{Answer, Plan, Server, Shop, is_long, run};
+use crate::shop::{Answer, Plan, Server, Shop, is_long, run, wait_until};
 
 /// Transfers of one curl; it makes no more at a time.
 const EACH: usize = 250;
 
 /// Requests that wait for one of the two slots.
 const QUEUE: usize = 20;
+
+/// Threads of a gate that serves nobody: two, and the one that accepts.
+const IDLE_THREADS: usize = 3;
+
+/// What the gate may keep of a crowd, in KiB: the stacks of some threads and what its allocator holds ready.
+const LEFT: usize = 8 * 1024;
 
 /// A node to add, with the key of its request.
 type Add = (String, Option<String>);
@@ -100,9 +106,21 @@ fn handlers(shop: &Shop) -> usize {
 
 /// What the gate's process has needed at most, in KiB.
 fn peak(shop: &Shop) -> usize {
+    status(shop, "VmHWM:")
+}
+
+/// A number in the gate's status (proc_pid_status(5)).
+fn status(shop: &Shop, field: &str) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", shop.gate_pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The gate's threads and descriptors, and the processes of a shop that serves nobody.
+fn idle(shop: &Shop) -> [usize; 3] {
+    let open = fs::read_dir(format!("/proc/{}/fd", shop.gate_pid())).unwrap().count();
+    let processes = ["espm", "espm-raise"].map(|program| shop.pids(program).len());
+    [status(shop, "Threads:"), open, processes.iter().sum()]
 }
 
 /// Serves a crowd, looks meanwhile at how much there is of everything, and asks for what must not wait.
@@ -169,6 +187,11 @@ fn a_thousand_adds_at_once_are_bounded_and_answered_and_retries_make_each_node_o
     for number in 0..same {
         adds.insert(number * (different / same), ("wanted".to_owned(), None));
     }
+    let gate = shop.server != Server::ApacheCgi;
+    let before = gate.then(|| {
+        wait_until("the gate serves nobody", || status(&shop, "Threads:") == IDLE_THREADS);
+        (idle(&shop), status(&shop, "VmRSS:"))
+    });
     let (mut answers, most) = serve(&shop, &adds);
     let first = answers.iter().filter(|answer| answer.status == 201).count();
     let (mut nodes, mut rounds, mut wanted) = (BTreeSet::new(), 0, 0);
@@ -231,6 +254,12 @@ fn a_thousand_adds_at_once_are_bounded_and_answered_and_retries_make_each_node_o
         eprintln!("the gate at most: {peak_of_first} KiB, then {peak_of_both} KiB");
         assert!(peak_of_both < peak_of_first * 5 / 4 + 4096, "{peak_of_first} KiB, then {peak_of_both} KiB");
         assert!(peak_of_both < 128 * 1024, "{peak_of_both} KiB");
+    }
+    if let Some((before, resident)) = before {
+        wait_until("all threads, descriptors and processes of the crowd are gone", || idle(&shop) == before);
+        let after = status(&shop, "VmRSS:");
+        eprintln!("the gate idle: {resident} KiB before, {after} KiB after");
+        assert!(after <= resident + LEFT, "{resident} KiB before, {after} KiB after");
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::hostile::Traces;
 use crate::shop::{Answer, Plan, Server, Shop, as_user, is_long, run, wait_until};
+use crate::worker::Temperature;
 
 /// A plan with a gate: under CGI there is none.
 fn plan() -> Plan {
@@ -320,6 +321,40 @@ fn sigkill_of_the_gate_loses_no_running_operation() {
     assert_eq!(shop.get("/v1/nodes/web01.example.com").expect(200).json(), node);
     assert_eq!(shop.node_in_console("web01.example.com")["groups"], json!(["default"]));
     assert_eq!(shop.count("console", "node:add"), 1);
+}
+
+/// What the descriptors of a process lead to.
+fn open_files(pid: u32) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    files.filter_map(|file| Some(fs::read_link(file.unwrap().path()).ok()?.display().to_string())).collect()
+}
+
+#[test]
+fn no_descriptor_of_the_gates_and_none_of_who_starts_what_raises_goes_on() {
+    let shop = Shop::with(Plan { console: Temperature::Cold, ..plan() });
+    let has = |program: &str, what: &str| {
+        let pids = shop.pids(program);
+        assert_eq!(pids.len(), 1, "{program}");
+        open_files(pids[0]).iter().any(|file| file.contains(what))
+    };
+    // The connections that the gate has taken are not closed when it starts a program.
+    let answer = while_adding(&shop, "web01.example.com", || {
+        assert!(has("espm", "socket:"));
+        assert!(!has("espm-raise", "socket:") && !has("rake", "socket:"));
+    });
+    answer.expect(201);
+    let order =
+        r#"{"task":{"task":"add","node":{"name":"web02","groups":[],"classes":[],"parameters":{}}},"limit":60}"#;
+    let order = shop.write("order", order);
+    let script =
+        format!("exec 7<{order} <{order}; exec {} console {}", shop.bin("espm-raise").display(), shop.ini().display());
+    shop.pause_at("before_node_add");
+    let mut raise = as_user("sh").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    shop.wait_for_pause();
+    let held = |program: &str| open_files(shop.pids(program)[0]).iter().filter(|file| **file == order).count();
+    assert_eq!((held("espm-raise"), held("rake")), (2, 1), "as standard input alone");
+    shop.go_on();
+    assert!(raise.wait().unwrap().success());
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn an_order_that_does_not_come_to_its_end_is_given_up() {
         let asked = [(CONSOLE, ""), (AUTHORITY, ""), (AUTHORITY, r#"{"verb":"show","#)].map(|(raise, begun)| {
             let shop = &shop;
             // The shell itself keeps the pipe open.
-            let pipe = "d=$(mktemp -d) && mkfifo $d/p && exec 9<>$d/p && rm -r $d";
+            let pipe = "d=$(mktemp -d -p /tmp) && mkfifo $d/p && exec 9<>$d/p && rm -r $d";
             let script = format!("{pipe} && printf '%s' '{begun}' >&9 && exec {raise} <&9");
             scope.spawn(move || shop.attack(&script, ""))
         });
