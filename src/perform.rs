@@ -54,7 +54,7 @@ fn list_names(offices: &Offices<'_>, list: List, conditions: &Conditions) -> Res
 fn ours(offices: &mut Offices<'_>, name: &NodeName) -> Result<(Ledger, crate::lock::Lock, Box<Entry>), Fault> {
     offices.audit.node(name);
     let ledger = offices.ledger()?;
-    if !is_ours(ledger.entry(name)?.as_ref()) {
+    if ledger.entry_of_ours(name)?.is_none() {
         return Err(Fault::not_found());
     }
     let lock = offices.lock(&ledger, name)?;
@@ -64,14 +64,10 @@ fn ours(offices: &mut Offices<'_>, name: &NodeName) -> Result<(Ledger, crate::lo
     }
 }
 
-fn is_ours(entry: Option<&Entry>) -> bool {
-    entry.is_some_and(|entry| entry.state != NodeState::Unproven)
-}
-
 fn show(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
     offices.audit.node(name);
     let ledger = offices.ledger()?;
-    let Some(entry) = ledger.entry(name)? else { return Err(Fault::not_found()) };
+    let Some(entry) = ledger.entry_of_ours(name)? else { return Err(Fault::not_found()) };
     match entry.state {
         NodeState::Active => Ok(Outcome::Node(entry.node)),
         NodeState::Unproven => Err(Fault::not_found()),
@@ -368,9 +364,9 @@ fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault
 
 fn show_certificate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
     offices.audit.node(name);
-    let entry = offices.ledger()?.entry(name)?;
+    let entry = offices.ledger()?.entry_of_ours(name)?;
     let has = |entry: &Entry| !matches!(entry.certificate, None | Some(CertificateState::Revoked));
-    if !is_ours(entry.as_ref()) || !entry.as_ref().is_some_and(has) {
+    if !entry.as_ref().is_some_and(has) {
         return Err(Fault::not_found());
     }
     match offices.authority.ask(Verb::Show, name, offices.until)? {

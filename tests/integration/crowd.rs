@@ -25,7 +25,7 @@ const QUEUE: usize = 20;
 const IDLE_THREADS: usize = 3;
 
 /// What the gate may keep of a crowd, in KiB: the stacks of some threads and what its allocator holds ready.
-const LEFT: usize = 8 * 1024;
+const LEFT: usize = 4 * 1024;
 
 /// A node to add, with the key of its request.
 type Add = (String, Option<String>);

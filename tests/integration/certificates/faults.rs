@@ -77,6 +77,7 @@ fn a_certificate_whose_maker_was_killed_is_settled_by_the_next_request() {
             assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
             first.join().unwrap().expect(502);
         });
+        assert!(shop.unfinished().contains_key(NAME), "the operator sees it");
         assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
         shop.no_faults("ca");
         shop.write("ca/continue", "");
