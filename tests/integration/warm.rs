@@ -90,7 +90,7 @@ fn without_a_worker_rake_is_started_and_the_audit_says_why() {
     fs::remove_file(&socket).unwrap();
     expect_cold(&shop, "No such file");
     for (hello, why) in
-        [("", "failed to fill"), ("espm 2", "failed to fill"), ("espm 2\n", "is not the worker of this")]
+        [("", "failed to fill"), ("espm 2", "failed to fill"), ("espm 1\n", "is not the worker of this")]
     {
         let listener = UnixListener::bind(&socket).unwrap();
         fs::set_permissions(&socket, PermissionsExt::from_mode(0o666)).unwrap();
