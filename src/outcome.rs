@@ -169,7 +169,7 @@ impl Problem {
         Self::TimedOut,
     ];
 
-    /// Status code, last part of the type, title and the seconds of `Retry-After`.
+    /// Status code, last part of the type, title and the average seconds of `Retry-After`.
     const fn row(self) -> (u16, &'static str, &'static str, Option<u32>) {
         match self {
             Self::BadRequest => (400, "bad-request", "Bad request", None),
@@ -208,7 +208,7 @@ impl Problem {
         self.row().2
     }
 
-    /// Seconds for `Retry-After`.
+    /// Seconds for `Retry-After`, on average.
     pub const fn retry_after(self) -> Option<u32> {
         self.row().3
     }

@@ -34,7 +34,7 @@ struct ProblemJson<'a> {
 pub fn render(result: &Result<Outcome, Fault>, id: Option<&RequestId>, head: bool) -> Reply {
     let mut reply = match result {
         Ok(outcome) => success(outcome),
-        Err(fault) => failure(fault),
+        Err(fault) => failure(fault, id),
     };
     if let Some(id) = id {
         reply.fields.push(("X-Request-Id", id.to_string()));
@@ -79,7 +79,7 @@ fn success(outcome: &Outcome) -> Reply {
     }
 }
 
-fn failure(fault: &Fault) -> Reply {
+fn failure(fault: &Fault, id: Option<&RequestId>) -> Reply {
     let problem = fault.problem;
     let mut reply = json(
         problem.status(),
@@ -98,7 +98,9 @@ fn failure(fault: &Fault) -> Reply {
     if let Some(allow) = fault.allow {
         reply.fields.push(("Allow", allow.to_owned()));
     }
-    if let Some(seconds) = problem.retry_after() {
+    if let Some(average) = problem.retry_after() {
+        // A crowd that is refused together shall not come back together.
+        let seconds = id.map_or(average, |id| 1 + id.below(2 * average - 1));
         reply.fields.push(("Retry-After", seconds.to_string()));
     }
     reply
@@ -143,6 +145,8 @@ fn reason(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::render;
     use crate::outcome::{Fault, FieldError, Outcome, Problem};
     use crate::request::RequestId;
@@ -166,7 +170,11 @@ mod tests {
     fn statuses_bring_the_fields_that_belong_to_them() {
         let fault = |problem| text(Err(Fault::new(problem, "x")), false);
         assert!(fault(Problem::Unauthorized).contains("WWW-Authenticate: ESPM-PSK\r\n"));
-        assert!(fault(Problem::Busy).contains("Retry-After: 5\r\n"));
+        let waits: BTreeSet<u32> = (0..200)
+            .map(|_| fault(Problem::Busy))
+            .map(|answer| answer.split_once("Retry-After: ").unwrap().1.split("\r\n").next().unwrap().parse().unwrap())
+            .collect();
+        assert!(waits.len() > 5 && waits.iter().all(|wait| (1..=9).contains(wait)), "{waits:?}");
         assert!(!fault(Problem::NameTaken).contains("Retry-After"));
         assert!(!text(Ok(Outcome::Description), true).contains("no-store"));
     }

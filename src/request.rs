@@ -24,6 +24,12 @@ impl RequestId {
         }
         Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes))))
     }
+
+    /// A number below `count`: requests that come together have different ones.
+    pub fn below(&self, count: u32) -> u32 {
+        let end = self.0.get(24..).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        end.unwrap_or_default().checked_rem(count).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for RequestId {
