@@ -103,9 +103,9 @@ fn lock_passing(file: File, path: &Path) -> Option<Lock> {
     same.then(|| Lock { removed_at_end: Some(path.to_owned()), _file: file })
 }
 
-/// A lock that a program shares which gets its file as standard input, the one descriptor beside the
-/// outputs that sudo passes on, or as a descriptor through a socket. It is held until this process and the program, with every process
-/// that the program has started, are gone, or until one of them gives it back.
+/// A lock that a program shares which gets its file as standard input, the one descriptor beside the outputs
+/// that sudo passes on, or as a descriptor through a socket. It is held until this process and the program,
+/// with every process that the program has started, are gone, or until one of them gives it back.
 #[derive(Debug)]
 pub struct Lease {
     path: PathBuf,

@@ -1,8 +1,9 @@
 //! The console that rake runs: Puppet Enterprise's until 3.3, and Puppet Dashboard.
 //!
-//! Each verb is one run in one of the shared slots: by the worker, where one is configured and
-//! answers, else by rake through the program that raises to the console's user. Messages and exit codes are judged together, by pure functions in `proof`; the
-//! console ignores unknown classes and groups without a word, so what it lists is compared.
+//! Each verb is one run in one of the shared slots: by the worker, where one is configured and answers, else
+//! by rake through the program that raises to the console's user. Messages and exit codes are judged
+//! together, by pure functions in `proof`; the console ignores unknown classes and groups without a word, so
+//! what it lists is compared.
 
 use std::cell::OnceCell;
 use std::fs::File;

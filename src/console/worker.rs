@@ -1,10 +1,10 @@
 //! The warm console: a worker of the console's user that has booted it once, and runs each task in a
 //! child of its own (`conf/console/espm.rake`).
 //!
-//! espm asks it through a socket that espm's group can open, and believes no worker of another user.
-//! The child gets the proof's descriptor as its output and with it the lock, and the slot's with its
-//! lock, as a rake has them that espm starts. Until the worker has said that it is there, nothing is asked of it: whoever finds no
-//! worker can run rake. Once it is asked, only its answer, or recovery, says what was done.
+//! espm asks it through a socket that espm's group can open, and believes no worker of another user. The
+//! child gets the proof's descriptor as its output and with it the lock, and the slot's with its lock, as a
+//! rake has them that espm starts. Until the worker has said that it is there, nothing is asked of it:
+//! whoever finds no worker can run rake. Once it is asked, only its answer, or recovery, says what was done.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
