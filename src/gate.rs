@@ -16,7 +16,7 @@ use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::audit::{self, Audit, Destination};
@@ -152,10 +152,7 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
     panic::set_hook(Box::new(|_| {}));
     let stop = matches!(event, Ok(Event::Stop));
     let ends = if stop { stop_accepting(&mut listener).map_err(GateError::Process)? } else { true };
-    if ends {
-        let _ = accept.join();
-    }
-    drain(IDLE_THREADS + usize::from(!ends), Deadline::after(config.request_timeout + DRAIN_MARGIN));
+    drain(ends.then_some(&accept), Deadline::after(config.request_timeout + DRAIN_MARGIN));
     if stop { Ok(()) } else { Err(GateError::Accept) }
 }
 
@@ -209,24 +206,31 @@ fn file_error(error: &FileError) -> io::Error {
 }
 
 /// Takes no more connections: those that wait stay in the socket's queue for the next gate. Tells
-/// whether the thread that accepts could be woken, which it cannot when the socket's file is gone.
+/// whether the thread that accepts ends, which it does not when the socket's file is gone.
 fn stop_accepting(listener: &mut OwnedFd) -> io::Result<bool> {
     let address = rustix::net::getsockname(&*listener)?;
     let nothing = OwnedFd::from(open_null()?);
     rustix::io::dup2(&nothing, listener)?;
-    // The thread that waits in accept(2) still has the socket; this wakes it.
+    // The thread that waits in accept(2) still has the socket; this wakes it. When a client has just done
+    // so, nobody has the socket any more, and refuses.
     let path = rustix::net::SocketAddrUnix::try_from(address).ok().and_then(|unix| unix.path().map(|p| p.into_owned()));
-    let path = path.and_then(|path| path.into_string().ok());
-    Ok(path.is_some_and(|path| UnixStream::connect(path).is_ok()))
+    let woken = path.and_then(|path| path.into_string().ok()).map(UnixStream::connect);
+    Ok(woken.is_some_and(|woken| woken.map_or_else(|e| e.kind() == io::ErrorKind::ConnectionRefused, |_| true)))
 }
 
 fn open_null() -> io::Result<File> {
     trusted_file::open_existing(Path::new("/dev/null")).map_err(|error| file_error(&error))
 }
 
-/// Waits until no thread but the idle ones is left: until none serves a connection.
-fn drain(idle: usize, until: Deadline) {
-    while threads() > idle && !until.passed() {
+/// Waits until none serves a connection: until no thread but the idle ones is left, once the one that
+/// accepts has ended, if it does.
+fn drain(accept: Option<&JoinHandle<()>>, until: Deadline) {
+    let serving = || match accept {
+        // First: what it accepted last has a thread by then.
+        Some(accept) => !accept.is_finished() || threads() > IDLE_THREADS,
+        None => threads() > IDLE_THREADS + 1,
+    };
+    while serving() && !until.passed() {
         thread::sleep(Duration::from_millis(20));
     }
 }
