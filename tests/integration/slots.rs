@@ -21,6 +21,18 @@ fn single_of(console: Temperature) -> Shop {
     shop
 }
 
+/// While the orphan's run is paused its slot is taken; when it has gone on, another is added.
+#[track_caller]
+fn slot_is_taken_until_rake_goes_on(shop: &Shop, orphan: &str, next: &str) {
+    expect_busy(&add(shop, next));
+    expect_busy(&shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
+    shop.get("/v1/classes").expect(200);
+    shop.go_on();
+    add(shop, next).expect(201);
+    // The orphan's node is ours, as its proof says.
+    shop.get(&format!("/v1/nodes/{orphan}")).expect(200);
+}
+
 #[test]
 fn a_slot_is_taken_for_as_long_as_its_rake_runs_whoever_has_died_meanwhile() {
     let shop = single();
@@ -37,13 +49,7 @@ fn a_slot_is_taken_for_as_long_as_its_rake_runs_whoever_has_died_meanwhile() {
             shop.signal("-CONT", "espm");
             assert!(matches!(asked.join().unwrap().status, 500 | 502));
         });
-        expect_busy(&add(&shop, &next));
-        expect_busy(&shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
-        shop.get("/v1/classes").expect(200);
-        shop.go_on();
-        add(&shop, &next).expect(201);
-        // The orphan's node is ours, as its proof says.
-        shop.get(&format!("/v1/nodes/{orphan}")).expect(200);
+        slot_is_taken_until_rake_goes_on(&shop, &orphan, &next);
         names.extend([orphan, next]);
     }
     assert_eq!(most_at_once(&shop), 1);
@@ -105,12 +111,7 @@ fn a_slot_is_taken_for_as_long_as_the_workers_child_runs_whoever_has_died_meanwh
             }
             asked.join().unwrap().expect(500);
         });
-        expect_busy(&add(&shop, &next));
-        expect_busy(&shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
-        shop.get("/v1/classes").expect(200);
-        shop.go_on();
-        add(&shop, &next).expect(201);
-        shop.get(&format!("/v1/nodes/{orphan}")).expect(200);
+        slot_is_taken_until_rake_goes_on(&shop, &orphan, &next);
         names.extend([orphan, next]);
     }
     assert_eq!(most_at_once(&shop), 1);
