@@ -4,10 +4,12 @@
 //! kept as a case in the tests beside the code.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod pki;
+mod strategies;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::OnceLock;
 
 use espm::authority::verb;
 use espm::body::{self, Shape};
@@ -18,103 +20,22 @@ use espm::console::proof::{self, Completeness, Proof, Separator};
 use espm::console::task::{Order, Release, Task};
 use espm::ini_text;
 use espm::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
-use espm::operation::{Assignment, List, Node, Unread};
+use espm::operation::{Assignment, List, Unread};
 use espm::outcome::{Fault, FieldError, Problem};
 use espm::reply;
 use espm::request::{Body, RequestId};
 use espm::text;
-use espm::x509;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::strategies::{assignment, json_value, node, text};
 
 /// No file is written for a failure: what it prints is kept by hand.
 fn config() -> ProptestConfig {
     let rejects = u32::MAX;
     let default = ProptestConfig::default();
     ProptestConfig { failure_persistence: None, max_local_rejects: rejects, max_global_rejects: rejects, ..default }
-}
-
-/// For what takes a signature each time.
-fn slow() -> ProptestConfig {
-    let config = config();
-    ProptestConfig { cases: config.cases / 8, ..config }
-}
-
-/// Text with what parsers stumble over in it.
-fn text() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        ".{0,8}",
-        "[a-z0-9._-]{1,12}",
-        Just("-".to_owned()),
-        Just("--".to_owned()),
-        Just(",".to_owned()),
-        Just("=".to_owned()),
-        Just("\n".to_owned()),
-        Just("\0".to_owned()),
-        Just("\"".to_owned()),
-        Just("\\".to_owned()),
-        Just("0x1f".to_owned()),
-        Just("\u{1b}[".to_owned()),
-        Just("\u{2028}".to_owned()),
-        Just(" ".to_owned()),
-    ];
-    vec(piece, 0..6).prop_map(|pieces| pieces.concat())
-}
-
-fn node_name() -> impl Strategy<Value = NodeName> {
-    "[a-z0-9]([a-z0-9_-]{0,6}[a-z0-9])?(\\.[a-z0-9]([a-z0-9_-]{0,6}[a-z0-9])?){0,3}"
-        .prop_filter_map("Puppet's own", |name| NodeName::parse(&name).ok())
-}
-
-fn assignment() -> impl Strategy<Value = Assignment> {
-    let group = text().prop_filter_map("none", |name| GroupName::parse(&name).ok());
-    let class = text().prop_filter_map("none", |name| ClassName::parse(&name).ok());
-    let key = "[a-z_][a-zA-Z0-9_]{0,8}".prop_map(|name| ParameterName::parse(&name).unwrap());
-    let value = text().prop_filter_map("none", |value| ParameterValue::parse(&value).ok());
-    (vec(group, 0..4), vec(class, 0..4), btree_map(key, value, 0..4)).prop_map(
-        |(mut groups, mut classes, parameters)| {
-            let mut seen = vec![];
-            groups.retain(|name| {
-                !seen.contains(name) && {
-                    seen.push(name.clone());
-                    true
-                }
-            });
-            let mut seen = vec![];
-            classes.retain(|name| {
-                !seen.contains(name) && {
-                    seen.push(name.clone());
-                    true
-                }
-            });
-            Assignment { groups, classes, parameters }
-        },
-    )
-}
-
-fn node() -> impl Strategy<Value = Node> {
-    (node_name(), assignment()).prop_map(|(name, assignment)| Node { name, assignment })
-}
-
-fn json_value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        text().prop_map(Value::from),
-    ];
-    let member = prop_oneof![
-        Just("name".to_owned()),
-        Just("groups".into()),
-        Just("classes".into()),
-        Just("parameters".into()),
-        text()
-    ];
-    leaf.prop_recursive(4, 24, 5, move |inner| {
-        let object = btree_map(member.clone(), inner.clone(), 0..5);
-        prop_oneof![vec(inner, 0..5).prop_map(Value::from), object.prop_map(|members| json!(members))]
-    })
 }
 
 fn read(bytes: Vec<u8>, shape: Shape) -> Result<body::Draft, Fault> {
@@ -339,7 +260,7 @@ proptest! {
         what in text(),
         lines in vec(prop_oneof![Just("[classes]".to_owned()), Just("names = a, b".into()), Just("[group x]".into()), Just("classes = a".into()), text().prop_map(|text| format!("parameter {text}")), text()], 0..8),
     ) {
-        let sample = include_str!("../conf/espm.ini");
+        let sample = include_str!("../../conf/espm.ini");
         let at = sample.char_indices().map(|(at, _)| at).nth(at % sample.len()).unwrap_or_default();
         let (before, after) = sample.split_at(at);
         for text in [format!("{before}{what}{after}"), lines.join("\n"), what] {
@@ -413,105 +334,6 @@ proptest! {
         let words = ["web01", "values", "failed", "near", "line", "role"];
         for part in value.to_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| part.len() >= 3) {
             prop_assert!(!shown.contains(part) || words.iter().any(|word| word.contains(part)), "{}: {}", part, shown);
-        }
-    }
-}
-
-/// A CA, a certificate of it, its key, and a list in which it is revoked.
-struct Pki {
-    ca: String,
-    certificate: String,
-    key: String,
-    crl: String,
-    der: Vec<u8>,
-}
-
-fn pki() -> &'static Pki {
-    static PKI: OnceLock<Pki> = OnceLock::new();
-    PKI.get_or_init(|| {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(rcgen::DnType::CommonName, "Puppet CA");
-        let ca = params.self_signed(&key).unwrap().pem();
-        let issuer = rcgen::Issuer::new(params, key);
-        let leaf_key = rcgen::KeyPair::generate().unwrap();
-        let mut leaf = rcgen::CertificateParams::new(vec![]).unwrap();
-        leaf.distinguished_name = rcgen::DistinguishedName::new();
-        leaf.distinguished_name.push(rcgen::DnType::CommonName, "web01");
-        leaf.serial_number = Some(7.into());
-        let certificate = leaf.signed_by(&leaf_key, &issuer).unwrap();
-        let crl = rcgen::CertificateRevocationListParams {
-            this_update: rcgen::date_time_ymd(2020, 1, 1),
-            next_update: rcgen::date_time_ymd(2040, 1, 1),
-            crl_number: 1.into(),
-            issuing_distribution_point: None,
-            revoked_certs: vec![rcgen::RevokedCertParams {
-                serial_number: 7.into(),
-                revocation_time: rcgen::date_time_ymd(2021, 1, 1),
-                reason_code: None,
-                invalidity_date: None,
-            }],
-            key_identifier_method: rcgen::KeyIdMethod::Sha256,
-        };
-        let crl = crl.signed_by(&issuer).unwrap().pem().unwrap();
-        Pki { ca, der: certificate.der().to_vec(), certificate: certificate.pem(), key: leaf_key.serialize_pem(), crl }
-    })
-}
-
-/// 2026-11-24.
-const NOW: i64 = 1_795_490_361;
-
-fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine;
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        base64::engine::general_purpose::STANDARD.encode(der)
-    )
-}
-
-proptest! {
-    #![proptest_config(slow())]
-
-    /// What verifies after a change says of itself what it said before: the change was not in what is signed.
-    #[test]
-    fn a_certificate_with_a_changed_byte_is_refused_or_says_the_same(at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
-        let pki = pki();
-        prop_assert_eq!(x509::verify(&pki.certificate, &pki.ca, NOW), Ok(()));
-        prop_assert_eq!(x509::is_revoked(&pki.certificate, &pki.crl), Ok(true));
-        prop_assert_eq!(x509::key_fits(&pki.certificate, &pki.key), Ok(true));
-        let before = x509::identity(&pki.certificate).unwrap();
-        let mut der = pki.der.clone();
-        let at = at.index(der.len());
-        if cut { der.truncate(at) } else { der[at] = to }
-        let changed = pem("CERTIFICATE", &der);
-        let _ = (x509::key_fits(&changed, &pki.key), x509::is_revoked(&changed, &pki.crl), x509::verify(&pki.certificate, &changed, NOW));
-        if x509::verify(&changed, &pki.ca, NOW).is_ok() {
-            let after = x509::identity(&changed).unwrap();
-            prop_assert_eq!((after.common_name, after.serial, after.not_after), (before.common_name, before.serial, before.not_after));
-        }
-    }
-
-    #[test]
-    fn what_is_no_pem_no_certificate_and_no_list_is_an_error_and_no_crash(
-        what in text(),
-        der in vec(any::<u8>(), 0..200),
-        at in any::<prop::sample::Index>(),
-        label in prop_oneof![Just("CERTIFICATE"), Just("X509 CRL"), Just("PRIVATE KEY"), Just("RSA PRIVATE KEY"), Just("EC PRIVATE KEY")],
-    ) {
-        let pki = pki();
-        for whole in [&pki.certificate, &pki.key, &pki.crl] {
-            let at = whole.char_indices().map(|(at, _)| at).nth(at.index(whole.len())).unwrap();
-            let (before, after) = whole.split_at(at);
-            for text in [format!("{before}{what}{after}"), pem(label, &der), before.to_owned(), what.clone()] {
-                let _ = (x509::identity(&text), x509::key_fits(&text, &pki.key), x509::key_fits(&pki.certificate, &text));
-                let _ = x509::verify(&text, &pki.ca, NOW);
-                prop_assert!(x509::verify(&pki.certificate, &text, NOW).is_err());
-                if let Ok(revoked) = x509::is_revoked(&pki.certificate, &text) {
-                    prop_assert!(text.contains("BEGIN X509 CRL"), "{}", revoked);
-                }
-            }
         }
     }
 }
