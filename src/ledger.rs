@@ -32,8 +32,8 @@ use crate::trusted_file::{self, FileError};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A commit overwrites the head of a journal that stays: no file comes or goes, and what the disk is waited
-/// for is its own writes alone. EXTRA and not FULL for a journal that is removed all the same, as one of a
-/// program before this: with FULL a power loss can bring it back and undo an intent whose command has run.
+/// for is its own writes alone. With EXTRA a journal that is removed all the same is removed durably: one
+/// that a power loss brings back would undo an intent whose command has run.
 const SETTINGS: &str = "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576;
     PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
 

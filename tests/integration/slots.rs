@@ -78,7 +78,7 @@ fn what_rake_leaves_behind_keeps_no_slot() {
     for (number, group) in ["", "group"].into_iter().enumerate() {
         shop.fault("console", "fork_child", group);
         add(&shop, &format!("web{number}")).expect(201);
-        // As the handler would, the program that raises gives the slot back.
+        // The program that raises gives the slot back, whoever has died.
         shop.pause_at("before_node_add");
         thread::scope(|scope| {
             let name = format!("orphan{number}");
