@@ -31,11 +31,10 @@ use crate::trusted_file::{self, FileError};
 /// How long a statement waits for another process's transaction; none is held across a command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A commit overwrites the head of a journal that stays: no file comes or goes, and what the disk is waited
-/// for is its own writes alone. With EXTRA a journal that is removed all the same is removed durably: one
-/// that a power loss brings back would undo an intent whose command has run.
+/// A commit overwrites the head of a journal that stays, durably: a journal that is removed instead can be
+/// brought back by a power loss, and would undo an intent whose command has run.
 const SETTINGS: &str = "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576;
-    PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
+    PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
 
 /// The ledger.
 #[derive(Debug)]
