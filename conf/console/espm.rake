@@ -38,7 +38,7 @@ class EspmWorker
 
   def initialize
     ini, section = {}, nil
-    File.readlines(ENV['ESPM_CONFIG'] || abort('espm: ESPM_CONFIG=FILE is missing')).each do |line|
+    lines(ENV['ESPM_CONFIG'] || abort('espm: ESPM_CONFIG=FILE is missing')).each do |line|
       section = $1 if line =~ /\A\s*\[(.*)\]\s*\z/
       ini["#{section} #{$1}"] = $2 if line =~ /\A\s*(\w+)\s*=\s*(.*?)\s*\z/
     end
@@ -68,6 +68,12 @@ class EspmWorker
   end
 
   private
+
+  def lines(path)
+    File.readlines(path)
+  rescue Errno::EACCES
+    abort "espm: #{path}: Permission denied; add the console's user to the file's group: usermod -aG"
+  end
 
   # What the first task of a child would load is loaded here; the connection that this needs is given up.
   def load_models

@@ -10,7 +10,7 @@ use crate::shop::{Server, Shop, as_user, run, wait_until};
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Shop) -> String);
 
-const FAULTS: [Fault; 25] = [
+const FAULTS: [Fault; 26] = [
     ("these directories are missing; make them first:", None, |shop| set_up(shop, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |shop| set_up(shop, "etc")),
     ("espm.ini: No such file or directory", None, |shop| {
@@ -26,6 +26,13 @@ const FAULTS: [Fault; 25] = [
                 .arg(shop.ini())
                 .arg("nodes"),
         )
+    }),
+    ("espm.ini: Permission denied; add the console's user to the file's group: usermod -aG", None, |shop| {
+        fs::set_permissions(shop.ini(), Permissions::from_mode(0o640)).unwrap();
+        let rake = shop.worker_command(&[]);
+        let mut as_nobody = Command::new("setpriv");
+        as_nobody.args(["--reuid=65534", "--clear-groups"]).args(rake.get_args().skip_while(|word| *word != "--"));
+        said(as_nobody.env("LANG", "C.UTF-8"))
     }),
     ("[espm] listen: ...: another gate listens there; stop it first", None, |shop| {
         shop.configure("espm", &format!("listen = {}/other.sock", shop.dir.join("run").display()));
