@@ -2,19 +2,21 @@
 //!
 //! Every message names the file, the section and the key. What is not known is an error.
 
+mod command;
+mod console;
 mod section;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::command::Command;
+pub use self::console::{Console, Enc, Rake};
 use self::section::Section;
 use crate::audit::{self, Destination};
 use crate::auth::Client;
 use crate::authority::ca::Kind;
-use crate::console::task::Release;
 use crate::ini_text;
-use crate::process;
 use crate::secret::PskDigest;
 use crate::state;
 use crate::trusted_file::{self, FileError, Owner};
@@ -42,53 +44,6 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A command of the master and how it is run.
-#[derive(Debug, Clone)]
-pub struct Command {
-    /// The words up to ours.
-    pub argv: Vec<String>,
-    /// Where it runs.
-    pub directory: PathBuf,
-    /// Variables beyond the basic ones.
-    pub environment: Vec<(String, String)>,
-    /// The user that it runs as; `None` when that is espm's own.
-    pub user: Option<String>,
-    /// Seconds for one run.
-    pub timeout: Duration,
-    /// Requests that may wait.
-    pub queue: usize,
-    /// How long one may wait.
-    pub queue_timeout: Duration,
-}
-
-impl Command {
-    fn read(section: &Section<'_>, default_directory: Option<&str>) -> Result<Self, String> {
-        let line = section.text("command", None)?;
-        let argv: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        if !line.starts_with('/') {
-            return Err(section.wrong("command", "a program's absolute path and its arguments", &line));
-        }
-        if let Some(word) = argv.iter().find(|word| word.contains(['"', '\'', '$', '`', '\\', '|', '&', '<', '>'])) {
-            return Err(section.wrong("command", "plain words, since no shell reads them", word));
-        }
-        let environment = if section.has("environment") { section.text("environment", None)? } else { String::new() };
-        let pair = |word: &str| match word.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            // What follows the sign may be secret.
-            _ => Err(section.wrong("environment", "NAME=VALUE words", word.split('=').next().unwrap_or_default())),
-        };
-        Ok(Self {
-            argv,
-            directory: section.path("directory", default_directory)?,
-            environment: environment.split_whitespace().map(pair).collect::<Result<_, _>>()?,
-            user: if section.has("user") { Some(section.user()?) } else { None },
-            timeout: section.seconds("timeout", 120, 1)?,
-            queue: section.count("queue", 64, 0)?,
-            queue_timeout: section.seconds("queue_timeout", 60, 0)?,
-        })
-    }
-}
-
 /// `[tls]`
 #[derive(Debug)]
 pub struct Tls {
@@ -98,78 +53,6 @@ pub struct Tls {
     pub key: PathBuf,
     /// The port.
     pub port: u16,
-}
-
-/// `[console]` with `kind = rake`
-#[derive(Debug)]
-pub struct Rake {
-    /// rake.
-    pub command: Command,
-    /// The socket of the worker that is asked before rake is started.
-    pub worker: Option<PathBuf>,
-    /// Its tasks.
-    pub release: Release,
-    /// Runs at once; by default as many as there are processors, which only those count who run something.
-    pub concurrency: Option<usize>,
-    /// How long a list is good.
-    pub cache: Duration,
-}
-
-/// `[console]` with `kind = enc`
-#[derive(Debug)]
-pub struct Enc {
-    /// The operator's catalogue.
-    pub catalogue: PathBuf,
-    /// Where nodes are published.
-    pub published: PathBuf,
-    /// Requests that may wait.
-    pub queue: usize,
-}
-
-/// `[console]`
-#[derive(Debug)]
-pub enum Console {
-    /// The one that rake runs.
-    Rake(Rake),
-    /// None: the operator's catalogue and espm's own classifier.
-    Enc(Enc),
-}
-
-impl Console {
-    fn read(section: &Section<'_>) -> Result<Self, String> {
-        let rake = section.word(
-            "kind",
-            Some("rake"),
-            |word| ["enc", "rake"].iter().position(|kind| *kind == word),
-            "rake or enc",
-        )? == 1;
-        let others: &[&str] = if rake { &ENC_KEYS } else { &RAKE_KEYS };
-        if let Some(key) = others.iter().find(|key| section.has(key)) {
-            return Err(format!("[console] {key}: is for kind = {} alone", if rake { "enc" } else { "rake" }));
-        }
-        if !rake {
-            return Ok(Self::Enc(Enc {
-                catalogue: section.placed("catalogue", |layout| layout.catalogue)?,
-                published: section.placed("published", |layout| layout.nodes)?,
-                queue: section.count("queue", 64, 0)?,
-            }));
-        }
-        Ok(Self::Rake(Rake {
-            command: Command::read(section, None)?,
-            worker: section.has("worker").then(|| section.path("worker", None)).transpose()?,
-            release: section.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
-            concurrency: if section.has("concurrency") { Some(section.count("concurrency", 1, 1)?) } else { None },
-            cache: section.seconds("cache", 60, 0)?,
-        }))
-    }
-
-    /// Handlers that can wait for it or work with it at once.
-    pub fn most_at_once(&self) -> usize {
-        match self {
-            Self::Rake(rake) => rake.concurrency.unwrap_or_else(process::processors) + rake.command.queue,
-            Self::Enc(enc) => enc.queue,
-        }
-    }
 }
 
 /// `[authority]`
@@ -217,11 +100,6 @@ pub struct Config {
     /// `[audit]`
     pub audit: Destination,
 }
-
-/// The keys of `[console]` that belong to one kind alone.
-const RAKE_KEYS: [&str; 9] =
-    ["command", "directory", "environment", "user", "worker", "release", "concurrency", "timeout", "cache"];
-const ENC_KEYS: [&str; 2] = ["catalogue", "published"];
 
 /// Every section and its keys. `[psk]` has a key for each client.
 pub const KEYS: &[(&str, &[&str])] = &[
