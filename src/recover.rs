@@ -200,9 +200,9 @@ pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Resu
     let name = &entry.node.name;
     if matches!(entry.certificate, None | Some(CertificateState::Revoked)) {
         // The CA's record may have one from before the node was forgotten and came back, or of a failure.
-        match offices.authority.ask(Verb::Show, name, offices.until) {
-            Ok(Answer::There { .. } | Answer::Unfinished) => {}
-            Ok(Answer::Foreign) => {
+        match offices.authority.ask(Verb::Show, name, offices.until)? {
+            Answer::There { .. } | Answer::Unfinished => {}
+            Answer::Foreign => {
                 offices.audit.note("foreign-certificate-left");
                 return Ok(());
             }

@@ -116,8 +116,14 @@ fn a_state_directory_that_is_read_only_refuses_changes_until_it_can_be_written()
 #[test]
 fn a_revocation_list_that_cannot_be_read_is_one_fault_and_no_certificate_is_shown_or_revoked() {
     let shop = Shop::open();
-    shop.add("web01");
-    shop.ask("POST", &certificate("web01"), None, &[]).expect(201);
+    for name in ["web01", "web02"] {
+        shop.add(name);
+        shop.ask("POST", &certificate(name), None, &[]).expect(201);
+    }
+    // Of this one's certificate the CA's record alone knows.
+    for act in ["forget", "adopt"] {
+        assert!(shop.desk(&[act, "web02"]).status.success());
+    }
     let crl = shop.dir.join("ca/ca/ca_crl.pem");
     let (good, path) = (fs::read(&crl).unwrap(), crl.display().to_string());
     let damage = |cut_short: bool| {
@@ -130,18 +136,24 @@ fn a_revocation_list_that_cannot_be_read_is_one_fault_and_no_certificate_is_show
     }
     for cut_short in [true, false] {
         let words = damage(cut_short);
-        for answer in
-            [shop.get(&certificate("web01")), shop.delete(&certificate("web01")), shop.delete("/v1/nodes/web01")]
-        {
+        for answer in [
+            shop.get(&certificate("web01")),
+            shop.delete(&certificate("web01")),
+            shop.delete("/v1/nodes/web01"),
+            shop.delete("/v1/nodes/web02"),
+        ] {
             refused(&shop, &answer, 502, "command-failed", &[&words]);
         }
         assert_eq!(shop.count("ca", "revoke"), 0, "nothing is revoked blindly");
-        assert!(!shop.node_in_console("web01").is_null());
+        assert!(["web01", "web02"].iter().all(|name| !shop.node_in_console(name).is_null()));
     }
     fs::set_permissions(&crl, Permissions::from_mode(0o644)).unwrap();
     fs::write(&crl, &good).unwrap();
     shop.delete(&certificate("web01")).expect(204);
-    shop.delete("/v1/nodes/web01").expect(204);
+    for name in ["web01", "web02"] {
+        shop.delete(&format!("/v1/nodes/{name}")).expect(204);
+    }
+    assert_eq!(shop.count("ca", "revoke"), 2);
     all_is_well(&shop);
 }
 
