@@ -224,6 +224,9 @@ fn check_answer(answer: Answer) -> Result<String, String> {
     }
 }
 
+/// What is said of a node that a human has to decide about.
+const IN_DOUBT: &str = "may be espm's or not; 'espm adopt' or 'espm forget' it";
+
 /// Holds the ledger against the console.
 fn compare(
     report: &mut Report,
@@ -247,7 +250,7 @@ fn compare(
                 Some(CertificateState::Generating | CertificateState::Revoking) => "has an unfinished certificate",
                 _ => continue,
             },
-            NodeState::Unproven => "may be espm's or not; 'espm adopt' or 'espm forget' it",
+            NodeState::Unproven => IN_DOUBT,
             NodeState::Creating | NodeState::Changing | NodeState::Deleting => "has an unfinished change",
         };
         if !settle || entry.state == NodeState::Unproven {
@@ -256,6 +259,7 @@ fn compare(
             report.warn("node", format!("{name} {what}{advice}"));
             continue;
         }
+        let mut in_doubt = false;
         let mended = as_operator(config, path, "operator.settle", |ledger, offices| {
             offices.audit.node(name);
             let _lock = offices.lock(ledger, name)?;
@@ -264,11 +268,18 @@ fn compare(
                     recover::forget_missing(ledger, offices, &entry)
                 }
                 recover::Settled::Ours(entry) => recover::settle_certificate(ledger, offices, &entry),
-                _ => Ok(()),
+                recover::Settled::NotOurs => Ok(()),
+                recover::Settled::Unproven => {
+                    in_doubt = true;
+                    Ok(())
+                }
             }
         });
-        wrong += usize::from(mended.is_err());
-        report.line("node", mended.map(|()| format!("{name} {what}: settled")));
+        wrong += usize::from(in_doubt || mended.is_err());
+        match mended {
+            Ok(()) if in_doubt => report.warn("node", format!("{name} {IN_DOUBT}")),
+            mended => report.line("node", mended.map(|()| format!("{name} {what}: settled"))),
+        }
     }
     if wrong == 0 {
         report.line("nodes", Ok("every node in the ledger is in the console".into()));
