@@ -265,6 +265,11 @@ fn a_command_that_hangs_or_floods_is_ended_and_the_next_request_settles_it() {
         assert_eq!(generate(&shop, NAME).expect(504).problem(), "timed-out");
         assert_eq!(running(&shop), 0);
         long();
+        let check = |words: &[&str]| String::from_utf8(shop.desk(words).stdout).unwrap();
+        let unfinished = format!("node: {NAME} has an unfinished certificate");
+        assert!(check(&["check"]).contains(&format!("FAIL  {unfinished}; 'espm check --settle' settles it")));
+        assert!(check(&["check", "--settle"]).contains(&format!("{unfinished}: settled")));
+        assert!(shop.unfinished().is_empty());
         shop.fault("ca", "flood", "");
         assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
         assert_eq!(running(&shop), 0);
