@@ -1,6 +1,9 @@
 //! Power loss and damage: what is durable when, what a ledger is after writes were lost, torn or
 //! overwritten, and how it is restored.
 
+mod disk;
+mod trace;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -12,7 +15,9 @@ use espm::name::{GroupName, NodeName};
 use espm::operation::{Assignment, Node};
 use serde_json::json;
 
-use crate::shop::{Answer, Plan, Shop, USER, run};
+use self::disk::Disk;
+use self::trace::{Act, acts, lines, options, traced};
+use crate::shop::{Plan, Shop, USER, run};
 use crate::steps::Request;
 
 fn add(name: &str) -> Request {
@@ -27,84 +32,6 @@ fn quiet(authority: &'static str) -> Shop {
         shop.handle(&Request::new("GET", path.into())).expect(200);
     }
     shop
-}
-
-/// strace's options that record file operations, with the paths of descriptors and all bytes.
-fn options(to: &str) -> Vec<String> {
-    let calls = "trace=open,openat,write,pwrite64,ftruncate,fsync,fdatasync,unlink,rename,clone,clone3,fork,vfork";
-    ["-o", to, "-y", "-xx", "-s", "1000000", "-e", calls, "-e", "signal=none"].map(str::to_owned).to_vec()
-}
-
-fn lines(trace: &Path) -> Vec<String> {
-    fs::read_to_string(trace).unwrap().lines().map(str::to_owned).collect()
-}
-
-/// What strace sees of a handler.
-fn traced(shop: &Shop, request: &Request) -> (Vec<String>, Answer) {
-    let to = shop.dir.join("run/trace");
-    let output = shop.handle_traced(request, &options(to.to_str().unwrap()));
-    (lines(&to), Answer::from_cgi(&String::from_utf8(output.stdout).unwrap()))
-}
-
-/// A file operation of a trace, on a path.
-#[derive(Debug, Clone, PartialEq)]
-enum Act {
-    Create,
-    Write {
-        at: Option<usize>,
-        bytes: Vec<u8>,
-    },
-    Cut(usize),
-    Sync,
-    Unlink,
-    Rename(String),
-    /// A program is started.
-    Start,
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let hex = text.split("\\x").skip(1).map(|digits| u8::from_str_radix(&digits[..2], 16).unwrap());
-    hex.collect()
-}
-
-/// The quoted strings of a line.
-fn strings(line: &str) -> Vec<String> {
-    let odd = line.split('"').skip(1).step_by(2);
-    odd.map(|text| String::from_utf8_lossy(&unescape(text)).into_owned()).collect()
-}
-
-/// The path of the descriptor that is a call's first argument: `call(5</path>, ...`.
-fn path_of(line: &str) -> String {
-    let inside = line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(path, _)| path);
-    // With -xx strace escapes paths, too.
-    if inside.contains("\\x") { String::from_utf8_lossy(&unescape(inside)).into_owned() } else { inside.to_owned() }
-}
-
-fn act(line: &str) -> Option<(String, Act)> {
-    let (call, arguments) = line.split_once('(')?;
-    if line.contains(" = -1 ") {
-        return None;
-    }
-    let last_number = || {
-        let inside = arguments.rsplit_once(") ").map_or(arguments, |(inside, _)| inside);
-        inside.trim_end_matches(')').rsplit(", ").next()?.trim().parse::<usize>().ok()
-    };
-    let bytes = || unescape(line.split('"').nth(1).unwrap_or_default());
-    Some(match call {
-        "open" | "openat" if line.contains("O_CREAT") => (strings(line).first()?.clone(), Act::Create),
-        "write" => (path_of(line), Act::Write { at: None, bytes: bytes() }),
-        "pwrite64" => (path_of(line), Act::Write { at: last_number(), bytes: bytes() }),
-        "ftruncate" => (path_of(line), Act::Cut(last_number()?)),
-        "fsync" | "fdatasync" => (path_of(line), Act::Sync),
-        "unlink" => (strings(line).first()?.clone(), Act::Unlink),
-        "rename" => (strings(line).first()?.clone(), Act::Rename(strings(line).get(1)?.clone())),
-        "clone" | "clone3" | "fork" | "vfork" => (String::new(), Act::Start),
-        _ => return None,
-    })
-}
-
-fn acts(trace: &[String]) -> Vec<(String, Act)> {
-    trace.iter().filter_map(|line| act(line)).collect()
 }
 
 /// That these happened in this order; each is told by a word of its path and what was done.
@@ -187,108 +114,6 @@ fn a_ca_verbs_record_is_durable_before_its_command_starts_and_before_its_answer(
         order.extend([("/records", "sync"), ("pipe:", "write")]);
         expect_order(&acts, &order);
     }
-}
-
-/// A disk that keeps what was synced and may lose the rest: a model of what POSIX promises.
-#[derive(Debug, Clone, Default)]
-struct Disk {
-    files: Vec<Content>,
-    now: BTreeMap<String, usize>,
-    durable: BTreeMap<String, usize>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Content {
-    durable: Vec<u8>,
-    /// Writes and cuts since the last sync.
-    pending: Vec<Act>,
-}
-
-fn apply(bytes: &mut Vec<u8>, act: &Act) {
-    match act {
-        Act::Write { at, bytes: new } => {
-            let at = at.unwrap_or(bytes.len());
-            bytes.resize(bytes.len().max(at + new.len()), 0);
-            bytes[at..at + new.len()].copy_from_slice(new);
-        }
-        Act::Cut(length) => bytes.resize(*length, 0),
-        _ => {}
-    }
-}
-
-/// Which of the acts since the last sync came to the disk.
-type Way = Box<dyn Fn(&[Act]) -> Vec<Act>>;
-
-impl Disk {
-    fn of(directory: &Path) -> Self {
-        let mut disk = Self::default();
-        for name in ["ledger.sqlite", "ledger.sqlite-journal"] {
-            let path = directory.join(name);
-            disk.now.insert(path.display().to_string(), disk.files.len());
-            disk.files.push(Content { durable: fs::read(&path).unwrap(), pending: vec![] });
-        }
-        disk.durable = disk.now.clone();
-        disk
-    }
-
-    fn act(&mut self, path: &str, act: &Act) {
-        match act {
-            Act::Create if !self.now.contains_key(path) => {
-                self.now.insert(path.to_owned(), self.files.len());
-                self.files.push(Content::default());
-            }
-            Act::Unlink => drop(self.now.remove(path)),
-            Act::Sync => {
-                let inside = |name: &String| Path::new(name).parent() == Some(Path::new(path));
-                self.durable.retain(|name, _| !inside(name));
-                self.durable.extend(self.now.iter().filter(|(name, _)| inside(name)).map(|(n, f)| (n.clone(), *f)));
-                if let Some(file) = self.now.get(path).and_then(|file| self.files.get_mut(*file)) {
-                    file.pending.iter().for_each(|act| apply(&mut file.durable, act));
-                    file.pending.clear();
-                }
-            }
-            Act::Write { .. } | Act::Cut(_) => {
-                if let Some(file) = self.now.get(path) {
-                    self.files[*file].pending.push(act.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// What can be left when the power goes now: names and writes that were not synced may have come to
-    /// the disk or not, one without the others, and the last one in part.
-    fn remains(&self) -> Vec<BTreeMap<String, Vec<u8>>> {
-        let most = self.files.iter().map(|file| file.pending.len()).max().unwrap_or_default();
-        let mut ways: Vec<Way> = vec![Box::new(|_| vec![]), Box::new(<[Act]>::to_vec), Box::new(torn)];
-        for only in 0..most {
-            ways.push(Box::new(move |pending| pending.get(only).cloned().into_iter().collect()));
-            ways.push(Box::new(move |pending| {
-                pending.iter().enumerate().filter(|(at, _)| *at != only).map(|(_, act)| act.clone()).collect()
-            }));
-        }
-        let mut remains = vec![];
-        for names in [&self.durable, &self.now] {
-            for way in &ways {
-                let content = |file: &usize| {
-                    let mut bytes = self.files[*file].durable.clone();
-                    way(&self.files[*file].pending).iter().for_each(|act| apply(&mut bytes, act));
-                    bytes
-                };
-                remains.push(names.iter().map(|(name, file)| (name.clone(), content(file))).collect());
-            }
-        }
-        remains
-    }
-}
-
-/// All writes, of the last one the first sector alone.
-fn torn(pending: &[Act]) -> Vec<Act> {
-    let mut acts = pending.to_vec();
-    if let Some(Act::Write { bytes, .. }) = acts.last_mut() {
-        bytes.truncate(512);
-    }
-    acts
 }
 
 /// What the ledger in these files says of a node: nothing, or its state.
