@@ -1,4 +1,4 @@
-//! A disk that keeps what was synced and may lose the rest.
+//! Power loss: which writes and names that were not synced may have come to the disk.
 
 use std::collections::BTreeMap;
 use std::fs;
