@@ -302,6 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_another_type_is_not_taken_as_missing() {
+        for value in ["null", "1", "\"x\"", "[]", "{}", "true"] {
+            for (member, good) in [("name", "\"x\""), ("groups", "[]"), ("classes", "[]"), ("parameters", "{}")] {
+                let body = match member {
+                    "name" => format!(r#"{{"name":{value}}}"#),
+                    _ => format!(r#"{{"name":"a","{member}":{value}}}"#),
+                };
+                let expected: &[&str] = if value == good { &[] } else { &[member] };
+                assert_eq!(wrong(&body, Shape::New), expected, "{body}");
+            }
+        }
+    }
+
+    #[test]
     fn a_change_has_no_name_and_may_remove_parameters() {
         assert_eq!(wrong(r#"{"name":"a"}"#, Shape::Change), ["name"]);
         let draft = read(r#"{"parameters":{"a":null}}"#, Shape::Change).unwrap();

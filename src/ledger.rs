@@ -304,7 +304,7 @@ mod tests {
     use crate::name::{GroupName, NodeName};
     use crate::operation::{Assignment, Node};
     use crate::scratch::scratch;
-    use crate::state::database;
+    use crate::state::{database, proof as proof_file};
 
     fn made(name: &str) -> PathBuf {
         let directory = scratch(&format!("ledger-{name}"));
@@ -352,11 +352,37 @@ mod tests {
         let taken = ledger.intend_to_add(&node("web02"), "q", Some(&key));
         assert!(matches!(taken, Err(LedgerError::KeyTaken)));
         assert!(ledger.entry(&node("web02").name).unwrap().is_none(), "nothing is left of the refused intent");
+        let (proof, _file) = ledger.new_proof("").unwrap();
+        assert!(ledger.intend_to_add(&node("web02"), &proof, Some(&key)).is_err());
+        assert!(!proof_file(&ledger.directory, &proof).exists(), "nor of its proof");
         ledger.settle(&node("web01")).unwrap();
         assert_eq!(ledger.kept("c", "k").unwrap().unwrap().answer, Some(node("web01")));
         assert!(ledger.kept("other", "k").unwrap().is_none());
         ledger.forget(&node("web01").name).unwrap();
         assert!(ledger.kept("c", "k").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_that_is_too_old_is_unknown_and_can_be_used_again() {
+        let ledger = Ledger::open(&made("old-key"), "r1").unwrap();
+        let key = Key { client: "c", key: "k", digest: "d" };
+        ledger.intend_to_add(&node("web01"), "p", Some(&key)).unwrap();
+        let age = |seconds: i64| ledger.database.execute("UPDATE answer SET since = since - ?1", [seconds]).unwrap();
+        age(24 * 60 * 60 - 60);
+        assert!(ledger.kept("c", "k").unwrap().is_some());
+        age(120);
+        assert!(ledger.kept("c", "k").unwrap().is_none());
+        ledger.intend_to_add(&node("web02"), "q", Some(&key)).unwrap();
+        assert!(ledger.kept("c", "k").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_kept_for_another_reason_is_not_said_to_be_taken() {
+        let ledger = Ledger::open(&made("key-error"), "r1").unwrap();
+        ledger.database.execute_batch("CREATE TRIGGER t BEFORE INSERT ON answer BEGIN SELECT none(); END").unwrap();
+        let key = Key { client: "c", key: "k", digest: "d" };
+        let failed = ledger.intend_to_add(&node("web01"), "p", Some(&key));
+        assert!(matches!(failed, Err(LedgerError::Database(..))), "{failed:?}");
     }
 
     #[test]

@@ -253,7 +253,7 @@ pub fn read_unlocked(path: &Path, limit: u64) -> Result<Option<String>, FileErro
 mod tests {
     use std::time::Duration;
 
-    use super::{LockError, Queue, Slots, lock_passing, try_take, try_take_passing};
+    use super::{Lease, LockError, Queue, Slots, lock_passing, read_unlocked, try_take, try_take_passing};
     use crate::clock::Deadline;
     use crate::scratch::scratch;
     use crate::trusted_file;
@@ -285,6 +285,26 @@ mod tests {
         assert!(lock_passing(one, &path).is_none());
         let _held = try_take_passing(&path).unwrap().unwrap();
         assert!(lock_passing(two, &path).is_none());
+    }
+
+    #[test]
+    fn only_a_missing_file_is_read_as_an_empty_one() {
+        let directory = scratch("lock-read");
+        let path = directory.join("file");
+        assert_eq!(read_unlocked(&path, 9).unwrap().unwrap(), "");
+        std::os::unix::fs::symlink("none", &path).unwrap();
+        assert!(read_unlocked(&path, 9).is_err());
+    }
+
+    #[test]
+    fn to_ask_for_a_lock_changes_nothing_of_what_its_holders_program_reads() {
+        let path = scratch("lock-lease").join("lock");
+        let lease = Lease::try_take(&path).unwrap().unwrap();
+        let mut input = lease.input(b"order").unwrap();
+        assert!(Lease::try_take(&path).unwrap().is_none() && try_take(&path).unwrap().is_none());
+        let mut read = String::new();
+        std::io::Read::read_to_string(&mut input, &mut read).unwrap();
+        assert_eq!(read, "order");
     }
 
     #[test]

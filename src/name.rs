@@ -251,7 +251,7 @@ pub fn parameters_that_come_once<'de, D: Deserializer<'de>>(deserializer: D) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+    use super::{ClassName, GroupName, NodeName, ParameterName, ParameterValue, parameters_that_come_once};
 
     #[test]
     fn node_names_follow_the_grammar() {
@@ -296,23 +296,32 @@ mod tests {
         for good in ["apache", "apache::mod::ssl", "web servers", "Größe 日本", "-x", "a=b"] {
             assert!(ClassName::parse(good).is_ok() && GroupName::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "a,b", "a\nb", "\u{7f}", " a", "a ", "\u{a0}a"] {
+        for bad in ["", "a,b", "a\nb", "\u{7f}", "a\u{fffd}", " a", "a ", "\u{a0}a"] {
             assert!(ClassName::parse(bad).is_err() && GroupName::parse(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn parameters_are_what_the_console_stores_unchanged() {
-        assert!(ParameterName::parse("role_2").is_ok());
-        for bad in ["", "1a", "A", "a-b", "a b", "a=", "é"] {
+        for good in ["role_2", "_", &"a".repeat(255)] {
+            assert!(ParameterName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "1a", "A", "a-b", "a b", "a=", "é", &"a".repeat(256)] {
             assert!(ParameterName::parse(bad).is_err(), "{bad:?}");
         }
-        for good in ["x", "a=b=c", "http://x/?a=b", "it's \"q\"; --", "-", "--", "日本"] {
+        for good in ["x", "a=b=c", "http://x/?a=b", "it's \"q\"; --", "-", "--", "日本", &"x".repeat(65_535)] {
             assert!(ParameterValue::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "a,b", "--- x", " a", "a ", "a\nb", "a\u{0}", "\u{1F600}"] {
+        for bad in ["", "a,b", "--- x", " a", "a ", "a\nb", "a\u{0}", "\u{1F600}", &"x".repeat(65_536)] {
             assert!(ParameterValue::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_parameter_that_is_read_from_json_comes_once() {
+        let read = |json: &str| parameters_that_come_once(&mut serde_json::Deserializer::from_str(json));
+        assert_eq!(read(r#"{"a":"1","b":"1"}"#).unwrap().len(), 2);
+        assert!(read(r#"{"a":"1","a":"1"}"#).is_err());
     }
 
     #[test]

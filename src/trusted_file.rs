@@ -160,7 +160,7 @@ mod tests {
     use std::fs::{self, OpenOptions, Permissions};
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 
-    use super::{Owner, check_way, create, read, replace, replace_keeping_owner, write_new};
+    use super::{Owner, check_way, create, discard, read, remove, replace, replace_keeping_owner, write_new};
     use crate::scratch::scratch;
 
     #[test]
@@ -232,6 +232,13 @@ mod tests {
         replace_keeping_owner(&path, b"three").unwrap();
         assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "three");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_not_said_to_be_gone() {
+        let directory = scratch("file-remove");
+        assert!(remove(&directory).is_err() && discard(&directory).is_err());
+        remove(&directory.join("none")).unwrap();
     }
 
     #[test]

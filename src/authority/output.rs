@@ -47,8 +47,10 @@ mod tests {
                 let output = format!("{noise}{before}{text}web01{after}\n{noise}");
                 prop_assert_eq!(says_signed(&output, &name), before.trim().is_empty() && after.is_empty(), "{:?}", output);
             }
-            let output = format!("{noise}Successfully saved private key for {before}web01{after} to /x\n");
-            prop_assert_eq!(says_key_saved(&output, &name), before.is_empty() && after.is_empty(), "{:?}", output);
+            let saved = |what| format!("{noise}Successfully saved {what} for {before}web01{after} to /x\n");
+            let exact = before.is_empty() && after.is_empty();
+            prop_assert_eq!(says_key_saved(&saved("private key"), &name), exact, "{:?}", saved("private key"));
+            prop_assert_eq!(says_signed(&saved("certificate"), &name), exact, "{:?}", saved("certificate"));
             prop_assert!(!says_signed(&noise, &name) && !says_key_saved(&noise, &name));
         }
     }

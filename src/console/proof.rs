@@ -224,8 +224,8 @@ mod tests {
 
     #[test]
     fn a_listing_keeps_names_as_they_are() {
-        let output = "(in /)\n padded \na,b\nGröße 日本\n\nDEPRECATION WARNING: x\nweb servers\n";
-        assert_eq!(names(output), [" padded ", "a,b", "Größe 日本", "", "web servers"]);
+        let output = "(in /)\n padded \na,b\n(in /x\ny (z)\nGröße 日本\n\nDEPRECATION WARNING: x\nweb servers\n";
+        assert_eq!(names(output), [" padded ", "a,b", "(in /x", "y (z)", "Größe 日本", "", "web servers"]);
         assert!(names("").is_empty());
     }
 }
