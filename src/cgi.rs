@@ -181,6 +181,38 @@ mod tests {
         assert_eq!(body(None, &vec![b'x'; MAX_BODY + 1]), Ok(Body::TooLarge));
         assert_eq!(body(Some("99999999999999999999999"), b""), Ok(Body::TooLarge));
         assert_eq!(body(Some("-1"), b""), Err(Malformed("Content-Length is not a number")));
+        // A connection that breaks off is no end of a body whose length is not known.
+        let broken = std::io::Read::chain(&b"{}"[..], Broken);
+        assert_eq!(receive(variables(&GET), broken).unwrap().body, Body::Truncated);
+    }
+
+    struct Broken;
+
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::ConnectionReset.into())
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_read_to_its_end_so_that_the_answer_arrives() {
+        for length in [Some((MAX_BODY * 4).to_string()), None] {
+            let mut pairs = GET.to_vec();
+            pairs.extend(length.as_deref().map(|length| ("CONTENT_LENGTH", length)));
+            let sent = vec![b'x'; MAX_BODY * 4];
+            let mut rest = &sent[..];
+            assert_eq!(receive(variables(&pairs), &mut rest).unwrap().body, Body::TooLarge);
+            assert!(rest.is_empty(), "{length:?}: {} bytes are left", rest.len());
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_is_none() {
+        let names = ["CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_X_ESPM_PSK", "HTTP_IDEMPOTENCY_KEY"];
+        let pairs: Vec<_> = GET.into_iter().chain(names.map(|name| (name, ""))).collect();
+        let request = receive(variables(&pairs), &b"{}"[..]).unwrap();
+        assert!(request.content_type.is_none() && request.psk.is_none() && request.idempotency_key.is_none());
+        assert_eq!(request.body, Body::Whole(b"{}".to_vec()));
     }
 
     #[test]

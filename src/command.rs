@@ -334,6 +334,47 @@ mod tests {
         assert!(matches!(result, Err(CommandError::TimedOut)));
     }
 
+    /// How many processes have this in their environment.
+    fn alive(mark: &str) -> usize {
+        let processes =
+            std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path().join("environ")));
+        let has = |text: Vec<u8>| text.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+        processes.filter(|path| std::fs::read(path).is_ok_and(has)).count()
+    }
+
+    #[test]
+    fn nothing_of_a_command_that_is_stopped_goes_on_not_even_its_children() {
+        let flood = MAX_OUTPUT + 1;
+        let child = "(trap '' TERM; while :; do sleep 1; done) &";
+        let scripts = [
+            ("hung", format!("{child} trap '' TERM; while :; do sleep 1; done")),
+            ("obedient", format!("{child} exec sleep 1000")),
+            ("flooding", format!("{child} trap '' TERM; head -c {flood} /dev/zero; while :; do sleep 1; done")),
+            ("ended", format!("{child} exit 0")),
+        ];
+        std::thread::scope(|scope| {
+            for (name, script) in &scripts {
+                scope.spawn(move || {
+                    let mark = format!("{name}-{}", std::process::id());
+                    let program = Program { environment: vec![("MARK".into(), mark.clone())], ..sh(script) };
+                    let until = if matches!(*name, "hung" | "obedient") {
+                        Duration::from_millis(300)
+                    } else {
+                        Duration::from_secs(60)
+                    };
+                    let ended = program.capture(vec![], Deadline::after(until));
+                    assert_eq!(ended.is_ok(), *name == "ended", "{name}: {ended:?}");
+                    // Who is killed needs a moment to be gone.
+                    let patience = Deadline::after(Duration::from_secs(60));
+                    while alive(&format!("MARK={mark}")) > 0 {
+                        assert!(!patience.passed(), "{name}");
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+    }
+
     #[test]
     fn a_flood_is_stopped() {
         assert!(matches!(sh("yes").capture(vec![], soon()), Err(CommandError::TooMuchOutput)));

@@ -150,7 +150,9 @@ mod tests {
             "*",
             "v1/classes",
         ] {
-            assert_eq!(ask("GET", path).unwrap_err().problem.status(), 404, "{path}");
+            for method in ["GET", "PUT"] {
+                assert_eq!(ask(method, path).unwrap_err().problem.status(), 404, "{method} {path}");
+            }
         }
     }
 }

@@ -158,9 +158,12 @@ pub fn check_program(path: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, OpenOptions, Permissions};
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
 
-    use super::{Owner, check_way, create, discard, read, remove, replace, replace_keeping_owner, write_new};
+    use super::{
+        Owner, check_directory, check_way, create, discard, open_existing, open_lock, read, remove, replace,
+        replace_keeping_owner, write_new,
+    };
     use crate::scratch::scratch;
 
     #[test]
@@ -232,6 +235,56 @@ mod tests {
         replace_keeping_owner(&path, b"three").unwrap();
         assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "three");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_is_trusted_only_of_root_or_of_whom_it_may_be() {
+        let directory = scratch("file-owner");
+        let path = directory.join("f");
+        write_new(&path, 0o644, b"x").unwrap();
+        let another = 12_345;
+        let mine = rustix::process::geteuid().as_raw();
+        for (uid, owner, trusted) in [
+            (mine, Owner::RootOrSelf, true),
+            (mine, Owner::Anyone, true),
+            (another, Owner::Root, false),
+            (another, Owner::RootOrSelf, false),
+            (another, Owner::User(another + 1), false),
+            (another, Owner::User(another), true),
+            (another, Owner::Anyone, true),
+        ] {
+            for file in [&path, &directory] {
+                chown(file, Some(uid), None).expect("run as root: files are given to another user");
+            }
+            assert_eq!(read(&path, 1, owner).is_ok(), trusted, "{uid} {owner:?}");
+            assert_eq!(check_directory(&directory, owner).is_ok(), trusted, "{uid} {owner:?}");
+            assert_eq!(check_way(&path, owner).is_ok(), trusted, "{uid} {owner:?}");
+            // In a sticky directory only its owner can replace what is another's.
+            fs::set_permissions(&directory, Permissions::from_mode(0o1777)).unwrap();
+            assert_eq!(check_way(&path, owner).is_ok(), trusted, "sticky: {uid} {owner:?}");
+            fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+            chown(&directory, Some(mine), None).unwrap();
+            let link = directory.join("link");
+            symlink(".", &link).unwrap();
+            lchown(&link, Some(uid), None).unwrap();
+            assert_eq!(check_way(&link.join("f"), owner).is_ok(), trusted, "link: {uid} {owner:?}");
+            fs::remove_file(&link).unwrap();
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        assert!(read(&path, 1, Owner::Anyone).is_ok(), "what need not be trusted may be writable");
+        chown(&path, Some(mine), None).unwrap();
+    }
+
+    #[test]
+    fn what_is_opened_for_its_lock_or_by_its_name_is_no_link_and_is_ours_alone() {
+        let directory = scratch("file-lock");
+        let path = directory.join("f");
+        drop(open_lock(&path).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        symlink(&path, directory.join("link")).unwrap();
+        for opened in [open_lock(&directory.join("link")), open_existing(&directory.join("link"))] {
+            assert!(opened.unwrap_err().to_string().contains("symbolic"));
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(super) fn escape(value: &str, limit: usize) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{MAX_RECORD, escape, list, logfmt};
+    use super::{MAX_RECORD, MAX_VALUE, escape, list, logfmt};
 
     #[test]
     fn no_input_can_forge_a_field_or_a_record() {
@@ -81,6 +81,7 @@ mod tests {
         let long = "\u{0}".repeat(10_000);
         let fields: Vec<_> = (0..20).map(|_| ("field", long.clone())).collect();
         assert!(logfmt(&fields).len() <= MAX_RECORD);
+        assert_eq!(logfmt(&[("a", "x".repeat(500))]), format!("a=\"{}...\"", "x".repeat(MAX_VALUE)));
         assert!(escape(&long, 100).ends_with("..."));
     }
 

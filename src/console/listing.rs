@@ -110,5 +110,6 @@ mod tests {
         };
         assert_eq!(tag(&["a", "b"], 1), tag(&["a", "b"], 2));
         assert_ne!(tag(&["a", "b"], 1), tag(&["ab"], 1));
+        assert_ne!(tag(&["a"], 1), tag(&["b"], 1));
     }
 }

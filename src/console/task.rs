@@ -256,7 +256,9 @@ mod tests {
         assert_eq!(with(&["node:parameters"]), Some(Release::V1_2_7));
         assert_eq!(with(&["node:parameters", "node:addclass"]), Some(Release::V1_2_23));
         assert_eq!(with(&["node:parameters", "node:addclass", "node:delvariables"]), Some(Release::V3_0));
-        assert_eq!(Release::from_task_list("rake about # x\n"), None);
+        for no_console in [&["about"][..], &old[..1], &old[1..]] {
+            assert_eq!(Release::from_task_list(&list(no_console)), None, "{no_console:?}");
+        }
     }
 
     #[test]

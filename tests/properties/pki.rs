@@ -69,6 +69,106 @@ fn pem(label: &str, der: &[u8]) -> String {
     )
 }
 
+/// A name with a key; `ca` when it may sign. What it has signed, and when it is valid, is up to each certificate.
+struct Party {
+    name: &'static str,
+    key: rcgen::KeyPair,
+    ca: bool,
+}
+
+impl Party {
+    fn new(name: &'static str, ca: bool) -> Self {
+        Self { name, key: rcgen::KeyPair::generate().unwrap(), ca }
+    }
+
+    fn params(&self, until: i32) -> rcgen::CertificateParams {
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, self.name);
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(until, 1, 1));
+        if self.ca {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        }
+        params.serial_number = Some(7.into());
+        params
+    }
+
+    /// Its certificate, signed by another or by itself.
+    fn signed(&self, by: &Self, until: i32) -> String {
+        let issuer = by.params(2040);
+        self.params(until).signed_by(&self.key, &rcgen::Issuer::from_params(&issuer, &by.key)).unwrap().pem()
+    }
+
+    /// Its list of what it has revoked.
+    fn list(&self, serial: u64) -> String {
+        let revoked = rcgen::RevokedCertParams {
+            serial_number: serial.into(),
+            revocation_time: rcgen::date_time_ymd(2021, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2021, 1, 1),
+            next_update: rcgen::date_time_ymd(2040, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&rcgen::Issuer::from_params(&self.params(2040), &self.key)).unwrap().pem().unwrap()
+    }
+}
+
+#[test]
+fn a_certificate_verifies_only_through_valid_cas_up_to_a_root_of_the_bundle() {
+    let (root, middle, leaf) = (Party::new("Root", true), Party::new("CA", true), Party::new("web01", false));
+    let (no_ca, imposter, other) = (Party::new("CA", false), Party::new("CA", true), Party::new("Other", true));
+    let renamed = Party { name: "CA", key: rcgen::KeyPair::from_pem(&other.key.serialize_pem()).unwrap(), ca: true };
+    let good = leaf.signed(&middle, 2040);
+    let (top, between) = (root.signed(&root, 2040), middle.signed(&root, 2040));
+    for (certificate, bundle, verifies) in [
+        (&good, [&between, &top], true),
+        (&good, [&top, &between], true),
+        // What it takes is missing: the root, what is between, either.
+        (&good, [&between, &between], false),
+        (&good, [&top, &top], false),
+        (&good, [&other.signed(&other, 2040), &top], false),
+        // One of the three is not valid any more.
+        (&leaf.signed(&middle, 2021), [&between, &top], false),
+        (&good, [&middle.signed(&root, 2021), &top], false),
+        (&good, [&between, &root.signed(&root, 2021)], false),
+        // Signed by one of the right name and another key, by one that is no CA, by one of another name.
+        (&leaf.signed(&imposter, 2040), [&between, &top], false),
+        (&leaf.signed(&no_ca, 2040), [&no_ca.signed(&root, 2040), &top], false),
+        (&leaf.signed(&renamed, 2040), [&other.signed(&root, 2040), &top], false),
+    ] {
+        let verified = x509::verify(certificate, &bundle.map(String::as_str).concat(), NOW);
+        assert_eq!(verified.is_ok(), verifies, "{verified:?}\n{certificate}{bundle:?}");
+    }
+}
+
+#[test]
+fn a_key_fits_its_certificate_and_no_other() {
+    let (one, another) = (Party::new("web01", false), Party::new("web01", false));
+    let certificate = one.signed(&one, 2040);
+    assert_eq!(x509::key_fits(&certificate, &one.key.serialize_pem()), Ok(true));
+    assert_eq!(x509::key_fits(&certificate, &another.key.serialize_pem()), Ok(false));
+    assert!(x509::key_fits(&certificate, &certificate).is_err());
+}
+
+#[test]
+fn a_certificate_is_revoked_by_its_issuers_list_alone() {
+    let (ca, other, leaf) = (Party::new("CA", true), Party::new("Other", true), Party::new("web01", false));
+    let certificate = leaf.signed(&ca, 2040);
+    let revoked = |lists: &[String]| x509::is_revoked(&certificate, &lists.concat()).ok();
+    assert_eq!(revoked(&[ca.list(7)]), Some(true));
+    assert_eq!(revoked(&[ca.list(8)]), Some(false));
+    assert_eq!(revoked(&[other.list(7), ca.list(8)]), Some(false));
+    assert_eq!(revoked(&[ca.list(8), ca.list(7)]), Some(true));
+    assert_eq!(revoked(&[other.list(7)]), None, "no list of the issuer is no proof");
+}
+
 proptest! {
     #![proptest_config(slow())]
 
