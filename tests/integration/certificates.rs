@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::shop::{Answer, Plan, Shop};
 
 mod faults;
+mod humans;
 
 const NAME: &str = "web01.example.com";
 const CERT: Kind = Kind("puppet-cert");
@@ -168,6 +169,7 @@ fn a_certificate_whose_key_is_gone_can_be_revoked_and_made_again() {
         let key = shop.dir.join(format!("ca/ssl/private_keys/{NAME}.pem"));
         fs::remove_file(&key).unwrap();
         assert_eq!(generate(&shop, NAME).expect(409).problem(), "key-gone");
+        assert!(shop.unfinished().is_empty());
         shop.get(&path(NAME)).expect(200);
         shop.delete(&path(NAME)).expect(204);
         let second = generate(&shop, NAME);
@@ -241,46 +243,6 @@ fn a_node_that_somebody_deleted_or_forgot_leaves_no_valid_certificate_to_its_suc
         assert!(shop.desk(&["adopt", NAME]).status.success());
         shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
         assert_eq!(valid(&shop), [].into());
-    }
-}
-
-#[test]
-fn a_certificate_that_a_human_made_for_a_node_of_ours_is_left_alone() {
-    for kind in [CERT, CA] {
-        let shop = kind.with_node();
-        kind.human(&shop, "generate", NAME);
-        let before = (contents(&shop, NAME), shop.runs("ca").len(), valid(&shop));
-        assert_eq!(before.2.len(), 1);
-        assert_eq!(generate(&shop, NAME).expect(409).problem(), "certificate-exists");
-        shop.get(&path(NAME)).expect(404);
-        shop.delete(&path(NAME)).expect(404);
-        let deleted = shop.delete(&format!("/v1/nodes/{NAME}"));
-        deleted.expect(204);
-        let records = shop.records_of(&deleted);
-        assert!(records.iter().any(|record| record.contains("note=foreign-certificate-left")), "{records:?}");
-        assert_eq!((contents(&shop, NAME), shop.runs("ca").len(), valid(&shop)), before);
-    }
-}
-
-#[test]
-fn a_certificate_that_a_human_made_in_place_of_ours_is_left_alone() {
-    for kind in [CERT, CA] {
-        let shop = kind.with_node();
-        let ours = generate(&shop, NAME);
-        kind.human(&shop, "clean", NAME);
-        for file in files(&shop, NAME).iter().filter(|file| file.starts_with("ca/")) {
-            fs::remove_file(shop.dir.join(file)).unwrap();
-        }
-        shop.get(&path(NAME)).expect(404);
-        kind.human(&shop, "generate", NAME);
-        let key = shop.file(&format!("ca/ssl/private_keys/{NAME}.pem"));
-        shop.get(&path(NAME)).expect(404);
-        assert_eq!(generate(&shop, NAME).expect(409).problem(), "certificate-exists");
-        shop.delete(&path(NAME)).expect(404);
-        shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
-        assert_eq!(shop.file(&format!("ca/ssl/private_keys/{NAME}.pem")), key);
-        assert_eq!(revoked(&shop), [serial(&ours)].into());
-        assert_eq!(valid(&shop).len(), 1);
     }
 }
 

@@ -29,11 +29,20 @@ fn expect_the_humans(shop: &Shop) {
     }
 }
 
+/// What a human should know is in the audit.
+#[track_caller]
+fn expect_note(shop: &Shop, note: &str) {
+    let records = shop.audit();
+    assert!(records.iter().any(|record| record.contains(&format!(" note={note} "))), "{records:?}");
+}
+
 /// Makes a node of which nothing proves that it is espm's: rake has added it and died before it said so.
 fn unproven() -> Shop {
     let shop = Shop::open();
     shop.fault("console", "die_after_commit_node_add", "once");
-    shop.post("/v1/nodes", &web01()).expect(502);
+    let added = shop.post("/v1/nodes", &web01());
+    let records = shop.records_of(added.expect(502));
+    assert!(records.iter().any(|record| record.contains(" note=unproven ")), "{records:?}");
     shop.get("/v1/nodes/web01").expect(404);
     assert_eq!(shop.unfinished()["web01"], "unproven");
     shop
@@ -68,6 +77,7 @@ fn a_name_that_a_human_adds_after_the_handler_of_a_rebuild_was_killed_is_the_hum
         shop.go_on();
         expect_the_humans(&shop);
         assert!(shop.states().is_empty());
+        expect_note(&shop, "taken-by-another");
     }
 }
 
@@ -80,6 +90,7 @@ fn a_name_that_a_human_adds_after_rake_died_in_a_rebuild_is_left_alone() {
     shop.rake(&HUMANS);
     expect_the_humans(&shop);
     assert_eq!(shop.unfinished()["web01"], "unproven");
+    expect_note(&shop, "unproven");
 }
 
 #[test]
@@ -308,10 +319,15 @@ fn a_recovery_that_dies_is_recovered_from_in_turn() {
 
 #[test]
 fn a_node_that_was_there_is_not_lost_when_its_rebuilding_and_the_recovery_both_die() {
-    for point in ["before_node_add", "after_node_add", "before_node_parameters"] {
+    for (first, point) in [
+        ("after_node_del", "before_node_add"),
+        ("after_node_del", "after_node_add"),
+        ("after_node_del", "before_node_parameters"),
+        ("after_node_add", "after_node_del"),
+    ] {
         let shop = Shop::open();
         shop.post("/v1/nodes", &web01()).expect(201);
-        shop.fault("console", "die_after_node_del", "once");
+        shop.fault("console", &format!("die_{first}"), "once");
         rebuild(&shop).expect(502);
         shop.fault("console", &format!("die_{point}"), "once");
         assert_ne!(rebuild(&shop).status, 404, "{point}");

@@ -44,5 +44,6 @@ mod shop;
 mod slots;
 mod steps;
 mod timing;
+mod undoing;
 mod warm;
 mod worker;

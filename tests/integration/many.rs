@@ -226,6 +226,9 @@ fn a_change_waits_for_one_of_the_same_node_that_has_written_nothing_yet() {
     );
     assert_eq!(first.expect(200).json()["parameters"]["role"], "first");
     assert_eq!(shop.node_in_console("web")["parameters"], json!([["role", "first"]]));
+    // Who only looks at the node waits for nothing: it is still what it was.
+    let look = || assert_eq!(shop.get("/v1/nodes/web").expect(200).json()["parameters"]["role"], "first");
+    shop.paused("before_node_del", || change("third"), look).expect(200);
 }
 
 #[test]

@@ -121,25 +121,36 @@ fn a_read_and_a_refusal_are_one_record_each_and_health_is_none() {
 #[test]
 fn without_syslog_nothing_is_changed_and_reads_are_answered() {
     let shop = Shop::open();
-    shop.add("web01");
-    let (before, runs) = (shop.console(), shop.changing_runs());
+    for name in ["web01", "unfinished", "missing", "certified"] {
+        shop.add(name);
+    }
+    let change = |name: &str| shop.patch(&format!("/v1/nodes/{name}"), &json!({"groups": []}));
+    shop.ask("POST", "/v1/nodes/certified/certificate", None, &[]).expect(201);
+    shop.rake(&["node:del", "name=missing"]);
+    shop.fault("console", "die_before_node_groups", "once");
+    change("unfinished").expect(502);
+    let seen = || (shop.console(), shop.changing_runs(), shop.runs("ca"), shop.states());
+    let before = seen();
     shop.syslog_goes();
     let refused = [
         shop.post("/v1/nodes", &json!({"name": "web02"})),
-        shop.patch("/v1/nodes/web01", &json!({"groups": []})),
+        change("web01"),
         shop.delete("/v1/nodes/web01"),
         shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]),
+        shop.delete("/v1/nodes/certified/certificate"),
+        // Nor is an earlier change settled, or forgotten what somebody has deleted.
+        change("unfinished"),
+        change("missing"),
     ];
     for answer in &refused {
         assert_eq!(answer.expect(503).problem(), "unavailable");
         assert_ne!(answer.header("retry-after"), "");
     }
-    assert_eq!((shop.console(), shop.changing_runs()), (before, runs));
-    assert!(shop.runs("ca").is_empty());
+    assert_eq!(seen(), before);
     for path in ["/v1/nodes/web01", "/v1/classes", "/v1/health"] {
         shop.get(path).expect(200);
     }
-    assert!(shop.unfinished().is_empty());
+    assert_eq!(shop.unfinished().into_keys().collect::<Vec<_>>(), ["unfinished"]);
 
     shop.syslog_comes_back();
     shop.get("/v1/health").expect(200);
@@ -148,6 +159,10 @@ fn without_syslog_nothing_is_changed_and_reads_are_answered() {
     }
     wait_until("all kept records are sent", || shop.kept_records() == 0);
     shop.delete("/v1/nodes/web01").expect(204);
+    for (name, status, note) in [("unfinished", 200, "recovered"), ("missing", 404, "missing-in-console")] {
+        let records = shop.records_of(change(name).expect(status));
+        assert_eq!(field(records.last().unwrap(), "note"), note);
+    }
 }
 
 #[test]

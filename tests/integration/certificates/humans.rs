@@ -1,0 +1,72 @@
+//! Certificates that a human makes or revokes beside espm.
+use std::fs;
+
+use super::{CA, CERT, NAME, assert_made, contents, files, generate, path, revoked, serial, valid};
+
+#[test]
+fn a_certificate_that_a_human_made_for_a_node_of_ours_is_left_alone() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        kind.human(&shop, "generate", NAME);
+        let before = (contents(&shop, NAME), shop.runs("ca").len(), valid(&shop));
+        assert_eq!(before.2.len(), 1);
+        assert_eq!(generate(&shop, NAME).expect(409).problem(), "certificate-exists");
+        shop.get(&path(NAME)).expect(404);
+        shop.delete(&path(NAME)).expect(404);
+        let deleted = shop.delete(&format!("/v1/nodes/{NAME}"));
+        deleted.expect(204);
+        let records = shop.records_of(&deleted);
+        assert!(records.iter().any(|record| record.contains("note=foreign-certificate-left")), "{records:?}");
+        assert_eq!((contents(&shop, NAME), shop.runs("ca").len(), valid(&shop)), before);
+    }
+}
+
+#[test]
+fn a_certificate_that_a_human_made_in_place_of_ours_is_left_alone() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let ours = generate(&shop, NAME);
+        kind.human(&shop, "clean", NAME);
+        for file in files(&shop, NAME).iter().filter(|file| file.starts_with("ca/")) {
+            fs::remove_file(shop.dir.join(file)).unwrap();
+        }
+        shop.get(&path(NAME)).expect(404);
+        kind.human(&shop, "generate", NAME);
+        let key = shop.file(&format!("ca/ssl/private_keys/{NAME}.pem"));
+        shop.get(&path(NAME)).expect(404);
+        assert_eq!(generate(&shop, NAME).expect(409).problem(), "certificate-exists");
+        shop.delete(&path(NAME)).expect(404);
+        shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+        assert_eq!(shop.file(&format!("ca/ssl/private_keys/{NAME}.pem")), key);
+        assert_eq!(revoked(&shop), [serial(&ours)].into());
+        assert_eq!(valid(&shop).len(), 1);
+    }
+}
+
+#[test]
+fn a_certificate_of_ours_that_a_human_revoked_is_not_handed_out_again() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let first = generate(&shop, NAME);
+        kind.human(&shop, "revoke", NAME);
+        assert_eq!(valid(&shop), [].into());
+        shop.get(&path(NAME)).expect(404);
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        // What is there when the CA's copy is not, another's key or certificate, is a human's.
+        kind.human(&shop, "revoke", NAME);
+        let signed = shop.dir.join(format!("ca/ca/signed/{NAME}.pem"));
+        for directory in ["private_keys", "certs"] {
+            let _ = fs::remove_file(&signed);
+            let theirs = shop.dir.join(format!("ca/ssl/{directory}/{NAME}.pem"));
+            fs::copy(shop.dir.join(format!("ca/ssl/{directory}/master.example.com.pem")), &theirs).unwrap();
+            shop.delete(&path(NAME)).expect(204);
+            assert!(theirs.exists(), "{kind:?} {directory}");
+            for file in files(&shop, NAME) {
+                fs::remove_file(shop.dir.join(file)).unwrap();
+            }
+            generate(&shop, NAME).expect(201);
+            kind.human(&shop, "revoke", NAME);
+        }
+        assert!(revoked(&shop).contains(&serial(&first)));
+    }
+}
