@@ -52,7 +52,6 @@ fn list_names(offices: &Offices<'_>, list: List, conditions: &Conditions) -> Res
 
 /// A node's lock and entry, once it is known that it is ours and settled.
 fn ours(offices: &mut Offices<'_>, name: &NodeName) -> Result<(Ledger, crate::lock::Lock, Box<Entry>), Fault> {
-    offices.audit.node(name);
     let ledger = offices.ledger()?;
     if ledger.entry_of_ours(name)?.is_none() {
         return Err(Fault::not_found());
@@ -65,7 +64,6 @@ fn ours(offices: &mut Offices<'_>, name: &NodeName) -> Result<(Ledger, crate::lo
 }
 
 fn show(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    offices.audit.node(name);
     let ledger = offices.ledger()?;
     let Some(entry) = ledger.entry_of_ours(name)? else { return Err(Fault::not_found()) };
     match entry.state {
@@ -362,8 +360,7 @@ fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault
     }
 }
 
-fn show_certificate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    offices.audit.node(name);
+fn show_certificate(offices: &Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
     let entry = offices.ledger()?.entry_of_ours(name)?;
     let has = |entry: &Entry| !matches!(entry.certificate, None | Some(CertificateState::Revoked));
     if !entry.as_ref().is_some_and(has) {

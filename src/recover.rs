@@ -112,17 +112,13 @@ fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, ou
 fn settle_following(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
     match entry.state {
         NodeState::Changing => assign(ledger, offices, &entry.node, false),
-        NodeState::Deleting => {
-            revoke(ledger, offices, entry)?;
-            delete(ledger, offices, &entry.node, false)
-        }
         _ => delete(ledger, offices, &entry.node, false),
     }
 }
 
+/// Its certificate was revoked before the intent to delete it was recorded.
 fn settle_deleting(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
     let proof = Proof::read(output, &entry.node.name);
-    revoke(ledger, offices, entry)?;
     if proof.deleted() || !offices.console.has(&entry.node.name, offices.until)? {
         return Ok(ledger.forget(&entry.node.name)?);
     }

@@ -178,7 +178,6 @@ impl Ca<'_> {
         let proof = self.records.new_proof(self.name)?;
         let ended = self.run("generate", &proof);
         let output = command::read_back(&proof)?;
-        drop(proof);
         if let Err(error @ CommandError::TimedOut) = ended {
             return Err(error.into());
         }
