@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod classifier;
 pub mod enc;
+mod judgement;
 pub mod listing;
 pub mod proof;
 pub mod rake;

@@ -10,8 +10,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::judgement::{is_gone, judge};
 use super::listing::Listing;
-use super::proof::{self, Completeness, Proof, Separator, excerpt};
+use super::proof::{self, Proof, Separator, excerpt};
 use super::task::{Order, Release, Task};
 use super::worker::{Worker, WorkerError};
 use super::{Assigned, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT};
@@ -19,7 +20,7 @@ use crate::clock::{self, Deadline};
 use crate::command::Program;
 use crate::lock::{self, Lease, Lock, Queue, Slots};
 use crate::name::NodeName;
-use crate::operation::{Assignment, List, Node};
+use crate::operation::{List, Node};
 use crate::process;
 use crate::state;
 use crate::text::plain;
@@ -236,9 +237,7 @@ impl Rake {
     pub fn delete(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
         let task = Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() };
         let (code, output) = self.run(task, &slot, proof, until)?;
-        let read = Proof::read(&output, &node.name);
-        let gone = code == 0 && read.groups_edited() && !read.remains();
-        if gone || (!read.groups_edited() && read.missing()) {
+        if is_gone(&Proof::read(&output, &node.name), code) {
             Ok(())
         } else {
             Err(ConsoleError::Failed(excerpt(&output)))
@@ -365,44 +364,4 @@ enum Turn {
     Answered(Listing),
     /// Ours.
     Ask(Lock),
-}
-
-fn judge(read: &Proof<'_>, code: u32, wanted: &Assignment, separator: Separator, output: &str) -> Assigned {
-    match read.complete(wanted, separator) {
-        Completeness::Whole if code == 0 => Assigned::Whole,
-        Completeness::Lost(lost) if code == 0 => Assigned::Lost(lost),
-        _ if read.created() => Assigned::Partly(excerpt(output)),
-        _ if read.taken() => Assigned::Taken,
-        _ if read.missing() => Assigned::Missing,
-        _ => Assigned::Failed(excerpt(output)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Proof, Separator, judge};
-    use crate::console::Assigned;
-    use crate::name::NodeName;
-    use crate::operation::Assignment;
-
-    const DONE: &str = "Node groups successfully edited for web01!";
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn success_is_the_marker_and_exit_code_0_both(
-            code in 0_u32..3,
-            before in "(.{0,20}\n){0,3}",
-            marker in any::<bool>(),
-            after in "(.{0,20}\n){0,3}",
-        ) {
-            let output = format!("{before}{}\n{after}", if marker { DONE } else { "" });
-            let name = NodeName::parse("web01").unwrap();
-            let judged = judge(&Proof::read(&output, &name), code, &Assignment::default(), Separator::Groups, &output);
-            prop_assert_eq!(judged == Assigned::Whole, marker && code == 0, "{:?}", judged);
-        }
-    }
 }

@@ -266,6 +266,17 @@ fn a_request_that_breaks_off_gives_its_place_back() {
     }
     wait_until("all have broken off", || dropped(&shop) >= start + breaking);
     shop.get("/v1/health").expect(200);
+    // A server that aborts (section 5.4) has not sent all, although it reads like it.
+    let parameters: [(&[u8], &[u8]); 5] = [
+        (b"HTTPS", b"on"),
+        (b"HTTP_X_ESPM_PSK", shop.psk.as_bytes()),
+        (b"REQUEST_METHOD", b"POST"),
+        (b"REQUEST_URI", b"/v1/nodes"),
+        (b"CONTENT_TYPE", b"application/json"),
+    ];
+    let aborted = [opening(&parameters), record(5, br#"{"name": "web02"}"#), record(2, &[])].concat();
+    assert!(matches!(status(&speak(&shop, &aborted)), None | Some(400)));
+    assert_eq!(shop.changing_runs(), 0);
     shop.add("web01.example.com");
 }
 
@@ -376,7 +387,12 @@ fn a_connection_that_comes_between_two_gates_waits_in_a_socket_that_is_passed() 
     let mut early = UnixStream::connect(&path).unwrap();
     let health = opening(&[(b"REQUEST_METHOD", b"GET"), (b"REQUEST_URI", b"/v1/health"), (b"HTTPS", b"on")]);
     early.write_all(&[health, record(5, &[])].concat()).unwrap();
-    let _gate = start(&shop);
+    // Whoever made the socket may have left it as one that does not wait.
+    listener.set_nonblocking(true).unwrap();
+    let passed = OwnedFd::from(listener.try_clone().unwrap());
+    let mut espm = as_user("/bin/sh");
+    espm.args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null"]).arg(shop.bin("espm"));
+    let _gate = Gate(espm.arg("-c").arg(shop.ini()).stdin(passed).spawn().unwrap());
     let mut answer = Vec::new();
     early.read_to_end(&mut answer).unwrap();
     assert_eq!(status(&answer), Some(200));

@@ -38,11 +38,14 @@ fn state(shop: &Shop) -> Option<String> {
     shop.states().remove("web01")
 }
 
-/// Has the program that raises refuse these tasks, as it does when it cannot trust its configuration.
-fn refuse(shop: &Shop, tasks: &str) {
+/// Has the program that raises refuse a task, as it does when it cannot trust its configuration.
+fn refuse(shop: &Shop, task: &str) {
     let real = shop.bin("espm-raise").display().to_string();
     let script = format!(
-        "#!/bin/sh\ncase $(cat) in *'\"task\":\"'{tasks}'\"'*) exit 78 ;; esac\nexec {real} \"$@\" </proc/self/fd/0\n"
+        "#!/bin/sh\n\
+         [ \"$1\" = console ] || exec {real} \"$@\"\n\
+         case $(cat) in *'\"task\":\"'{task}'\"'*) exit 78 ;; esac\n\
+         exec {real} \"$@\" </proc/self/fd/0\n"
     );
     let path = shop.write("refusing-raise", &script);
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();

@@ -2,6 +2,7 @@
 use std::fs;
 
 use super::{CA, CERT, NAME, assert_made, contents, files, generate, path, revoked, serial, valid};
+use crate::shop::wait_until;
 
 #[test]
 fn a_certificate_that_a_human_made_for_a_node_of_ours_is_left_alone() {
@@ -69,4 +70,25 @@ fn a_certificate_of_ours_that_a_human_revoked_is_not_handed_out_again() {
         }
         assert!(revoked(&shop).contains(&serial(&first)));
     }
+}
+
+#[test]
+fn a_certificate_that_appears_beside_our_new_key_and_is_for_another_is_the_humans() {
+    let shop = CA.with_node();
+    generate(&shop, NAME).expect(201);
+    let signed = format!("ca/ca/signed/{NAME}.pem");
+    let humans = shop.file(&signed);
+    shop.delete(&path(NAME)).expect(204);
+    shop.fault("ca", "pause_after_key.once", "");
+    shop.fault("ca", "fail_after_key.once", "");
+    let ours = std::thread::scope(|scope| {
+        let ours = scope.spawn(|| generate(&shop, NAME));
+        wait_until("our key is made", || shop.dir.join("ca/reached").exists());
+        shop.write(&signed, &humans);
+        shop.write("ca/continue", "");
+        ours.join().unwrap()
+    });
+    assert_eq!(ours.expect(409).problem(), "certificate-exists");
+    shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+    assert_eq!((shop.file(&signed), shop.count("ca", "revoke")), (humans, 1));
 }

@@ -1,11 +1,12 @@
 //! `espm check` where there are several users: sudo, programs, published nodes, the classifier.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 
 use super::{all_is_well, check, one_fault, text};
-use crate::shop::{Plan, Shop, USER, as_user, run};
+use crate::shop::{Plan, Shop, USER, as_user, run, wait_until};
 
 #[test]
 fn what_sudo_and_the_programs_owner_must_be_is_checked_where_commands_are_raised() {
@@ -147,4 +148,23 @@ fn what_cannot_be_adopted_or_forgotten_is_said_in_one_sentence() {
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(String::from_utf8(output.stderr).unwrap(), sentence);
     }
+}
+
+#[test]
+fn a_gate_that_root_starts_is_espms_and_has_none_of_roots_groups() {
+    let shop = Shop::prepare(&Plan::default());
+    let mut gate = Command::new("setpriv");
+    gate.args(["--groups", "0,4,27", "--"]).arg(shop.bin("espm")).arg("-c").arg(shop.ini());
+    let mut gate = gate.spawn().unwrap();
+    wait_until("it listens", || UnixStream::connect(shop.dir.join("run/espm.sock")).is_ok());
+    let status = fs::read_to_string(format!("/proc/{}/status", gate.id())).unwrap();
+    gate.kill().unwrap();
+    gate.wait().unwrap();
+    let state = fs::metadata(shop.dir.join("state")).unwrap();
+    let ids = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<u32>>()
+    };
+    assert_eq!((ids("Uid:"), ids("Gid:")), (vec![state.uid(); 4], vec![state.gid(); 4]));
+    assert!(state.uid() != 0 && ids("Groups:").is_empty(), "{status}");
 }

@@ -273,4 +273,7 @@ fn a_rake_that_only_lists_ends_with_what_started_it() {
     });
     assert_eq!(answer.expect(502).problem(), "command-failed");
     shop.get("/v1/classes").expect(200);
+    // Who has ended before is not waited for.
+    let late = Command::new(shop.bin("espm-raise")).args(["follow", "1", "/bin/echo", "done"]).output().unwrap();
+    assert_eq!((late.status.code(), late.stdout.len()), (Some(69), 0), "{late:?}");
 }
