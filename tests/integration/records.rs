@@ -1,6 +1,8 @@
 //! The audit records of what is asked and done, with syslog there and without.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
 
@@ -151,6 +153,9 @@ fn without_syslog_nothing_is_changed_and_reads_are_answered() {
         shop.get(path).expect(200);
     }
     assert_eq!(shop.unfinished().into_keys().collect::<Vec<_>>(), ["unfinished"]);
+    // No one without a key, and nobody who only looks, can fill the disk meanwhile.
+    shop.ask("DELETE", "/v1/nodes/web01", None, &["X-ESPM-PSK: wrong"]).expect(401);
+    assert_eq!(shop.kept_records(), refused.len());
 
     shop.syslog_comes_back();
     shop.get("/v1/health").expect(200);
@@ -163,6 +168,22 @@ fn without_syslog_nothing_is_changed_and_reads_are_answered() {
         let records = shop.records_of(change(name).expect(status));
         assert_eq!(field(records.last().unwrap(), "note"), note);
     }
+}
+
+#[test]
+fn a_syslog_that_takes_no_more_keeps_nobody_waiting_for_good() {
+    let shop = Shop::open();
+    shop.get("/v1/classes").expect(200);
+    shop.syslog_goes();
+    let deaf = UnixDatagram::bind(shop.dir.join("log.sock")).unwrap();
+    fs::set_permissions(shop.dir.join("log.sock"), fs::Permissions::from_mode(0o666)).unwrap();
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"x", shop.dir.join("log.sock")).is_ok() {}
+    shop.get("/v1/classes").expect(200);
+    assert_eq!(shop.post("/v1/nodes", &json!({"name": "web01"})).expect(503).problem(), "unavailable");
+    assert!(shop.states().is_empty());
+    drop(deaf);
 }
 
 #[test]
