@@ -155,6 +155,24 @@ fn a_key_fits_its_certificate_and_no_other() {
     assert_eq!(x509::key_fits(&certificate, &one.key.serialize_pem()), Ok(true));
     assert_eq!(x509::key_fits(&certificate, &another.key.serialize_pem()), Ok(false));
     assert!(x509::key_fits(&certificate, &certificate).is_err());
+    // As openssl writes it (RFC 5915): with the curve before the public key.
+    let (whole, point) = (one.key.serialize_der(), one.key.public_key_raw());
+    let scalar = whole.windows(2).position(|bytes| bytes == [4, 32]).unwrap();
+    let curve = [0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let members = [&[2, 1, 1], &whole[scalar..scalar + 34], &curve, &[0xa1, 68, 3, 66, 0], point].concat();
+    let sec1 = pem("EC PRIVATE KEY", &[&[0x30, u8::try_from(members.len()).unwrap()], &members[..]].concat());
+    assert_eq!(x509::key_fits(&certificate, &sec1), Ok(true));
+}
+
+#[test]
+fn a_serial_number_is_written_as_openssl_writes_it() {
+    let leaf = Party::new("web01", false);
+    for (serial, written) in [(7_u64, "07"), (0x80, "80"), (0x1ff, "01FF")] {
+        let mut params = leaf.params(2040);
+        params.serial_number = Some(serial.into());
+        let identity = x509::identity(&params.self_signed(&leaf.key).unwrap().pem()).unwrap();
+        assert_eq!((identity.serial.as_str(), identity.common_name.as_str()), (written, "web01"));
+    }
 }
 
 #[test]
