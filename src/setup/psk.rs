@@ -1,13 +1,17 @@
 //! Preshared keys: made, added to and retired from a configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::{SetupError, load, say};
+use crate::clock::Deadline;
 use crate::config::{Config, check_client_name};
+use crate::lock::{self, Lock};
 use crate::secret::Psk;
 use crate::trusted_file::{self, Owner};
 
@@ -16,6 +20,12 @@ const KEY_BYTES: usize = 36;
 
 /// Bytes of a configuration.
 const MAX_FILE: u64 = 64 * 1024;
+
+/// How long another one who edits the file is waited for, which takes milliseconds.
+const EDIT_WAIT: Duration = Duration::from_secs(10);
+
+/// Between two looks whether the other has done.
+const TICK: Duration = Duration::from_millis(5);
 
 /// A new key.
 pub(super) fn make() -> Result<Psk, SetupError> {
@@ -27,6 +37,7 @@ pub(super) fn make() -> Result<Psk, SetupError> {
 /// Adds a key under a new name.
 pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
     check_client_name(name).map_err(|what| SetupError::Say(format!("{name}: {what}")))?;
+    let _alone = alone(path)?;
     let config = load(path)?;
     if config.clients.iter().any(|client| client.name == name) {
         return say(format!("{}: [psk] {name} exists; take another name, then retire this one", path.display()));
@@ -40,6 +51,24 @@ pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
     Ok(psk)
 }
 
+/// Lets one at a time edit the file: of two who read it at once, the second to write would bring back a key
+/// that the first has retired. In a file of its own, which nobody but its maker can open and hold.
+fn alone(path: &Path) -> Result<Lock, SetupError> {
+    load(path)?;
+    let mut file = path.as_os_str().to_owned();
+    file.push(".lock");
+    let (file, until) = (PathBuf::from(file), Deadline::after(EDIT_WAIT));
+    loop {
+        if let Some(lock) = lock::try_take_passing(&file)? {
+            return Ok(lock);
+        }
+        if until.passed() {
+            return say(format!("{}: another espm-setup edits it; try again", path.display()));
+        }
+        thread::sleep(TICK);
+    }
+}
+
 /// The section that a line begins.
 fn header(row: &str) -> Option<&str> {
     row.trim().strip_prefix('[').map(|name| name.trim_end_matches(']').trim())
@@ -47,6 +76,7 @@ fn header(row: &str) -> Option<&str> {
 
 /// Removes the key of a name.
 pub(super) fn retire(path: &Path, name: &str) -> Result<(), SetupError> {
+    let _alone = alone(path)?;
     let config = load(path)?;
     if !config.clients.iter().any(|client| client.name == name) {
         let names: Vec<_> = config.clients.iter().map(|client| client.name.as_str()).collect();

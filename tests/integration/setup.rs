@@ -422,3 +422,31 @@ fn keys_are_added_and_retired_without_an_outage() {
     let records = shop.audit().join("\n");
     assert!(records.contains("client=cloud ") && records.contains("client=cloud-2 "), "{records}");
 }
+
+#[test]
+fn a_key_is_retired_and_others_are_added_however_many_do_so_at_once() {
+    let shop = Shop::open();
+    let (ini, setup) = (shop.ini(), shop.bin("espm-setup"));
+    // Each writes the file a while after it has read it, as on a slow disk.
+    let slowly = &|words: &[&str]| {
+        let mut strace = Command::new("strace");
+        strace.args(["-qq", "-o", "/dev/null", "-e", "trace=rename", "-e", "inject=rename:delay_enter=100000"]);
+        strace.arg(&setup).arg("psk").args(words).arg("--config").arg(&ini).output().unwrap()
+    };
+    assert!(slowly(&["add", "cloud-0"]).status.success());
+    let keys: Vec<_> = std::thread::scope(|scope| {
+        let adding: Vec<_> = (1..5)
+            .map(|number| format!("cloud-{number}"))
+            .map(|name| scope.spawn(move || slowly(&["add", &name])))
+            .collect();
+        let retired = scope.spawn(|| slowly(&["retire", "cloud"])).join().unwrap();
+        assert!(retired.status.success(), "{retired:?}");
+        adding.into_iter().map(|added| psk_of(&String::from_utf8(added.join().unwrap().stdout).unwrap())).collect()
+    });
+    let with = |psk: &str| shop.ask("GET", "/v1/classes", None, &[&format!("X-ESPM-PSK: {psk}")]).status;
+    assert_eq!(with(&shop.psk), 401, "what is retired does not come back");
+    for key in keys {
+        assert_eq!(with(&key), 200);
+    }
+    assert_eq!(fs::read_dir(shop.dir.join("etc")).unwrap().count(), 2);
+}
