@@ -5,6 +5,7 @@
 
 mod logfmt;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixDatagram;
@@ -29,6 +30,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Kept records that one request sends, so that none waits long for others' backlog.
 const MAX_RESENT: usize = 64;
+
+/// Kept records from which on only those of changes that were attempted are kept: while syslog is gone
+/// nothing is changed, and a client that asks again and again shall not fill the disk.
+const MAX_KEPT: usize = 1000;
 
 /// Why a record was not written.
 #[derive(Debug)]
@@ -93,6 +98,7 @@ pub struct Audit {
     event: &'static str,
     subject: Vec<(&'static str, String)>,
     secret: Vec<String>,
+    attempted: Cell<bool>,
     start: Instant,
 }
 
@@ -107,6 +113,7 @@ impl Audit {
             event: "request",
             subject: Vec::new(),
             secret: Vec::new(),
+            attempted: Cell::new(false),
             start: Instant::now(),
         }
     }
@@ -161,7 +168,10 @@ impl Audit {
     pub fn attempt(&self) -> Result<(), AuditError> {
         match self.send(Severity::LOG_NOTICE, &self.record("attempt", 0, false)) {
             Err(error) if self.destination.required => Err(error),
-            _ => Ok(()),
+            _ => {
+                self.attempted.set(true);
+                Ok(())
+            }
         }
     }
 
@@ -177,7 +187,7 @@ impl Audit {
         };
         let record = self.record(outcome, status, true);
         match self.send(severity, &record) {
-            Err(_) if changed => {
+            Err(_) if changed && (self.attempted.get() || self.kept() < MAX_KEPT) => {
                 trusted_file::write_new(&self.destination.unsent.join(&self.request), 0o600, record.as_bytes())
                     .map_err(AuditError::Keep)
             }
@@ -197,6 +207,11 @@ impl Audit {
         if self.send(Severity::LOG_ERR, &record).is_err() {
             complain(&record);
         }
+    }
+
+    /// How many records are kept, as far as that matters.
+    fn kept(&self) -> usize {
+        std::fs::read_dir(&self.destination.unsent).map_or(0, |entries| entries.take(MAX_KEPT).count())
     }
 
     /// Sends the records that earlier requests had to keep.

@@ -201,6 +201,29 @@ fn the_outcome_of_a_change_arrives_when_syslog_is_back() {
 }
 
 #[test]
+fn what_is_refused_while_syslog_is_gone_does_not_fill_the_disk_and_no_outcome_is_lost() {
+    const MOST: usize = 1000;
+    let shop = Shop::open();
+    let add = |name: &str| shop.post("/v1/nodes", &json!({"name": name}));
+    let added = shop.paused(
+        "before_node_add",
+        || add("web01"),
+        || {
+            shop.syslog_goes();
+            for number in 1..MOST {
+                shop.write(&format!("state/unsent/{number}"), "event=node.add outcome=unavailable");
+            }
+            for kept in [MOST, MOST] {
+                add("web02").expect(503);
+                assert_eq!(shop.kept_records(), kept);
+            }
+        },
+    );
+    added.expect(201);
+    assert_eq!(shop.kept_records(), MOST + 1);
+}
+
+#[test]
 fn a_shop_that_does_not_require_the_audit_changes_without_syslog_and_keeps_the_outcome() {
     let shop = Shop::with(Plan { ini: vec![("audit", "required = no")], ..Plan::default() });
     shop.syslog_goes();
