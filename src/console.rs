@@ -31,7 +31,7 @@ pub const EXIT_TIMED_OUT: u32 = 124;
 
 /// The exit codes by which the raised program says that it did not start rake (sysexits(3): usage, data,
 /// missing file, not permitted, configuration).
-const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
+pub const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
 
 /// Why the console did not do it.
 #[derive(Debug)]
@@ -72,7 +72,8 @@ impl ConsoleError {
     /// Whether the task was not even started.
     pub fn nothing_was_run(&self) -> bool {
         match self {
-            Self::Busy(_) | Self::File(_) | Self::Catalogue(_) | Self::NotStarted(_) => true,
+            Self::Busy(_) | Self::Catalogue(_) | Self::NotStarted(_) => true,
+            Self::File(error) => !error.is_done(),
             Self::Command(error) => matches!(error, CommandError::Start(..)),
             Self::TimedOut | Self::Failed(_) => false,
         }

@@ -210,13 +210,15 @@ fn adopt(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<
     if name.as_str() == offices.master {
         return Err(Fault::new(Problem::NotFound, format!("{name} is the master's own name, which is never espm's")));
     }
+    offices.proof(ledger, entry.as_ref().and_then(|entry| entry.proof.as_deref()))?;
     if !offices.console.has(name, offices.until)? {
         let detail = format!("{name} is not in the console; only a node that is there can be adopted");
         return Err(Fault::new(Problem::NotFound, detail));
     }
     offices.audit.attempt()?;
-    // What an intent of ours wanted is the best that is known; a node of the console's own is taken as empty.
-    let assignment = entry.and_then(|entry| entry.wanted).unwrap_or_else(Assignment::default);
+    // What an intent of ours wanted, or the node had, is the best that is known; a node of the console's own is
+    // taken as empty.
+    let assignment = entry.map_or_else(Assignment::default, |entry| entry.wanted.unwrap_or(entry.node.assignment));
     ledger.adopt(&Node { name: name.clone(), assignment })?;
     Ok(())
 }
@@ -224,10 +226,12 @@ fn adopt(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<
 fn forget(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
     offices.audit.node(name);
     let _lock = offices.lock(ledger, name)?;
-    if ledger.entry(name)?.is_none() {
+    let Some(entry) = ledger.entry(name)? else {
         let detail = format!("{name} is not in the ledger; 'espm nodes' lists what is");
         return Err(Fault::new(Problem::NotFound, detail));
-    }
+    };
+    // What makes the node even now would make one that nothing shows.
+    offices.proof(ledger, entry.proof.as_deref())?;
     offices.audit.attempt()?;
     ledger.forget(name)?;
     Ok(())

@@ -163,7 +163,10 @@ impl From<LedgerError> for Fault {
         let fault = match &error {
             LedgerError::KeyTaken => Self::new(Problem::KeyReused, "the Idempotency-Key belongs to another request"),
             busy if busy.is_busy() => Self::new(Problem::Busy, "the ledger is busy; try again"),
-            _ => Self::new(Problem::Unavailable, "espm's ledger cannot be used; nothing was changed"),
+            _ => Self::new(
+                Problem::Unavailable,
+                "espm's ledger cannot be used; send the same request again to settle it",
+            ),
         };
         fault.because(error)
     }

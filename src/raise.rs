@@ -20,8 +20,8 @@ use crate::authority::verb;
 use crate::clock::Deadline;
 use crate::command::{self, CommandError, Program};
 use crate::config::{self, Config};
-use crate::console::EXIT_TIMED_OUT;
 use crate::console::task;
+use crate::console::{EXIT_NOT_STARTED, EXIT_TIMED_OUT};
 use crate::lock;
 use crate::name::NodeName;
 use crate::process;
@@ -128,11 +128,24 @@ fn console(config: &Config) -> Done {
     // What rake may have left behind shall not keep the slot.
     lock::give_back_input();
     match ended {
-        Ok(ended) => Ok(ExitCode::from(ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EX_UNAVAILABLE))),
+        Ok(ended) => Ok(ExitCode::from(ended.code.map_or(EX_UNAVAILABLE, of_rake))),
         Err(CommandError::TimedOut) => Ok(ExitCode::from(u8::try_from(EXIT_TIMED_OUT).unwrap_or(EX_UNAVAILABLE))),
         Err(error @ CommandError::Start(..)) => Err(Refused(EX_OSFILE, error.to_string())),
         Err(error) => Err(Refused(EX_UNAVAILABLE, error.to_string())),
     }
+}
+
+/// rake's exit code; one that would say something of this program is none of a success either.
+fn of_rake(code: u32) -> u8 {
+    match u8::try_from(code) {
+        Ok(code) if !is_own(code) => code,
+        _ => EX_UNAVAILABLE,
+    }
+}
+
+fn is_own(code: u8) -> bool {
+    let code = u32::from(code);
+    code == EXIT_TIMED_OUT || EXIT_NOT_STARTED.contains(&code)
 }
 
 fn authority(config: &Config) -> Done {

@@ -89,22 +89,36 @@ fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, ou
         // Deleted and added again by our run: ours, whole or not.
         let separator = if again { Separator::Groups } else { Separator::Parameters };
         return match proof.complete(&node.assignment, separator) {
-            _ if !there => Ok(ledger.forget(&node.name)?),
+            _ if !there => forget(ledger, offices, entry),
             Completeness::Whole => Ok(ledger.settle(&node)?),
-            _ => assign(ledger, offices, &node, true),
+            _ => assign_or_undo(ledger, offices, entry, true),
         };
     }
     if proof.taken() {
         offices.audit.note("taken-by-another");
-        return Ok(ledger.forget(&node.name)?);
+        return forget(ledger, offices, entry);
     }
     match (rebuild, there, again || proof.groups_edited()) {
         // The deletion may have been done, and somebody may have added the name again.
         (true, true, true) => leave(ledger, offices, &node.name),
         // Our run deleted it and did not come to adding it.
-        (true, false, true) => add_again(ledger, offices, &node),
-        (_, true, _) => assign(ledger, offices, &node, rebuild),
-        (_, false, _) => Ok(ledger.forget(&node.name)?),
+        (true, false, true) => add_again(ledger, offices, entry, &node),
+        (_, true, _) => assign_or_undo(ledger, offices, entry, rebuild),
+        (_, false, _) => forget(ledger, offices, entry),
+    }
+}
+
+/// Assigns what an unfinished change wanted or, when the console refuses that, what the node had before:
+/// a change that fails each time must not keep its node from every other change and from its end.
+fn assign_or_undo(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, rebuild: bool) -> Result<(), Fault> {
+    let (before, wanted) = (&entry.node, wanted(entry));
+    match try_assign(ledger, offices, &wanted, rebuild)? {
+        Ok(()) => Ok(()),
+        Err(_) if before.assignment != wanted.assignment => {
+            let rebuild = rebuild || needs_rebuild(offices, &wanted.assignment, &before.assignment);
+            assign(ledger, offices, before, rebuild)
+        }
+        Err(refused) => Err(unsettled(&refused)),
     }
 }
 
@@ -136,13 +150,13 @@ fn leave(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<
 
 /// Adds a node of ours again that our own run has deleted. It stays one that is being changed: when
 /// this dies, too, the node is still to be had again.
-fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node) -> Result<(), Fault> {
+fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, node: &Node) -> Result<(), Fault> {
     let turn = offices.console.turn(offices.until)?;
     let (name, file) = ledger.new_proof(ADD_AGAIN)?;
     ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
     match turn.add(node, &file, offices.until)? {
         Assigned::Whole => Ok(ledger.settle(node)?),
-        Assigned::Taken => Ok(ledger.forget(&node.name)?),
+        Assigned::Taken => forget(ledger, offices, entry),
         other => Err(unsettled(&other)),
     }
 }
@@ -152,15 +166,30 @@ fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node) -> Result<
 /// # Errors
 /// When that fails; the intent stays.
 pub fn assign(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, rebuild: bool) -> Result<(), Fault> {
+    try_assign(ledger, offices, node, rebuild)?.map_err(|refused| unsettled(&refused))
+}
+
+/// The same; the inner error is what the console says of an assignment that it does not make.
+fn try_assign(
+    ledger: &Ledger,
+    offices: &mut Offices<'_>,
+    node: &Node,
+    rebuild: bool,
+) -> Result<Result<(), Assigned>, Fault> {
     let turn = offices.console.turn(offices.until)?;
     let (name, file) = ledger.new_proof(if rebuild { REBUILD } else { "" })?;
     ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
     match turn.change(node, rebuild, &file, offices.until)? {
         // What the console no longer has cannot be assigned again.
-        Assigned::Whole | Assigned::Lost(_) => Ok(ledger.settle(node)?),
-        Assigned::Missing | Assigned::Taken => Ok(ledger.forget(&node.name)?),
-        other => Err(unsettled(&other)),
+        Assigned::Whole | Assigned::Lost(_) => ledger.settle(node)?,
+        Assigned::Missing | Assigned::Taken => {
+            if let Some(entry) = ledger.entry(&node.name)? {
+                forget(ledger, offices, &entry)?;
+            }
+        }
+        other => return Ok(Err(other)),
     }
+    Ok(Ok(()))
 }
 
 fn unsettled(assigned: &Assigned) -> Fault {
@@ -239,6 +268,11 @@ pub fn settle_certificate(ledger: &Ledger, offices: &mut Offices<'_>, entry: &En
 pub fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
     offices.audit.note("missing-in-console");
     offices.audit.attempt()?;
+    forget(ledger, offices, entry)
+}
+
+/// Forgets a node that was ours; its certificate is revoked first.
+fn forget(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
     revoke(ledger, offices, entry)?;
     Ok(ledger.forget(&entry.node.name)?)
 }

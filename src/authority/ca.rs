@@ -278,6 +278,9 @@ impl Ca<'_> {
             Some(error.0)
         } else if !key_fits {
             Some("the private key does not belong to the certificate")
+        } else if self.files.is_revoked(certificate)? {
+            // Of a certificate from before, where the CA counts anew.
+            Some("its serial number is in the revocation list already")
         } else {
             None
         })

@@ -14,8 +14,13 @@ pub struct Proof<'a> {
     name: &'a NodeName,
 }
 
-/// The texts of the console's and the database's refusals of a name that is there.
-const TAKEN: [&str; 3] = ["Node already exists!", "Name has already been taken", "Duplicate entry"];
+/// The line by which `node:add` refuses a name that is there.
+const TAKEN: &str = "Node already exists!";
+
+/// How its line begins when the name came meanwhile, and what the model or the database says of that then.
+/// Elsewhere the same words may be about something else, or quote a value.
+const TAKEN_MEANWHILE: (&str, [&str; 2]) =
+    ("There was a problem saving the node: ", ["Name has already been taken", "Duplicate entry"]);
 
 /// The first line of a proof of ours: the run deletes the node and adds it again.
 pub const REBUILD: &str = "espm: rebuild";
@@ -49,7 +54,9 @@ impl<'a> Proof<'a> {
 
     /// Whether the node was there already and this run did not create it.
     pub fn taken(&self) -> bool {
-        !self.created() && self.lines.iter().any(|line| TAKEN.iter().any(|text| line.contains(text)))
+        let (begin, texts) = TAKEN_MEANWHILE;
+        let meanwhile = |line: &str| line.starts_with(begin) && texts.iter().any(|text| line.contains(text));
+        !self.created() && self.lines.iter().any(|line| line == TAKEN || meanwhile(line))
     }
 
     /// Whether the node was not there.
@@ -200,6 +207,9 @@ mod tests {
             assert!(proof.taken() && !proof.created(), "{text}");
         }
         assert!(!Proof::read("Node successfully created!\nNode already exists!\n", &name).taken());
+        for of_something_else in ["Mysql::Error: Duplicate entry '1-2' for key 'x'", "VALUES('Node already exists!')"] {
+            assert!(!Proof::read(of_something_else, &name).taken(), "{of_something_else}");
+        }
     }
 
     #[test]

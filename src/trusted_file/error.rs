@@ -18,6 +18,7 @@ pub struct FileError {
 #[derive(Debug)]
 pub(super) enum Why {
     Io(io::Error),
+    NotDurable(io::Error),
     NotRegular,
     NotDirectory,
     Owner { uid: u32, want: Owner },
@@ -36,6 +37,11 @@ impl FileError {
         Self::new(path, Why::Io(error))
     }
 
+    /// Whether what was asked for is done all the same, and only a power loss could undo it.
+    pub fn is_done(&self) -> bool {
+        matches!(self.why, Why::NotDurable(_))
+    }
+
     /// The kind of the I/O error behind it, if there is one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match &self.why {
@@ -52,7 +58,7 @@ impl fmt::Display for FileError {
             Why::Io(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
                 write!(f, "{path}: is a symbolic link, which is not followed; name the file itself")
             }
-            Why::Io(error) => write!(f, "{path}: {error}"),
+            Why::Io(error) | Why::NotDurable(error) => write!(f, "{path}: {error}"),
             Why::NotRegular => write!(f, "{path}: is not a regular file"),
             Why::NotDirectory => write!(f, "{path}: is not a directory"),
             Why::Owner { uid, want: Owner::Root } => write!(f, "{path}: is owned by user {uid}, want root"),

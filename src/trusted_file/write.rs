@@ -122,7 +122,7 @@ fn write_nameless(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileErro
 /// beside the file is taken away.
 ///
 /// # Errors
-/// When it cannot be written; then the old file is as it was.
+/// When it cannot be written; then the old file is as it was, unless the error says that it is done.
 pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
     let beside = beside(path, "new");
     write_anew(&beside, mode, content)?;
@@ -161,19 +161,22 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
-    fs::rename(from, to).and_then(|()| sync_parent(to)).map_err(|e| {
+    fs::rename(from, to).map_err(|e| {
         let _ = fs::remove_file(from);
         FileError::new(to, Why::Io(e))
-    })
+    })?;
+    sync_parent(to).map_err(|e| FileError::new(to, Why::NotDurable(e)))
 }
 
 /// Removes a file durably; one that is not there is no error.
 ///
 /// # Errors
-/// When it cannot be removed.
+/// When it cannot be removed, or, which the error says, its removal cannot be made durable.
 pub fn remove(path: &Path) -> Result<(), FileError> {
-    let removed = unlink(path).and_then(|was_there| if was_there { sync_parent(path) } else { Ok(()) });
-    removed.map_err(|error| FileError::new(path, Why::Io(error)))
+    if unlink(path).map_err(|error| FileError::new(path, Why::Io(error)))? {
+        sync_parent(path).map_err(|error| FileError::new(path, Why::NotDurable(error)))?;
+    }
+    Ok(())
 }
 
 /// Removes a file that does no harm when a power loss brings it back; one that is not there is no error.

@@ -13,6 +13,7 @@
 )]
 #![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
 
+mod aftermath;
 mod attacks;
 mod certificates;
 mod client;
