@@ -1,5 +1,6 @@
-//! Death at every step: strace kills a handler, or the program that raises, at each system call that
-//! can change something; the same request, sent again, finds everything done or undone.
+//! Death and failure at every step: strace kills a handler, or the program that raises, at each system call
+//! that can change something, or has the call fail; the same request, sent again, finds everything done or
+//! undone.
 //!
 //! Every so manyth call here, each one under `tests/run --long`.
 
@@ -115,12 +116,12 @@ pub fn steps(trace: &str) -> Vec<Step> {
     steps
 }
 
-/// All of them, or a sample that always has the last.
-fn chosen(steps: Vec<Step>) -> Vec<Step> {
+/// All of them, or a sample of that size that always has the last.
+fn chosen(steps: Vec<Step>, sample: usize) -> Vec<Step> {
     if is_long() {
         return steps;
     }
-    let apart = steps.len().div_ceil(SAMPLE);
+    let apart = steps.len().div_ceil(sample);
     let last = steps.len() - 1;
     steps.into_iter().enumerate().filter(|(at, _)| (last - at).is_multiple_of(apart)).map(|(_, step)| step).collect()
 }
@@ -130,11 +131,35 @@ fn recording(to: &str) -> Vec<String> {
     ["-o", to, "-e", &format!("trace={CHANGING}"), "-e", "signal=none"].map(str::to_owned).to_vec()
 }
 
-/// strace's options that kill at a step, before the call is made.
-fn killing(step: &Step) -> Vec<String> {
-    let Step { call, nth, .. } = step;
-    let inject = format!("inject={call}:signal=KILL:when={nth}");
-    ["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject].map(str::to_owned).to_vec()
+/// What befalls a program at a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Blow {
+    /// It is killed before the call is made.
+    Death,
+    /// The call fails, as on a disk that is full or broken, or where a resource is short.
+    Failure,
+}
+
+impl Blow {
+    /// strace's options for it.
+    fn at(self, step: &Step, to: &str) -> Vec<String> {
+        let Step { call, nth, .. } = step;
+        let what = match (self, call.as_str()) {
+            (Self::Death, _) => "signal=KILL",
+            (_, "open" | "openat" | "creat" | "write" | "writev" | "pwrite64" | "pwritev" | "mkdir") => "error=ENOSPC",
+            (_, "clone" | "clone3" | "fork" | "vfork") => "error=EAGAIN",
+            (_, "connect" | "sendto" | "sendmsg") => "error=ECONNREFUSED",
+            (_, "flock" | "fcntl") => "error=ENOLCK",
+            (..) => "error=EIO",
+        };
+        let inject = format!("inject={call}:{what}:when={nth}");
+        ["-o", to, "-e", &format!("trace={call}"), "-e", &inject].map(str::to_owned).to_vec()
+    }
+
+    /// How many steps of each walk are tried when time is short.
+    fn sample(self) -> usize {
+        if self == Self::Death { SAMPLE } else { 2 }
+    }
 }
 
 /// What is walked through.
@@ -147,6 +172,7 @@ enum Verb {
     Revoke,
 }
 
+use Blow::{Death, Failure};
 use Verb::{Add, Change, Delete, Generate, Revoke};
 
 fn node(name: &str) -> Value {
@@ -224,9 +250,9 @@ pub fn trace_raise(shop: &Shop, options: Option<&[String]>) {
     shop.configure("espm", &format!("raise = {path}"));
 }
 
-/// Kills at each step of a verb, sends the same request again, and holds console, CA and ledger
+/// Deals a blow at each step of a verb, sends the same request again, and holds console, CA and ledger
 /// against each other at the end.
-fn walk(shop: &Shop, verb: Verb, victim: Victim) {
+fn walk(shop: &Shop, verb: Verb, victim: Victim, blow: Blow) {
     let trace = shop.dir.join("run/trace");
     let to = trace.display().to_string();
     verb.prepare(shop, "model");
@@ -245,30 +271,35 @@ fn walk(shop: &Shop, verb: Verb, victim: Victim) {
     }
     let all = steps(&fs::read_to_string(&trace).unwrap());
     assert!(all.len() > 20, "{all:?}");
-    let (count, chosen) = (all.len(), chosen(all));
-    let mut deaths = 0;
+    let (count, chosen) = (all.len(), chosen(all, blow.sample()));
+    let mut blows = 0;
     let mut names = vec!["model".to_owned()];
     for (number, step) in chosen.iter().enumerate() {
         let name = format!("{}{number}", format!("{verb:?}").to_lowercase());
         verb.prepare(shop, &name);
         let request = verb.request(&name);
+        let _ = fs::remove_file(&trace);
+        let options = blow.at(step, &to);
         let died = match victim {
-            Victim::Handler => shop.handle_traced(&request, &killing(step)).status.signal() == Some(9),
+            Victim::Handler => shop.handle_traced(&request, &options).status.signal() == Some(9),
             Victim::Raise => {
-                trace_raise(shop, Some(&killing(step)));
+                trace_raise(shop, Some(&options));
                 let answer = shop.handle(&request);
                 trace_raise(shop, None);
                 !verb.done().contains(&answer.status)
             }
         };
-        deaths += usize::from(died);
+        let failed = || shop.file("run/trace").contains("(INJECTED)");
+        blows += usize::from(if blow == Blow::Death { died } else { failed() });
+        let known = shop.states().contains_key(&name);
+        assert!(known || shop.node_in_console(&name).is_null(), "{verb:?}, {blow:?} at {step:?}: nothing shows it");
         let again = shop.handle_at_last(&request);
-        assert!(verb.done().contains(&again.status), "{verb:?}, dead at {step:?}: {again:?}");
+        assert!(verb.done().contains(&again.status), "{verb:?}, {blow:?} at {step:?}: {again:?}");
         names.push(name);
     }
-    eprintln!("{verb:?} {victim:?}: {count} steps, {} tried, {deaths} deaths", chosen.len());
+    eprintln!("{verb:?} {victim:?} {blow:?}: {count} steps, {} tried, {blows} blows", chosen.len());
     // How often a lock is tried depends on time, so that the last steps of some runs are not come to.
-    assert!(deaths * 10 >= chosen.len() * 8, "{deaths} deaths");
+    assert!(blows * 10 >= chosen.len() * 8, "{blows} blows");
     expect_done(shop, verb, &names);
 }
 
@@ -323,45 +354,66 @@ impl Shop {
 
 #[test]
 fn a_handler_that_dies_at_any_step_of_an_add_leaves_it_done_or_undone() {
-    walk(&shop_for("1.2.8", "puppet-cert"), Add, Victim::Handler);
+    walk(&shop_for("1.2.8", "puppet-cert"), Add, Victim::Handler, Death);
 }
 
 #[test]
 fn a_handler_that_dies_at_any_step_of_a_change_leaves_it_done_or_undone() {
     for release in ["1.2.8", "1.2.23"] {
-        walk(&shop_for(release, "puppet-cert"), Change, Victim::Handler);
+        walk(&shop_for(release, "puppet-cert"), Change, Victim::Handler, Death);
     }
 }
 
 #[test]
 fn a_handler_that_dies_at_any_step_of_a_deletion_leaves_it_done_or_undone() {
-    walk(&shop_for("1.2.8", "puppet-cert"), Delete, Victim::Handler);
+    walk(&shop_for("1.2.8", "puppet-cert"), Delete, Victim::Handler, Death);
 }
 
 #[test]
 fn a_handler_that_dies_at_any_step_of_a_certificate_leaves_it_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        walk(&shop_for("1.2.8", authority), Generate, Victim::Handler);
+        walk(&shop_for("1.2.8", authority), Generate, Victim::Handler, Death);
     }
 }
 
 #[test]
 fn a_handler_that_dies_at_any_step_of_a_revocation_leaves_it_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        walk(&shop_for("1.2.8", authority), Revoke, Victim::Handler);
+        walk(&shop_for("1.2.8", authority), Revoke, Victim::Handler, Death);
     }
 }
 
 #[test]
 fn a_ca_verb_that_dies_at_any_step_of_a_certificate_leaves_it_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        walk(&shop_for("1.2.8", authority), Generate, Victim::Raise);
+        walk(&shop_for("1.2.8", authority), Generate, Victim::Raise, Death);
     }
 }
 
 #[test]
 fn a_ca_verb_that_dies_at_any_step_of_a_revocation_leaves_it_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        walk(&shop_for("1.2.8", authority), Revoke, Victim::Raise);
+        walk(&shop_for("1.2.8", authority), Revoke, Victim::Raise, Death);
+    }
+}
+
+#[test]
+fn a_call_of_a_handlers_that_fails_leaves_its_verb_done_or_undone() {
+    for (release, verb) in [
+        ("1.2.8", Add),
+        ("1.2.8", Change),
+        ("1.2.23", Change),
+        ("1.2.8", Delete),
+        ("1.2.8", Generate),
+        ("1.2.8", Revoke),
+    ] {
+        walk(&shop_for(release, "puppet-cert"), verb, Victim::Handler, Failure);
+    }
+}
+
+#[test]
+fn a_call_of_a_ca_verbs_that_fails_leaves_it_done_or_undone() {
+    for (authority, verb) in [("puppet-cert", Generate), ("puppetserver-ca", Generate), ("puppet-cert", Revoke)] {
+        walk(&shop_for("1.2.8", authority), verb, Victim::Raise, Failure);
     }
 }
