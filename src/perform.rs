@@ -13,11 +13,12 @@ use crate::clock;
 use crate::console::proof::REBUILD;
 use crate::console::{Assigned, ConsoleError};
 use crate::ledger::{CertificateState, Entry, Key, Ledger, NodeState};
+use crate::lock::Lock;
 use crate::name::NodeName;
 use crate::offices::Offices;
 use crate::operation::{Assignment, Conditions, List, Node, Operation, Unread};
 use crate::outcome::{Certificate, Fault, FieldError, Outcome, Problem};
-use crate::recover::{self, Settled};
+use crate::recover::{self, Aim, Settled};
 
 /// Bytes of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
@@ -50,14 +51,14 @@ fn list_names(offices: &Offices<'_>, list: List, conditions: &Conditions) -> Res
     if known { Ok(Outcome::NotModified { etag }) } else { Ok(Outcome::Names { etag, body: listing.body.into_bytes() }) }
 }
 
-/// A node's lock and entry, once it is known that it is ours and settled.
-fn ours(offices: &mut Offices<'_>, name: &NodeName) -> Result<(Ledger, crate::lock::Lock, Box<Entry>), Fault> {
+/// A node's lock and entry, once it is known that it is ours and settled for that aim.
+fn ours(offices: &mut Offices<'_>, name: &NodeName, aim: Aim) -> Result<(Ledger, Lock, Box<Entry>), Fault> {
     let ledger = offices.ledger()?;
     if ledger.entry_of_ours(name)?.is_none() {
         return Err(Fault::not_found());
     }
     let lock = offices.lock(&ledger, name)?;
-    match recover::settle(&ledger, offices, name)? {
+    match recover::settle(&ledger, offices, name, aim)? {
         Settled::Ours(entry) => Ok((ledger, lock, entry)),
         Settled::NotOurs | Settled::Unproven => Err(Fault::not_found()),
     }
@@ -71,7 +72,7 @@ fn show(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
         NodeState::Unproven => Err(Fault::not_found()),
         // While its change runs, a node is what it was; one whose request has died is settled first.
         NodeState::Changing if ledger.try_lock(name)?.is_none() => Ok(Outcome::Node(entry.node)),
-        _ => ours(offices, name).map(|(_, _, entry)| Outcome::Node(entry.node)),
+        _ => ours(offices, name, Aim::Keep).map(|(_, _, entry)| Outcome::Node(entry.node)),
     }
 }
 
@@ -154,7 +155,7 @@ fn add(offices: &mut Offices<'_>, unread: &Unread, key: Option<&str>) -> Result<
     offices.audit.assignment(&node.assignment);
 
     let _lock = offices.lock(&ledger, &node.name)?;
-    let settled = recover::settle(&ledger, offices, &node.name)?;
+    let settled = recover::settle(&ledger, offices, &node.name, Aim::Keep)?;
     if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
         return Ok(outcome);
     }
@@ -238,7 +239,7 @@ fn failed(text: String) -> Fault {
 }
 
 fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result<Outcome, Fault> {
-    let (ledger, _lock, entry) = ours(offices, name)?;
+    let (ledger, _lock, entry) = ours(offices, name, Aim::Keep)?;
     let change = checked(offices, body::parse(unread, Shape::Change)?)?.into_change();
     let before = entry.node.clone();
     let after = Node { name: name.clone(), assignment: change.apply(before.assignment.clone()) };
@@ -280,11 +281,11 @@ fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> 
 }
 
 fn delete(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    let (ledger, _lock, entry) = ours(offices, name)?;
+    let (ledger, _lock, entry) = ours(offices, name, Aim::End)?;
     offices.audit.attempt()?;
     recover::revoke(&ledger, offices, &entry)?;
     if offices.console.has(name, offices.until)? {
-        recover::delete(&ledger, offices, &entry.node, true)?;
+        recover::delete(&ledger, offices, &entry.node, entry.state == NodeState::Active)?;
     } else {
         ledger.forget(name)?;
     }
@@ -314,7 +315,7 @@ fn certificate_without(error: &AuthorityError, before: Option<CertificateState>)
 }
 
 fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    let (ledger, _lock, entry) = ours(offices, name)?;
+    let (ledger, _lock, entry) = ours(offices, name, Aim::Keep)?;
     offices.audit.attempt()?;
     if matches!(entry.certificate, None | Some(CertificateState::Revoked)) {
         // What the CA's record still has is another life's of this name, and is not handed out.
@@ -373,7 +374,7 @@ fn show_certificate(offices: &Offices<'_>, name: &NodeName) -> Result<Outcome, F
 }
 
 fn revoke(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    let (ledger, _lock, entry) = ours(offices, name)?;
+    let (ledger, _lock, entry) = ours(offices, name, Aim::Keep)?;
     match entry.certificate {
         None => return Err(Fault::not_found()),
         Some(CertificateState::Revoked) => return Ok(Outcome::Gone),

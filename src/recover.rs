@@ -24,11 +24,21 @@ pub enum Settled {
     Unproven,
 }
 
+/// What an unfinished change is settled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// The node goes on, so the change is finished or undone.
+    Keep,
+    /// The node is about to be deleted: when it is known to be ours, that is enough. A console that can
+    /// finish no change may still be able to delete.
+    End,
+}
+
 /// Settles what the ledger has of a name.
 ///
 /// # Errors
 /// When it cannot be settled now; the intent stays for the next request.
-pub fn settle(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<Settled, Fault> {
+pub fn settle(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName, aim: Aim) -> Result<Settled, Fault> {
     let Some(entry) = ledger.entry(name)? else { return Ok(Settled::NotOurs) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
     offices.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
@@ -41,13 +51,15 @@ pub fn settle(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Re
     offices.audit.attempt()?;
     let output = offices.proof(ledger, entry.proof.as_deref())?;
     match entry.state {
+        NodeState::Changing if offices.console.follows_ledger() && aim == Aim::End => {}
         _ if offices.console.follows_ledger() => settle_following(ledger, offices, &entry)?,
         NodeState::Creating => settle_creating(ledger, offices, &entry, &output)?,
-        NodeState::Changing => settle_changing(ledger, offices, &entry, &output)?,
+        NodeState::Changing => settle_changing(ledger, offices, &entry, &output, aim)?,
         _ => settle_deleting(ledger, offices, &entry, &output)?,
     }
+    let enough = |state| state == NodeState::Active || (aim == Aim::End && state == NodeState::Changing);
     Ok(match ledger.entry(name)? {
-        Some(entry) if entry.state == NodeState::Active => Settled::Ours(Box::new(entry)),
+        Some(entry) if enough(entry.state) => Settled::Ours(Box::new(entry)),
         Some(_) => Settled::Unproven,
         None => Settled::NotOurs,
     })
@@ -79,7 +91,13 @@ fn settle_creating(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, ou
     leave(ledger, offices, &node.name)
 }
 
-fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
+fn settle_changing(
+    ledger: &Ledger,
+    offices: &mut Offices<'_>,
+    entry: &Entry,
+    output: &str,
+    aim: Aim,
+) -> Result<(), Fault> {
     let node = wanted(entry);
     let proof = Proof::read(output, &node.name);
     let again = proof.begins(ADD_AGAIN);
@@ -89,6 +107,7 @@ fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, ou
         // Deleted and added again by our run: ours, whole or not.
         let separator = if again { Separator::Groups } else { Separator::Parameters };
         return match proof.complete(&node.assignment, separator) {
+            _ if aim == Aim::End => Ok(()),
             _ if !there => forget(ledger, offices, entry),
             Completeness::Whole => Ok(ledger.settle(&node)?),
             _ => assign_or_undo(ledger, offices, entry, true),
@@ -101,6 +120,7 @@ fn settle_changing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, ou
     match (rebuild, there, again || proof.groups_edited()) {
         // The deletion may have been done, and somebody may have added the name again.
         (true, true, true) => leave(ledger, offices, &node.name),
+        _ if aim == Aim::End => Ok(()),
         // Our run deleted it and did not come to adding it.
         (true, false, true) => add_again(ledger, offices, entry, &node),
         (_, true, _) => assign_or_undo(ledger, offices, entry, rebuild),

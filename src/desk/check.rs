@@ -263,7 +263,7 @@ fn compare(
         let mended = as_operator(config, path, "operator.settle", |ledger, offices| {
             offices.audit.node(name);
             let _lock = offices.lock(ledger, name)?;
-            match recover::settle(ledger, offices, name)? {
+            match recover::settle(ledger, offices, name, recover::Aim::Keep)? {
                 recover::Settled::Ours(entry) if !there && !offices.console.has(name, offices.until)? => {
                     recover::forget_missing(ledger, offices, &entry)
                 }

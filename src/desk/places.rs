@@ -53,9 +53,7 @@ fn published(enc: &Enc) -> Option<String> {
     }
     let readable = mode & 0o055 == 0o055 || mode & 0o050 == 0o050;
     (!readable || mode & 0o022 != 0).then(|| {
-        format!(
-            "[console] published: {path} has mode {mode:04o}; chmod 0755 {path}, so that Puppet's user alone reads it"
-        )
+        format!("[console] published: {path} has mode {mode:04o}; chmod 0755 {path}, so that Puppet's user can read it")
     })
 }
 

@@ -16,6 +16,7 @@
 mod aftermath;
 mod attacks;
 mod certificates;
+mod chaos;
 mod client;
 mod concealed;
 mod console;
