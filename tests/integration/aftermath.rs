@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::certificates::{serial, valid};
 use crate::moments::is_there;
-use crate::shop::{Answer, Plan, Server, Shop, run, wait_until};
-use crate::steps::Request;
+use crate::shop::{Answer, Plan, Server, Shop, is_long, run, wait_until};
+use crate::steps::{Blow, Request, chosen, recording, steps};
 use crate::worker::Temperature;
 
 /// A request.
@@ -157,41 +157,40 @@ fn a_certificate_whose_serial_number_is_revoked_already_is_not_handed_out() {
 }
 
 #[test]
-fn what_is_published_without_its_name_durable_is_not_taken_for_not_done() {
-    const CATALOGUE: &str = "[classes]\nnames = ntp, apache\n";
-    let shop = Shop::without_console(&Plan::default(), CATALOGUE);
-    let published = shop.dir.join("nodes/web01.yaml");
-    let add = Request::new("POST", "/v1/nodes".into()).body(json!({"name": "web01", "classes": ["ntp"]}));
+fn without_a_console_whatever_dies_or_fails_what_is_published_is_in_the_ledger_and_as_it_is_shown() {
+    let shop = Shop::without_console(&Plan::default(), "[classes]\nnames = ntp, apache\n");
+    let published = || fs::read_to_string(shop.dir.join("nodes/web01.yaml")).ok();
+    let add = Request::new("POST", "/v1/nodes".into()).body(json!({"name": "web01", "classes": ["ntp"]})).key("k");
     let change = Request::new("PATCH", WEB01.into()).body(json!({"classes": ["apache"]}));
     let delete = Request::new("DELETE", WEB01.into());
     let trace = shop.dir.join("run/trace").display().to_string();
-    for (request, before) in [(&add, None), (&change, Some(&add)), (&delete, Some(&add))] {
-        // Each fsync(2) of each request fails once, that of the published directory among them.
-        for nth in 1.. {
-            if let Some(before) = before {
-                shop.handle(before).expect(201);
-            }
-            let inject = format!("inject=fsync:error=EIO:when={nth}");
-            let options = ["-o", &trace, "-e", "trace=fsync", "-e", &inject].map(str::to_owned);
-            let output = shop.handle_traced(request, &options);
-            assert!(output.status.success(), "{output:?}");
-            let failed = shop.file("run/trace").contains("INJECTED");
-            let there = published.exists();
-            let listed = shop.states().contains_key("web01");
-            assert!(!there || listed, "{request:?} {nth}: published, and not in the ledger");
-            let shown = shop.handle(&Request::new("GET", WEB01.into()));
-            let now = fs::read_to_string(&published).ok();
-            if shown.status == 200 {
-                let class = shown.json()["classes"][0].as_str().unwrap().to_owned();
-                assert!(now.is_some_and(|yaml| yaml.contains(&class)), "{request:?} {nth}: {shown:?}");
-                shop.handle(&delete).expect(204);
-            } else {
-                assert!(now.is_none(), "{request:?} {nth}: {shown:?}");
-            }
-            if !failed {
-                break;
-            }
+    for (request, before, done) in
+        [(&add, None, &[201][..]), (&change, Some(&add), &[200]), (&delete, Some(&add), &[204, 404])]
+    {
+        let prepare = || before.map(|before| shop.handle(before).expect(201).clone());
+        prepare();
+        shop.handle_traced(request, &recording(&trace));
+        let all = steps(&shop.file("run/trace"));
+        assert!(all.len() > 20, "{all:?}");
+        let mut blows: Vec<_> = chosen(all.clone(), 6).into_iter().map(|step| (Blow::Death, step)).collect();
+        // What is done and only not durable is the most easily taken for not done.
+        blows
+            .extend(all.into_iter().filter(|step| is_long() || step.call == "fsync").map(|step| (Blow::Failure, step)));
+        for (blow, step) in blows {
+            shop.handle_at_last(&delete);
+            prepare();
+            shop.handle_traced(request, &blow.at(&step, &trace));
+            let at = format!("{request:?}, {blow:?} at {step:?}");
+            assert!(published().is_none() || shop.states().contains_key("web01"), "{at}: nothing shows it");
+            let shown = shop.handle_at_last(&Request::new("GET", WEB01.into()));
+            let class = || shown.json()["classes"][0].as_str().unwrap().to_owned();
+            assert_eq!(published().is_some(), shown.status == 200, "{at}: {shown:?}");
+            assert!(published().is_none_or(|yaml| yaml.contains(&class())), "{at}: {shown:?}");
+            let again = shop.handle_at_last(request);
+            assert!(done.contains(&again.status), "{at}: {again:?}");
         }
+        shop.handle_at_last(&delete);
+        assert!(shop.states().is_empty() && published().is_none());
     }
 }
 

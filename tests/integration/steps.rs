@@ -117,7 +117,7 @@ pub fn steps(trace: &str) -> Vec<Step> {
 }
 
 /// All of them, or a sample of that size that always has the last.
-fn chosen(steps: Vec<Step>, sample: usize) -> Vec<Step> {
+pub fn chosen(steps: Vec<Step>, sample: usize) -> Vec<Step> {
     if is_long() {
         return steps;
     }
@@ -127,13 +127,13 @@ fn chosen(steps: Vec<Step>, sample: usize) -> Vec<Step> {
 }
 
 /// strace's options that record the changing calls.
-fn recording(to: &str) -> Vec<String> {
+pub fn recording(to: &str) -> Vec<String> {
     ["-o", to, "-e", &format!("trace={CHANGING}"), "-e", "signal=none"].map(str::to_owned).to_vec()
 }
 
 /// What befalls a program at a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Blow {
+pub enum Blow {
     /// It is killed before the call is made.
     Death,
     /// The call fails, as on a disk that is full or broken, or where a resource is short.
@@ -142,7 +142,7 @@ enum Blow {
 
 impl Blow {
     /// strace's options for it.
-    fn at(self, step: &Step, to: &str) -> Vec<String> {
+    pub fn at(self, step: &Step, to: &str) -> Vec<String> {
         let Step { call, nth, .. } = step;
         let what = match (self, call.as_str()) {
             (Self::Death, _) => "signal=KILL",
@@ -157,7 +157,7 @@ impl Blow {
     }
 
     /// How many steps of each walk are tried when time is short.
-    fn sample(self) -> usize {
+    pub fn sample(self) -> usize {
         if self == Self::Death { SAMPLE } else { 2 }
     }
 }
