@@ -37,6 +37,20 @@ pub struct Assignment {
     pub parameters: Parameters,
 }
 
+/// Bytes of all parameters of a node, `name=value,` each: as many as one body can have. Linux takes 128 KiB
+/// as one argument of a command, and merged again and again they would grow beyond any.
+const MAX_PARAMETERS: usize = 64 * 1024;
+
+impl Assignment {
+    /// Whether its parameters are too many or too long to become this node's after another assignment.
+    pub fn outgrows(&self, before: &Self) -> bool {
+        let size = |assignment: &Self| -> usize {
+            assignment.parameters.iter().map(|(name, value)| name.as_str().len() + value.as_str().len() + 2).sum()
+        };
+        size(self) > MAX_PARAMETERS.max(size(before))
+    }
+}
+
 /// A node and what it is assigned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {

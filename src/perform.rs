@@ -244,6 +244,10 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
     let before = entry.node.clone();
     let after = Node { name: name.clone(), assignment: change.apply(before.assignment.clone()) };
     offices.audit.assignment(&after.assignment);
+    if after.assignment.outgrows(&before.assignment) {
+        let detail = "those of a node have at most 65536 bytes together; set some to null";
+        return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
+    }
     if !offices.console.has(name, offices.until)? {
         return forget_missing(&ledger, offices, &entry);
     }

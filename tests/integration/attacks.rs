@@ -139,3 +139,23 @@ fn a_syslog_that_is_a_link_or_another_file_is_no_syslog() {
     assert_eq!(shop.count("console", "node:add"), 0);
     assert_eq!(change(), 201);
 }
+
+/// What is merged again and again stays what the console's command and the classifier can take.
+#[test]
+fn parameters_that_are_added_request_by_request_do_not_grow_without_bound() {
+    let enc = || Shop::without_console(&Plan::default(), "[classes]\nnames = ntp\n[group default]\n");
+    let rake = || Shop::with(Plan { release: "1.2.23", ..Plan::default() });
+    for shop in [enc(), rake()] {
+        shop.post("/v1/nodes", &json!({"name": "web01"})).expect(201);
+        let value = "x".repeat(60_000);
+        let add = |number: i32| shop.patch("/v1/nodes/web01", &json!({"parameters": {format!("p{number}"): value}}));
+        add(0).expect(200);
+        for number in 1..3 {
+            let refused = add(number);
+            assert_eq!(refused.expect(422).json()["errors"][0]["field"], "parameters");
+        }
+        let shown = shop.get("/v1/nodes/web01").expect(200).json();
+        assert_eq!(shown["parameters"].as_object().unwrap().len(), 1);
+        shop.patch("/v1/nodes/web01", &json!({"parameters": {"p0": null, "p1": value}})).expect(200);
+    }
+}
