@@ -379,10 +379,9 @@ fn show_certificate(offices: &Offices<'_>, name: &NodeName) -> Result<Outcome, F
 
 fn revoke(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
     let (ledger, _lock, entry) = ours(offices, name, Aim::Keep)?;
-    match entry.certificate {
-        None => return Err(Fault::not_found()),
-        Some(CertificateState::Revoked) => return Ok(Outcome::Gone),
-        Some(_) => {}
+    // A ledger from a backup does not know what was made since.
+    if matches!(entry.certificate, None | Some(CertificateState::Revoked)) && !recover::is_recorded(offices, name)? {
+        return entry.certificate.map(|_| Outcome::Gone).ok_or_else(Fault::not_found);
     }
     offices.audit.attempt()?;
     recover::revoke(&ledger, offices, &entry)?;

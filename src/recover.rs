@@ -270,6 +270,15 @@ pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Resu
     }
 }
 
+/// Whether the CA's record has something of a name that can be revoked.
+///
+/// # Errors
+/// When the CA cannot be asked.
+pub fn is_recorded(offices: &Offices<'_>, name: &NodeName) -> Result<bool, Fault> {
+    let answer = offices.authority.ask(Verb::Show, name, offices.until)?;
+    Ok(matches!(answer, Answer::There { .. } | Answer::Unfinished))
+}
+
 /// Settles a certificate whose generating or revoking was not finished.
 ///
 /// # Errors

@@ -282,3 +282,22 @@ fn a_gate_that_is_killed_in_the_course_of_any_verb_loses_nothing_and_the_same_re
     }
     shop.expect_foreign_untouched();
 }
+
+#[test]
+fn a_certificate_from_after_the_backup_that_was_restored_is_revoked_when_that_is_asked() {
+    for before in ["none", "revoked"] {
+        let shop = Shop::open();
+        shop.add("web01");
+        if before == "revoked" {
+            generate(&shop).expect(201);
+            shop.delete(CERTIFICATE).expect(204);
+        }
+        let backup = shop.dir.join("run/backup.sqlite");
+        assert!(shop.desk(&["backup", backup.to_str().unwrap()]).status.success());
+        generate(&shop).expect(201);
+        fs::copy(&backup, shop.dir.join("state/ledger.sqlite")).unwrap();
+        shop.delete(CERTIFICATE).expect(204);
+        assert!(valid(&shop).is_empty(), "{before}");
+        shop.delete(CERTIFICATE).expect(204);
+    }
+}

@@ -49,11 +49,14 @@ const NAMES: [&str; 4] = ["web01", "web02", "db01", "db02"];
 /// What nodes of the human's have, and no node of espm's.
 const HUMANS: &str = "databases";
 
-/// The processes that can be killed: handlers, programs that raise, rakes and commands of the CA.
+/// The processes that can be killed: handlers, programs that raise, rakes and commands of the CA, but for those
+/// that revoke: they write the revocation list in its place, and one cut short is for the operator to mend.
 fn victims(shop: &Shop, humans: &Mutex<BTreeSet<u32>>) -> Vec<u32> {
     let root = format!("--root\0{}/ca\0", shop.dir.display());
     let is_ca = |pid: &u32| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&root))
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        line.contains(&root) && !line.contains("\0revoke\0")
     };
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut pids: Vec<_> = all.filter(is_ca).collect();
