@@ -223,8 +223,12 @@ impl Ca<'_> {
         }
         if cut_short {
             // The node's copy may be whole. Without one nobody has the certificate, and its key goes now.
-            let copy = self.files.read(&self.files.copy())?;
-            let Some(copy) = copy.filter(|copy| self.flaw(copy, fits(copy)).is_ok_and(|flaw| flaw.is_none())) else {
+            let copy = self.files.read(&self.files.copy())?.filter(|copy| x509::identity(copy).is_ok());
+            let whole = match &copy {
+                Some(copy) => self.flaw(copy, fits(copy))?.is_none(),
+                None => false,
+            };
+            let Some(copy) = copy.filter(|_| whole) else {
                 self.files.remove()?;
                 self.records.forget(self.name)?;
                 return Ok(Conclusion::Nothing("the certificate was not written whole"));

@@ -1,6 +1,7 @@
 //! Certificates when the CA's command dies, hangs, lies or makes something else than was asked for.
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::{CA, CERT, Kind, NAME, assert_made, assert_whole, files, generate, path, revoked, serial, valid};
@@ -124,6 +125,20 @@ fn a_certificate_that_a_full_disk_cut_short_does_not_block_its_name() {
         assert!(shop.unfinished().is_empty());
         let made = generate(&shop, NAME);
         assert_whole(&shop, made.expect(201), NAME);
+    }
+}
+
+#[test]
+fn a_certificate_that_was_cut_short_is_not_given_up_while_its_copy_cannot_be_judged() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let crl = shop.dir.join("ca/ca/ca_crl.pem");
+        fs::set_permissions(&crl, fs::Permissions::from_mode(0o000)).unwrap();
+        assert_eq!(cut_short(&shop, "").expect(502).problem(), "command-failed");
+        fs::set_permissions(&crl, fs::Permissions::from_mode(0o644)).unwrap();
+        let made = generate(&shop, NAME);
+        assert_made(&shop, made.expect(201));
+        assert_eq!(valid(&shop), [serial(&made)].into());
     }
 }
 
