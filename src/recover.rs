@@ -134,6 +134,8 @@ fn assign_or_undo(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, reb
     let (before, wanted) = (&entry.node, wanted(entry));
     match try_assign(ledger, offices, &wanted, rebuild)? {
         Ok(()) => Ok(()),
+        // A rebuilding that did not add the node again may have deleted it, which is settled first.
+        Err(refused) if rebuild && !matches!(refused, Assigned::Partly(_)) => Err(unsettled(&refused)),
         Err(_) if before.assignment != wanted.assignment => {
             let rebuild = rebuild || needs_rebuild(offices, &wanted.assignment, &before.assignment);
             assign(ledger, offices, before, rebuild)

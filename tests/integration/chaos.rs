@@ -223,7 +223,8 @@ fn expect_all_shown(shop: &Shop, own: &BTreeSet<&str>, forgotten: bool) {
 
 #[test]
 fn clients_a_human_and_deaths_at_once_leave_the_humans_nodes_alone_and_show_all_of_espms() {
-    for (release, authority) in [("1.2.8", "puppet-cert"), ("1.2.23", "puppetserver-ca")] {
-        round(release, authority);
+    round("1.2.8", "puppet-cert");
+    if is_long() {
+        round("1.2.23", "puppetserver-ca");
     }
 }

@@ -319,20 +319,24 @@ fn a_recovery_that_dies_is_recovered_from_in_turn() {
 
 #[test]
 fn a_node_that_was_there_is_not_lost_when_its_rebuilding_and_the_recovery_both_die() {
+    let shop = Shop::open();
     for (first, point) in [
         ("after_node_del", "before_node_add"),
         ("after_node_del", "after_node_add"),
         ("after_node_del", "before_node_parameters"),
+        // The recovery is the first to delete it, and the last to know.
         ("after_node_add", "after_node_del"),
+        ("before_node_groups", "after_commit_node_del"),
+        ("before_node_groups", "before_node_add"),
     ] {
-        let shop = Shop::open();
         shop.post("/v1/nodes", &web01()).expect(201);
         shop.fault("console", &format!("die_{first}"), "once");
         rebuild(&shop).expect(502);
         shop.fault("console", &format!("die_{point}"), "once");
-        assert_ne!(rebuild(&shop).status, 404, "{point}");
+        assert_ne!(rebuild(&shop).status, 404, "{first} {point}");
         rebuild(&shop).expect(200);
-        assert_eq!(shop.node_in_console("web01")["groups"], json!(["databases"]), "{point}");
-        assert_eq!(shop.node_in_console("web01")["parameters"], json!([["role", "web"]]), "{point}");
+        assert_eq!(shop.node_in_console("web01")["groups"], json!(["databases"]), "{first} {point}");
+        assert_eq!(shop.node_in_console("web01")["parameters"], json!([["role", "web"]]), "{first} {point}");
+        shop.delete("/v1/nodes/web01").expect(204);
     }
 }

@@ -397,23 +397,32 @@ fn a_ca_verb_that_dies_at_any_step_of_a_revocation_leaves_it_made_or_not() {
     }
 }
 
+/// The first of these walks when time is short: no step is particular to a verb in how it fails.
+fn walks<T>(all: Vec<T>) -> impl Iterator<Item = T> {
+    let most = if is_long() { all.len() } else { 1 };
+    all.into_iter().take(most)
+}
+
 #[test]
 fn a_call_of_a_handlers_that_fails_leaves_its_verb_done_or_undone() {
-    for (release, verb) in [
-        ("1.2.8", Add),
-        ("1.2.8", Change),
+    let all = vec![
         ("1.2.23", Change),
+        ("1.2.8", Change),
+        ("1.2.8", Add),
         ("1.2.8", Delete),
         ("1.2.8", Generate),
         ("1.2.8", Revoke),
-    ] {
+    ];
+    for (release, verb) in walks(all) {
         walk(&shop_for(release, "puppet-cert"), verb, Victim::Handler, Failure);
     }
 }
 
 #[test]
 fn a_call_of_a_ca_verbs_that_fails_leaves_it_done_or_undone() {
-    for (authority, verb) in [("puppet-cert", Generate), ("puppetserver-ca", Generate), ("puppet-cert", Revoke)] {
+    for (authority, verb) in
+        walks(vec![("puppet-cert", Generate), ("puppetserver-ca", Generate), ("puppet-cert", Revoke)])
+    {
         walk(&shop_for("1.2.8", authority), verb, Victim::Raise, Failure);
     }
 }
