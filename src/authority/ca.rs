@@ -155,14 +155,14 @@ impl Ca<'_> {
                 }
                 // It was revoked, removed or replaced by hand.
                 _ => {
-                    if let Answer::Foreign = self.revoke()? {
-                        return Ok(Answer::Foreign);
+                    if let answer @ (Answer::Foreign | Answer::Running) = self.revoke()? {
+                        return Ok(answer);
                     }
                 }
             },
             Some(Record::Revoking { .. } | Record::Abandoned { .. }) => {
-                if let Answer::Foreign = self.revoke()? {
-                    return Ok(Answer::Foreign);
+                if let answer @ (Answer::Foreign | Answer::Running) = self.revoke()? {
+                    return Ok(answer);
                 }
             }
             Some(Record::Generating) => {
@@ -192,16 +192,21 @@ impl Ca<'_> {
         }
     }
 
+    /// What an earlier call's command printed; `None` while it runs.
+    fn earlier_output(&self) -> Result<Option<String>, Stop> {
+        let wait = self.until.within(PROOF_WAIT);
+        let alone = Queue::new(&self.settings.records, "proof-queue", usize::MAX);
+        match alone.wait(wait, || self.records.try_read_proof(self.name)) {
+            Ok(output) => Ok(Some(output)),
+            Err(LockError::File(error)) => Err(error.into()),
+            Err(LockError::Full | LockError::TimedOut) => Ok(None),
+        }
+    }
+
     /// Finds out how an earlier call's generating ended: with a certificate of ours, with one of
     /// somebody's, or with nothing, so that it can begin again.
     fn settle_generating(&self) -> Result<Option<Answer>, Stop> {
-        let wait = self.until.within(PROOF_WAIT);
-        let alone = Queue::new(&self.settings.records, "proof-queue", usize::MAX);
-        let output = match alone.wait(wait, || self.records.try_read_proof(self.name)) {
-            Ok(output) => output,
-            Err(LockError::File(error)) => return Err(error.into()),
-            Err(LockError::Full | LockError::TimedOut) => return Ok(Some(Answer::Running)),
-        };
+        let Some(output) = self.earlier_output()? else { return Ok(Some(Answer::Running)) };
         match self.conclude(&output)? {
             Conclusion::Made(answer) => Ok(Some(answer)),
             Conclusion::Foreign => Ok(Some(Answer::Foreign)),
@@ -304,6 +309,9 @@ impl Ca<'_> {
         let (Some(Record::Issued { certificate }) | Some(Record::Revoking { certificate })) = record else {
             return Ok(if self.files.anything_there()? { Answer::Foreign } else { Answer::Absent });
         };
+        if self.earlier_output()?.is_none() {
+            return Ok(Answer::Running);
+        }
         let recorded = self.files.is_recorded(&certificate)?;
         if !self.files.is_revoked(&certificate)? {
             match recorded {

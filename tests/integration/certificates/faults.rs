@@ -354,6 +354,25 @@ fn a_command_that_has_given_its_input_up_is_waited_for_all_the_same() {
         wait_until("the command has ended", || running(&shop) == 0);
         assert_made(&shop, generate(&shop, NAME).expect(201));
         assert_eq!(shop.count("ca", "generate"), 1);
+
+        for sign in ["reached", "continue"] {
+            let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+        }
+        shop.fault("ca", "close_input.once", "");
+        shop.fault("ca", "pause_before_revoke.once", "");
+        let revoke = || shop.delete(&path(NAME));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(revoke);
+            wait_until("the certificate is about to be revoked", || shop.dir.join("ca/reached").exists());
+            shop.kill_one("espm-raise");
+            first.join().unwrap().expect(502);
+        });
+        assert_eq!(revoke().expect(503).problem(), "busy");
+        shop.write("ca/continue", "");
+        wait_until("the command has ended", || running(&shop) == 0);
+        revoke().expect(204);
+        assert!(valid(&shop).is_empty());
+        assert_eq!(shop.count("ca", "revoke"), 1, "two at once could write the revocation list over each other");
     }
 }
 
