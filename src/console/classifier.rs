@@ -60,6 +60,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Classifier;
+    use crate::scratch::scratch;
+    use crate::trusted_file;
+
+    #[test]
+    fn what_another_can_write_or_replace_names_no_path() {
+        let directory = scratch("classifier");
+        let path = directory.join("enc.ini");
+        trusted_file::write_new(&path, 0o644, b"[enc]\n").unwrap();
+        Classifier::load(&path).unwrap();
+        for file in [&path, &directory] {
+            for (owner, trusted) in [(12_345, false), (0, true)] {
+                std::os::unix::fs::chown(file, Some(owner), None)
+                    .expect("run as root: files are given to another user");
+                assert_eq!(Classifier::load(&path).is_ok(), trusted, "{owner} {}", file.display());
+            }
+        }
+    }
 
     #[test]
     fn its_configuration_names_two_paths() {
