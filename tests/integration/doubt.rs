@@ -32,18 +32,17 @@ fn expect_the_humans(shop: &Shop) {
 /// What a human should know is in the audit.
 #[track_caller]
 fn expect_note(shop: &Shop, note: &str) {
-    let records = shop.audit();
-    assert!(records.iter().any(|record| record.contains(&format!(" note={note} "))), "{records:?}");
+    let note = format!(" note={note} ");
+    wait_until("the note is in the audit", || shop.audit().iter().any(|record| record.contains(&note)));
 }
 
 /// Makes a node of which nothing proves that it is espm's: rake has added it and died before it said so.
 fn unproven() -> Shop {
     let shop = Shop::open();
     shop.fault("console", "die_after_commit_node_add", "once");
-    let added = shop.post("/v1/nodes", &web01());
-    let records = shop.records_of(added.expect(502));
-    assert!(records.iter().any(|record| record.contains(" note=unproven ")), "{records:?}");
+    shop.post("/v1/nodes", &web01()).expect(502);
     shop.get("/v1/nodes/web01").expect(404);
+    expect_note(&shop, "unproven");
     assert_eq!(shop.unfinished()["web01"], "unproven");
     shop
 }
