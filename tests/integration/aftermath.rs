@@ -92,6 +92,17 @@ fn a_node_can_be_deleted_where_the_console_can_finish_no_change() {
     shop.get(WEB01).expect(502);
     shop.delete(WEB01).expect(204);
     assert!(shop.states().is_empty() && shop.node_in_console("web01").is_null() && valid(&shop).is_empty());
+    // Or one that never comes to the end of a change.
+    let shop = shop_of("1.2.23");
+    shop.add("web01");
+    generate(&shop).expect(201);
+    shop.configure("console", "timeout = 4");
+    shop.fault("console", "pause_before_node_classes", "");
+    shop.patch(WEB01, &json!({"classes": ["apache"]})).expect(504);
+    shop.get(WEB01).expect(504);
+    shop.configure("console", "timeout = 100");
+    shop.delete(WEB01).expect(204);
+    assert!(shop.states().is_empty() && shop.node_in_console("web01").is_null() && valid(&shop).is_empty());
 }
 
 #[test]
