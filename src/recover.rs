@@ -245,16 +245,9 @@ pub fn delete(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, keep: boo
 /// When it is still valid.
 pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
     let name = &entry.node.name;
-    if matches!(entry.certificate, None | Some(CertificateState::Revoked)) {
-        // The CA's record may have one from before the node was forgotten and came back, or of a failure.
-        match offices.authority.ask(Verb::Show, name, offices.until)? {
-            Answer::There { .. } | Answer::Unfinished => {}
-            Answer::Foreign => {
-                offices.audit.note("foreign-certificate-left");
-                return Ok(());
-            }
-            _ => return Ok(()),
-        }
+    let known = !matches!(entry.certificate, None | Some(CertificateState::Revoked));
+    if !known && !is_recorded(offices, name)? {
+        return Ok(());
     }
     ledger.certificate(name, CertificateState::Revoking, None)?;
     match offices.authority.ask(Verb::Revoke, name, offices.until)? {
@@ -272,12 +265,16 @@ pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Resu
     }
 }
 
-/// Whether the CA's record has something of a name that can be revoked.
+/// Whether the CA's record has something of a name that can be revoked though the ledger knows of nothing:
+/// from before the node was forgotten and came back, of a failure, or from after a backup that was restored.
 ///
 /// # Errors
 /// When the CA cannot be asked.
-pub fn is_recorded(offices: &Offices<'_>, name: &NodeName) -> Result<bool, Fault> {
+pub fn is_recorded(offices: &mut Offices<'_>, name: &NodeName) -> Result<bool, Fault> {
     let answer = offices.authority.ask(Verb::Show, name, offices.until)?;
+    if matches!(answer, Answer::Foreign) {
+        offices.audit.note("foreign-certificate-left");
+    }
     Ok(matches!(answer, Answer::There { .. } | Answer::Unfinished))
 }
 
