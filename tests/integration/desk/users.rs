@@ -96,8 +96,11 @@ fn without_a_console_the_published_nodes_and_the_classifier_are_checked() {
         fs::set_permissions(&nodes, Permissions::from_mode(mode)).unwrap();
         one_fault(&shop, &[&format!("[console] published: {} has mode {mode:04o}; chmod 0755", nodes.display())]);
     }
-    fs::set_permissions(&nodes, Permissions::from_mode(0o755)).unwrap();
-    all_is_well(&shop);
+    for (mode, group) in [(0o755, 0), (0o750, 65_534)] {
+        chown(&nodes, None, Some(group)).unwrap();
+        fs::set_permissions(&nodes, Permissions::from_mode(mode)).unwrap();
+        all_is_well(&shop);
+    }
 }
 
 #[test]
@@ -110,11 +113,12 @@ fn the_classifier_shows_nobodys_file_but_a_published_one() {
     let secret = shop.write("secret", "a secret of the Puppet server's user");
     chown(&secret, Some(65_534), None).unwrap();
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
-    let classify = |name: &str| -> Output {
+    let classify_as = |group: &str, name: &str| -> Output {
         let mut nobody = Command::new("setpriv");
-        nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&program);
+        nobody.args(["--reuid", "65534", "--regid", group, "--clear-groups", "--"]).arg(&program);
         nobody.args(["-c", &enc, name]).output().unwrap()
     };
+    let classify = |name: &str| classify_as("65534", name);
     symlink(&secret, nodes.join("link.yaml")).unwrap();
     fs::hard_link(&secret, nodes.join("hard.yaml")).unwrap();
     run(as_user("mkfifo").arg(nodes.join("pipe.yaml")));
@@ -134,6 +138,12 @@ fn the_classifier_shows_nobodys_file_but_a_published_one() {
     assert_eq!(text(&classify("web01")), "---\nclasses: {ntp: {}}\n");
     assert_eq!(text(&classify("--help")), "---\nclasses: {}\n");
     assert_eq!(text(&classify("../secret")), "---\nclasses: {}\n");
+    // Closed to all but a group, its members read it.
+    chown(&nodes, None, Some(65_534)).unwrap();
+    fs::set_permissions(&nodes, Permissions::from_mode(0o750)).unwrap();
+    assert_eq!(text(&classify("web01")), "---\nclasses: {ntp: {}}\n");
+    let stranger = classify_as("65533", "web01");
+    assert!(!stranger.status.success() && stranger.stdout.is_empty(), "{stranger:?}");
 }
 
 #[test]
