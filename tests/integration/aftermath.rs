@@ -6,11 +6,11 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::certificates::{serial, valid};
 use crate::moments::is_there;
-use crate::shop::{Answer, Plan, Server, Shop, is_long, run, wait_until};
+use crate::shop::{Answer, Plan, Server, Shop, is_long, node, run, wait_until};
 use crate::steps::{Blow, Request, chosen, recording, steps};
 use crate::worker::Temperature;
 
@@ -22,14 +22,8 @@ const CERTIFICATE: &str = "/v1/nodes/web01/certificate";
 
 fn shop_of(release: &'static str) -> Shop {
     let shop = Shop::with(Plan { release, ini: vec![("console", "cache = 3600")], ..Plan::default() });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop
-}
-
-fn web01() -> Value {
-    json!({"name": "web01", "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}})
 }
 
 fn generate(shop: &Shop) -> Answer {
@@ -125,10 +119,10 @@ fn an_exit_code_of_rakes_own_is_not_taken_for_that_of_the_raising_program() {
     for code in ["64", "77", "124"] {
         // Added, and yet "not even started", or "not yet at its end".
         shop.fault("console", "exit.once", code);
-        shop.post("/v1/nodes", &web01()).expect(502);
+        shop.post("/v1/nodes", &node("web01")).expect(502);
         assert!(shop.node_in_console("web01").is_null() && shop.states().is_empty(), "{code}");
     }
-    shop.post("/v1/nodes", &web01()).expect(201);
+    shop.post("/v1/nodes", &node("web01")).expect(201);
 }
 
 #[test]
@@ -136,7 +130,7 @@ fn a_node_is_not_forgotten_by_hand_while_the_command_that_makes_it_runs() {
     let shop = Shop::with(Plan { console: Temperature::Cold, ..Plan::default() });
     shop.pause_at("before_node_add");
     std::thread::scope(|scope| {
-        let asked = scope.spawn(|| shop.post("/v1/nodes", &web01()));
+        let asked = scope.spawn(|| shop.post("/v1/nodes", &node("web01")));
         shop.wait_for_pause();
         shop.kill_one("espm");
         asked.join().unwrap()
@@ -208,14 +202,14 @@ fn without_a_console_whatever_dies_or_fails_what_is_published_is_in_the_ledger_a
 #[test]
 fn a_deletion_in_doubt_that_is_adopted_is_the_node_that_it_was() {
     let shop = shop_of("1.2.8");
-    shop.post("/v1/nodes", &web01()).expect(201);
+    shop.post("/v1/nodes", &node("web01")).expect(201);
     shop.fault("console", "die_before_node_del", "once");
     shop.delete(WEB01).expect(502);
     shop.delete(WEB01).expect(404);
     assert_eq!(shop.unfinished()["web01"], "unproven");
     assert!(shop.desk(&["adopt", "web01"]).status.success());
-    assert_eq!(shop.get(WEB01).expect(200).json(), web01());
-    shop.expect_in_console(&web01());
+    assert_eq!(shop.get(WEB01).expect(200).json(), node("web01"));
+    shop.expect_in_console(&node("web01"));
     shop.delete(WEB01).expect(204);
 }
 
@@ -258,7 +252,7 @@ fn a_gate_that_is_killed_in_the_course_of_any_verb_loses_nothing_and_the_same_re
     let mut shop = Shop::with(Plan { server, release: "1.2.23", ..Plan::default() });
     let change = |shop: &Shop| shop.patch(WEB01, &json!({"groups": ["databases"]}));
     let all: [(&str, [&str; 2], &Ask, u16); 5] = [
-        ("console", ["before_node_add", "after_node_groups"], &|shop| shop.post("/v1/nodes", &web01()), 201),
+        ("console", ["before_node_add", "after_node_groups"], &|shop| shop.post("/v1/nodes", &node("web01")), 201),
         ("console", ["before_node_classes", "after_node_groups"], &change, 200),
         ("ca", ["after_key", "after_generate"], &generate, 200),
         ("ca", ["before_revoke", "after_revoke"], &|shop| shop.delete(CERTIFICATE), 204),

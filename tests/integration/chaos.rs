@@ -140,9 +140,7 @@ fn round(release: &'static str, authority: &'static str) {
         ini: vec![("console", "cache = 3600"), ("console", "concurrency = 2")],
         ..Plan::default()
     });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     let (done, pids, kills) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()), AtomicUsize::new(0));
     let (mut own, mut forgotten) = (BTreeSet::new(), false);
     std::thread::scope(|scope| {

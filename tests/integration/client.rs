@@ -147,9 +147,7 @@ fn the_client_talks_to_no_one_whose_certificate_is_another() {
 fn the_client_waits_and_asks_again_while_espm_is_busy() {
     let ini = vec![("console", "concurrency = 1"), ("console", "queue = 0")];
     let shop = Shop::with(Plan { ini, ..Plan::default() });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop.pause_at("before_node_add");
     let name = thread::scope(|scope| {
         let slow = scope.spawn(|| shop.add("slow01"));
@@ -169,9 +167,7 @@ fn the_client_waits_and_asks_again_while_espm_is_busy() {
 #[test]
 fn after_a_time_out_the_clients_next_request_settles_it() {
     let shop = Shop::with(Plan { ini: vec![("console", "timeout = 5")], ..Plan::default() });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop.fault("console", "hang.once", "");
     let output = launch(&shop, "web01", &[]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "web01\n", "{output:?}");

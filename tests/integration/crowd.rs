@@ -41,9 +41,7 @@ fn shop() -> Shop {
     let mut shop = shop;
     shop.start_gate();
     shop.start_server();
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop
 }
 

@@ -1,13 +1,9 @@
 //! Doubt: commands that hang, flood or lie, humans who act meanwhile, and what the operator decides.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::moments::FOREIGN;
-use crate::shop::{Answer, Plan, Shop, wait_until};
-
-fn web01() -> Value {
-    json!({"name": "web01", "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}})
-}
+use crate::shop::{Answer, Plan, Shop, node, wait_until};
 
 fn rebuild(shop: &Shop) -> Answer {
     shop.patch("/v1/nodes/web01", &json!({"groups": ["databases"]}))
@@ -25,7 +21,7 @@ fn expect_the_humans(shop: &Shop) {
         shop.get("/v1/nodes/web01").expect(404);
         rebuild(shop).expect(404);
         shop.delete("/v1/nodes/web01").expect(404);
-        shop.post("/v1/nodes", &web01()).expect(409);
+        shop.post("/v1/nodes", &node("web01")).expect(409);
     }
 }
 
@@ -40,7 +36,7 @@ fn expect_note(shop: &Shop, note: &str) {
 fn unproven() -> Shop {
     let shop = Shop::open();
     shop.fault("console", "die_after_commit_node_add", "once");
-    shop.post("/v1/nodes", &web01()).expect(502);
+    shop.post("/v1/nodes", &node("web01")).expect(502);
     shop.get("/v1/nodes/web01").expect(404);
     expect_note(&shop, "unproven");
     assert_eq!(shop.unfinished()["web01"], "unproven");
@@ -105,7 +101,7 @@ fn a_name_that_a_human_makes_again_after_rake_died_in_a_deletion_is_left_alone()
 #[test]
 fn a_name_that_a_human_adds_while_espm_adds_it_is_the_humans() {
     let shop = Shop::open();
-    let add = || shop.post("/v1/nodes", &web01());
+    let add = || shop.post("/v1/nodes", &node("web01"));
     shop.paused("before_node_add", add, || shop.rake(&HUMANS)).expect(409);
     expect_the_humans(&shop);
     assert!(shop.states().is_empty());
@@ -123,7 +119,7 @@ fn while_an_earlier_command_runs_its_node_waits_and_no_second_command_is_started
         shop.kill_one("espm");
         asked.join().unwrap().expect(500);
     });
-    for answer in [rebuild(&shop), shop.delete("/v1/nodes/web01"), shop.post("/v1/nodes", &web01())] {
+    for answer in [rebuild(&shop), shop.delete("/v1/nodes/web01"), shop.post("/v1/nodes", &node("web01"))] {
         assert_eq!(answer.expect(503).problem(), "busy");
         assert_ne!(answer.header("retry-after"), "");
     }
@@ -141,9 +137,9 @@ fn the_operator_adopts_a_node_in_doubt_and_it_is_espms() {
     let output = shop.desk(&["adopt", "web01"]);
     assert!(output.status.success(), "{output:?}");
     assert!(shop.unfinished().is_empty());
-    assert_eq!(shop.get("/v1/nodes/web01").expect(200).json(), web01());
+    assert_eq!(shop.get("/v1/nodes/web01").expect(200).json(), node("web01"));
     shop.patch("/v1/nodes/web01", &json!({})).expect(200);
-    shop.expect_in_console(&web01());
+    shop.expect_in_console(&node("web01"));
     shop.delete("/v1/nodes/web01").expect(204);
     assert!(shop.node_in_console("web01").is_null());
     assert!(shop.audit().iter().any(|record| record.contains("event=operator.adopt outcome=ok")));
@@ -157,7 +153,7 @@ fn the_operator_forgets_a_node_in_doubt_and_it_is_a_humans() {
     assert!(output.status.success(), "{output:?}");
     assert!(shop.states().is_empty());
     shop.get("/v1/nodes/web01").expect(404);
-    shop.post("/v1/nodes", &web01()).expect(409);
+    shop.post("/v1/nodes", &node("web01")).expect(409);
     assert_eq!(shop.node_in_console("web01"), before);
     assert_eq!(shop.proofs(), 0);
     for words in [["forget", "web01"], ["adopt", "none"]] {
@@ -206,18 +202,16 @@ fn check_shows_what_is_unfinished_and_settles_it_when_told_to() {
 #[test]
 fn a_rake_that_hangs_is_ended_and_the_same_request_settles_it() {
     let shop = Shop::open();
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     for (point, first) in [("hang", 504), ("pause_after_node_add", 504), ("pause_after_node_groups", 504)] {
         shop.fault("console", point, "once");
         shop.configure("console", "timeout = 1");
-        let answer = shop.post("/v1/nodes", &web01());
+        let answer = shop.post("/v1/nodes", &node("web01"));
         assert_eq!(answer.expect(first).problem(), "timed-out", "{point}");
         wait_until("rake was ended", || shop.pids("rake").is_empty());
         shop.configure("console", "timeout = 120");
-        shop.post("/v1/nodes", &web01()).expect(201);
-        shop.expect_in_console(&web01());
+        shop.post("/v1/nodes", &node("web01")).expect(201);
+        shop.expect_in_console(&node("web01"));
         shop.delete("/v1/nodes/web01").expect(204);
         shop.no_faults("console");
     }
@@ -227,13 +221,11 @@ fn a_rake_that_hangs_is_ended_and_the_same_request_settles_it() {
 #[test]
 fn a_rake_that_floods_is_ended_and_its_output_does_not_stay() {
     let shop = Shop::open();
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop.fault("console", "flood", "once");
-    shop.post("/v1/nodes", &web01()).expect(502);
+    shop.post("/v1/nodes", &node("web01")).expect(502);
     wait_until("rake was ended", || shop.pids("rake").is_empty());
-    shop.post("/v1/nodes", &web01()).expect(201);
+    shop.post("/v1/nodes", &node("web01")).expect(201);
     assert_eq!(shop.proofs(), 0);
     shop.fault("console", "flood", "once");
     rebuild(&shop).expect(502);
@@ -245,28 +237,26 @@ fn a_rake_that_floods_is_ended_and_its_output_does_not_stay() {
 fn an_exit_code_that_lies_is_not_believed() {
     for release in ["1.2.8", "1.2.23"] {
         let shop = Shop::with(Plan { release, ..Plan::default() });
-        for path in ["/v1/classes", "/v1/groups"] {
-            shop.get(path).expect(200);
-        }
+        shop.ask_for_lists();
         // Refused, and yet "success".
         shop.fault("console", "exit", "0");
         shop.post("/v1/nodes", &json!({"name": FOREIGN})).expect(409);
         shop.fault("console", "abort", "once");
-        shop.post("/v1/nodes", &web01()).expect(502);
+        shop.post("/v1/nodes", &node("web01")).expect(502);
         assert!(shop.node_in_console("web01").is_null() && shop.states().is_empty());
         shop.no_faults("console");
         // All said and done, and yet "failure": undone, so that the client's next attempt finds nothing in its way.
         for code in ["1", "7"] {
             shop.fault("console", "exit.once", code);
-            shop.post("/v1/nodes", &web01()).expect(502);
+            shop.post("/v1/nodes", &node("web01")).expect(502);
             assert!(shop.node_in_console("web01").is_null() && shop.states().is_empty(), "{code}");
         }
-        shop.post("/v1/nodes", &web01()).expect(201);
+        shop.post("/v1/nodes", &node("web01")).expect(201);
         shop.fault("console", "exit", "1");
         rebuild(&shop).expect(502);
         shop.delete("/v1/nodes/web01").expect(502);
         shop.no_faults("console");
-        shop.expect_in_console(&web01());
+        shop.expect_in_console(&node("web01"));
         rebuild(&shop).expect(200);
         shop.delete("/v1/nodes/web01").expect(204);
         shop.expect_foreign_untouched();
@@ -302,13 +292,13 @@ fn a_recovery_that_dies_is_recovered_from_in_turn() {
     for (point, again) in [("before_node_groups", 201), ("after_commit_node_del", 201), ("before_node_del", 409)] {
         shop.fault("console", "die_after_node_add", "once");
         shop.fault("console", &format!("die_{point}"), "once");
-        shop.post("/v1/nodes", &web01()).expect(502);
+        shop.post("/v1/nodes", &node("web01")).expect(502);
         // The death of a rake is undone by its own request, that of a worker's child by the next one.
-        let settled = (0..2).map(|_| shop.post("/v1/nodes", &web01())).find(|answer| answer.status != 502);
+        let settled = (0..2).map(|_| shop.post("/v1/nodes", &node("web01"))).find(|answer| answer.status != 502);
         settled.unwrap().expect(again);
         shop.no_faults("console");
         if again == 201 {
-            shop.expect_in_console(&web01());
+            shop.expect_in_console(&node("web01"));
             shop.delete("/v1/nodes/web01").expect(204);
         }
     }
@@ -328,7 +318,7 @@ fn a_node_that_was_there_is_not_lost_when_its_rebuilding_and_the_recovery_both_d
         ("before_node_groups", "after_commit_node_del"),
         ("before_node_groups", "before_node_add"),
     ] {
-        shop.post("/v1/nodes", &web01()).expect(201);
+        shop.post("/v1/nodes", &node("web01")).expect(201);
         shop.fault("console", &format!("die_{first}"), "once");
         rebuild(&shop).expect(502);
         shop.fault("console", &format!("die_{point}"), "once");

@@ -23,9 +23,7 @@ fn shop_of(release: &'static str, authority: &'static str) -> Shop {
         ini: vec![("console", "concurrency = 1"), ("console", "cache = 3600")],
         ..Plan::default()
     });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop
 }
 

@@ -11,9 +11,7 @@ use crate::shop::{Answer, Plan, Shop};
 fn narrow(queue: &'static str) -> Shop {
     let ini = vec![("console", "concurrency = 2"), ("console", queue)];
     let shop = Shop::with(Plan { ini, ..Plan::default() });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop
 }
 

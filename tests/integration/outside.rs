@@ -24,9 +24,7 @@ fn certificate(name: &str) -> String {
 /// An installed shop whose state is on a small disk of its own, with a node and its lists asked for.
 fn on_a_small_disk() -> Shop {
     let shop = Shop::installed();
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     add(&shop, "web01").expect(201);
     let script = format!(
         "cp -a {STATE} /opt/espm/copy && mount -t tmpfs -o size=24m,mode=0750 small {STATE} \
@@ -160,9 +158,7 @@ fn a_revocation_list_that_cannot_be_read_is_one_fault_and_no_certificate_is_show
 #[test]
 fn a_console_whose_database_is_locked_is_waited_for_and_the_same_request_settles_it() {
     let shop = Shop::with(Plan { ini: vec![("console", "timeout = 4")], ..Plan::default() });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     let script = "$stdout.sync = true; db = SQLite3::Database.new(ARGV[0]); db.execute('BEGIN EXCLUSIVE'); \
                   puts 'locked'; $stdin.read";
     let mut holder = Command::new("ruby");

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
+pub use self::client::node;
 use crate::worker::Temperature;
 
 /// How long something that must happen may take on a loaded machine.

@@ -15,9 +15,7 @@ fn single() -> Shop {
 fn single_of(console: Temperature) -> Shop {
     let ini = vec![("console", "concurrency = 1"), ("console", "queue_timeout = 1")];
     let shop = Shop::with(Plan { ini, console, ..Plan::default() });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop
 }
 

@@ -3,27 +3,21 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::moments::is_there;
-use crate::shop::{Answer, Plan, Shop, wait_until};
+use crate::shop::{Answer, Plan, Shop, node, wait_until};
 use crate::worker::Temperature;
 
 fn shop_of(release: &'static str) -> Shop {
     // A worker is asked by espm itself, and refuses nothing.
     let shop = Shop::with(Plan { release, console: Temperature::Cold, ..Plan::default() });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop
 }
 
-fn web01() -> Value {
-    json!({"name": "web01", "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}})
-}
-
 fn add(shop: &Shop) -> Answer {
-    shop.post("/v1/nodes", &web01())
+    shop.post("/v1/nodes", &node("web01"))
 }
 
 fn rebuild(shop: &Shop) -> Answer {
@@ -70,7 +64,7 @@ fn what_was_not_even_begun_leaves_all_as_it_was() {
         assert_eq!(ask(&shop).expect(502).problem(), "command-failed", "{task}");
         assert_eq!((state(&shop).as_deref(), shop.proofs()), (Some("active"), 0), "{task}");
         refuse_nothing(&shop);
-        assert_eq!(shop.get("/v1/nodes/web01").expect(200).json(), web01(), "{task}");
+        assert_eq!(shop.get("/v1/nodes/web01").expect(200).json(), node("web01"), "{task}");
         assert_eq!(shop.console(), before, "{task}");
     }
     rebuild(&shop).expect(200);
@@ -120,7 +114,7 @@ fn a_node_whose_undoing_was_not_begun_is_not_kept_though_its_client_was_told_tha
         }
         refuse_nothing(&shop);
         add(&shop).expect(201);
-        shop.expect_in_console(&web01());
+        shop.expect_in_console(&node("web01"));
         delete(&shop).expect(204);
     }
     assert_eq!((shop.states().len(), shop.proofs()), (0, 0));
@@ -138,8 +132,8 @@ fn a_change_that_is_taken_back_by_a_rebuilding_which_dies_loses_no_node() {
     shop.patch("/v1/nodes/web01", &change).expect(502);
     assert!(shop.node_in_console("web01").is_null());
     // To look at it is enough.
-    assert_eq!(shop.get("/v1/nodes/web01").expect(200).json(), web01());
-    shop.expect_in_console(&web01());
+    assert_eq!(shop.get("/v1/nodes/web01").expect(200).json(), node("web01"));
+    shop.expect_in_console(&node("web01"));
     assert_eq!((state(&shop).as_deref(), shop.proofs()), (Some("active"), 0));
 }
 

@@ -24,9 +24,7 @@ fn warm() -> Shop {
 
 fn with(ini: Vec<(&'static str, &'static str)>) -> Shop {
     let shop = Shop::with(Plan { console: Temperature::Warm, ini, ..Plan::default() });
-    for path in ["/v1/classes", "/v1/groups"] {
-        shop.get(path).expect(200);
-    }
+    shop.ask_for_lists();
     shop
 }
 

@@ -3,10 +3,15 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Shop;
 use super::answer::{Answer, parse_answer};
+
+/// A node with a group, a class and a parameter.
+pub fn node(name: &str) -> Value {
+    json!({"name": name, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}})
+}
 
 impl Shop {
     /// Asks with exactly these curl options, given on its standard input so that none is in an argv.
@@ -70,12 +75,17 @@ impl Shop {
     /// Adds a node with a group, a class and a parameter.
     #[track_caller]
     pub fn add(&self, name: &str) -> Answer {
-        let answer = self.post(
-            "/v1/nodes",
-            &serde_json::json!({"name": name, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}}),
-        );
+        let answer = self.post("/v1/nodes", &node(name));
         answer.expect(201);
         answer
+    }
+
+    /// Asks for both lists, which are kept then.
+    #[track_caller]
+    pub fn ask_for_lists(&self) {
+        for path in ["/v1/classes", "/v1/groups"] {
+            self.get(path).expect(200);
+        }
     }
 
     /// Sends bytes over TLS as they are; what comes back until the server closes.
