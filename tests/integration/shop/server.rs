@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
 use super::{Server, Shop, USER, run, wait_until};
@@ -62,6 +62,16 @@ impl Shop {
         self.children.push(server.spawn().unwrap());
         let port = self.port;
         wait_until("the web server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        if self.server == Server::ApacheCgi {
+            // It takes connections before it gives its user the socket of the process that starts CGI programs.
+            wait_until("mod_cgid can be asked", || self.cgid_socket_is_given());
+        }
+    }
+
+    fn cgid_socket_is_given(&self) -> bool {
+        let mut files = fs::read_dir(&self.dir).unwrap().map(Result::unwrap);
+        let socket = files.find(|file| file.file_name().to_string_lossy().starts_with("cgid.sock"));
+        socket.is_some_and(|socket| socket.metadata().is_ok_and(|socket| socket.uid() != 0))
     }
 
     fn apache_main(&self) -> String {
