@@ -10,13 +10,14 @@ use crate::moments::FOREIGN;
 use crate::secrets::check_records;
 use crate::shop::{Answer, Plan, Shop};
 
-/// A value with what commands escape in it, and parts of it that nothing else has.
+/// A value with what commands escape in it, and parts of it that nothing else has: a request's random
+/// hexadecimal digits are none of them.
 const SECRET: &str = r#"zebra9 "quo'kka\" wombat/ü=100%"#;
-const PARTS: [&str; 9] = ["zebr", "ebra", "bra9", "quo'", "kka", "womb", "mbat", "\\303", "00fc"];
+const PARTS: [&str; 9] = ["zebr", "ebra", "bra9", "quo'", "kka", "womb", "mbat", "\\303", "u00fc"];
 
 /// The same in a value that replaces the first.
 const NEXT: &str = "ocelot-\u{e9}-platypus";
-const NEXT_PARTS: [&str; 5] = ["ocel", "elot", "plat", "typus", "00e9"];
+const NEXT_PARTS: [&str; 5] = ["ocel", "elot", "plat", "typus", "u00e9"];
 
 fn add(shop: &Shop, name: &str) -> Answer {
     let body = json!({"name": name, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": SECRET}});
@@ -27,11 +28,12 @@ fn change(shop: &Shop, name: &str, value: &Value) -> Answer {
     shop.patch(&format!("/v1/nodes/{name}"), &json!({"groups": ["databases"], "parameters": {"role": value}}))
 }
 
-/// The files outside of the console, the CA and the state directory in which a part of the values is.
+/// The files outside of the console, the CA, the state directory and the random keys in which a part of
+/// the values is.
 fn files_with_parts(dir: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        let kept = ["console", "ca", "state", "nodes"].iter().any(|name| path.ends_with(name));
+        let kept = ["console", "ca", "state", "nodes", "etc/certs"].iter().any(|name| path.ends_with(name));
         if path.is_dir() && !kept {
             files_with_parts(&path, found);
         } else if path.is_file() && !path.ends_with("etc/catalogue.ini") {
