@@ -94,8 +94,12 @@ fn human(shop: &Shop, choices: &mut Choices, pids: &Mutex<BTreeSet<u32>>, own: &
         rake.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--", "/usr/bin/rake", "-s", "-f"]);
         rake.arg(template().join("console/Rakefile")).arg("RAILS_ENV=production");
         rake.arg(format!("CONSOLE={}", shop.dir.join("console").display())).args(words).current_dir(&shop.dir);
-        let child = rake.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        pids.lock().unwrap().insert(child.id());
+        rake.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Who kills waits for the lock before it takes its pick, and so knows whose this is.
+        let mut pids = pids.lock().unwrap();
+        let child = rake.spawn().unwrap();
+        pids.insert(child.id());
+        drop(pids);
         child.wait_with_output().unwrap()
     };
     let name = choices.of(&NAMES);
