@@ -291,7 +291,16 @@ pub fn probe(path: &Path) -> Result<(), AuditError> {
 
 #[cfg(test)]
 mod tests {
-    use super::facility;
+    use super::{Audit, Destination, facility};
+
+    #[test]
+    fn what_is_known_anew_takes_the_place_of_what_was_known_before() {
+        let mut audit = Audit::begin(Destination::default(), "r", "127.0.0.1");
+        audit.note("recovered");
+        audit.note("unproven");
+        let record = audit.record("ok", 200, true);
+        assert!(record.contains(" note=unproven ") && !record.contains("recovered"), "{record}");
+    }
 
     #[test]
     fn facilities_are_named_as_syslog_names_them() {

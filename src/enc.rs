@@ -41,7 +41,9 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     let ours = name.to_str().and_then(|name| NodeName::parse(name).ok());
     match ours.map(|name| published(&config.published, &name)) {
         Some(Ok(yaml)) => print(&yaml),
-        Some(Err(error)) if error.io_kind() != Some(io::ErrorKind::NotFound) => fail(&error.to_string()),
+        Some(Err(error)) if error.io_kind() != Some(io::ErrorKind::NotFound) => {
+            fail(&explained(&error, &config.published))
+        }
         _ => match config.fallback {
             Some(fallback) => {
                 let error = command::become_program(&fallback, name);
@@ -56,6 +58,16 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 fn published(directory: &Path, name: &NodeName) -> Result<String, FileError> {
     let owner = std::fs::metadata(directory).map_err(|error| FileError::io(directory, error))?.uid();
     trusted_file::read(&published_file(directory, name), MAX_NODE, Owner::User(owner))
+}
+
+/// What is wrong, and what to type when the Puppet server's user has been left out.
+fn explained(error: &FileError, directory: &Path) -> String {
+    match error.io_kind() {
+        Some(io::ErrorKind::PermissionDenied) => {
+            format!("{error}; add the Puppet server's user to the group of {}: usermod -aG", directory.display())
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn print(yaml: &str) -> ExitCode {

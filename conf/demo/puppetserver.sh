@@ -48,7 +48,7 @@ echo "$1" >>"$(dirname "$0")/puppet/log/legacy"
     printf -- '---\nclasses: {}\n'
 END
     chmod 0755 "$dir/legacy"
-    install -d -o "$user" -g "$user" -m 0755 "$dir/nodes"
+    install -d -o "$user" -g "$user" -m 0750 "$dir/nodes"
     cat >"$dir/etc/enc.ini" <<END
 [enc]
 published = $dir/nodes

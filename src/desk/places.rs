@@ -51,9 +51,8 @@ fn published(enc: &Enc) -> Option<String> {
     if owner != wanted {
         return Some(format!("[console] published: {path} is owned by user {owner}; chown {wanted} {path}"));
     }
-    let readable = mode & 0o055 == 0o055 || mode & 0o050 == 0o050;
-    (!readable || mode & 0o022 != 0).then(|| {
-        format!("[console] published: {path} has mode {mode:04o}; chmod 0755 {path}, so that Puppet's user can read it")
+    (mode & 0o072 != 0o050).then(|| {
+        format!("[console] published: {path} has mode {mode:04o}; chmod 0750 {path}, so that its group can read it")
     })
 }
 

@@ -52,7 +52,7 @@ fn enc(printer: &Printer<'_>) -> Vec<String> {
     let Console::Enc(enc) = &printer.config.console else { return vec![] };
     let mut lines = Vec::new();
     if !enc.published.is_dir() {
-        lines.push(format!("install -d -o espm -g espm -m 0755 {}", enc.published.display()));
+        lines.push(format!("install -d -o espm -g espm -m 0750 {}", enc.published.display()));
     }
     if !enc.catalogue.exists() {
         lines.push(format!("editor {}    # [classes] names = ..., [group NAME] ...", enc.catalogue.display()));

@@ -10,7 +10,7 @@ use crate::shop::{Server, Shop, as_user, run, wait_until};
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Shop) -> String);
 
-const FAULTS: [Fault; 26] = [
+const FAULTS: [Fault; 27] = [
     ("these directories are missing; make them first:", None, |shop| set_up(shop, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |shop| set_up(shop, "etc")),
     ("espm.ini: No such file or directory", None, |shop| {
@@ -33,6 +33,15 @@ const FAULTS: [Fault; 26] = [
         let mut as_nobody = Command::new("setpriv");
         as_nobody.args(["--reuid=65534", "--clear-groups"]).args(rake.get_args().skip_while(|word| *word != "--"));
         said(as_nobody.env("LANG", "C.UTF-8"))
+    }),
+    ("Permission denied (os error 13); add the Puppet server's user to the group of ...: usermod -aG", None, |shop| {
+        let nodes = shop.dir.join("nodes");
+        fs::create_dir(&nodes).unwrap();
+        give(&nodes, 33, 0o750);
+        let enc = shop.write("etc/enc.ini", &format!("[enc]\npublished = {}\n", nodes.display()));
+        let mut as_nobody = Command::new("setpriv");
+        as_nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(shop.bin("espm-enc"));
+        said(as_nobody.args(["-c", &enc, "web01"]))
     }),
     ("[espm] listen: ...: another gate listens there; stop it first", None, |shop| {
         shop.configure("espm", &format!("listen = {}/other.sock", shop.dir.join("run").display()));
@@ -62,13 +71,9 @@ const FAULTS: [Fault; 26] = [
     }),
     ("FAIL  authority: ", None, |shop| {
         let signed = shop.dir.join("ca/ca/signed");
-        let mode = |path: &Path, owner, mode| {
-            chown(path, Some(owner), None).unwrap();
-            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        };
-        mode(&signed, 0, 0o700);
+        give(&signed, 0, 0o700);
         let said = check(shop);
-        mode(&signed, 33, 0o755);
+        give(&signed, 33, 0o755);
         said
     }),
     ("; start syslog, or name its socket in [audit] socket", None, |shop| {
@@ -123,6 +128,11 @@ const FAULTS: [Fault; 26] = [
         )
     }),
 ];
+
+fn give(path: &Path, owner: u32, mode: u32) {
+    chown(path, Some(owner), None).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
 
 fn said(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();

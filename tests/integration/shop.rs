@@ -171,6 +171,7 @@ pub fn template() -> &'static Path {
             ("espm", env!("CARGO_BIN_EXE_espm")),
             ("espm-setup", env!("CARGO_BIN_EXE_espm-setup")),
             ("espm-raise", env!("CARGO_BIN_EXE_espm-raise")),
+            ("espm-enc", env!("CARGO_BIN_EXE_espm-enc")),
         ] {
             let to = dir.join("bin").join(name);
             fs::hard_link(path, &to).or_else(|_| fs::copy(path, &to).map(drop)).unwrap();
@@ -230,7 +231,7 @@ impl Shop {
         let mut shop = Self::prepare(plan);
         let catalogue = shop.write("etc/catalogue.ini", catalogue);
         let nodes = shop.dir.join("nodes");
-        run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", "0755"]).arg(&nodes));
+        run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", "0750"]).arg(&nodes));
         let ini = fs::read_to_string(shop.ini()).unwrap();
         let (before, rest) = ini.split_once("[console]").unwrap();
         let (_, after) = rest.split_once("[authority]").unwrap();

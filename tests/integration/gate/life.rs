@@ -168,6 +168,17 @@ fn systemd_passes_its_socket_by_listen_fds() {
 }
 
 #[test]
+fn the_gate_that_makes_its_socket_goes_on_with_the_mask_that_it_was_given() {
+    let shop = Shop::with(plan());
+    let mask = |pid: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().find(|line| line.starts_with("Umask:")).unwrap().to_owned()
+    };
+    assert_eq!(mask(&shop.gate_pid().to_string()), mask("self"));
+    assert_eq!(fs::metadata(shop.dir.join("run/espm.sock")).unwrap().permissions().mode() & 0o7777, 0o660);
+}
+
+#[test]
 fn a_second_gate_on_the_same_socket_refuses_in_one_line() {
     let shop = Shop::with(plan());
     let second = as_user(shop.bin("espm")).arg("-c").arg(shop.ini()).stdin(Stdio::null()).output().unwrap();

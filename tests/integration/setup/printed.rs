@@ -107,7 +107,7 @@ fn set_up_says_how_to_make_the_catalogue_and_the_directory_of_published_nodes_th
     let options = ["--console-kind", "enc", "--catalogue", &catalogue, "--published", &published];
     let printed = place.done(&options);
     for part in [
-        format!("install -d -o espm -g espm -m 0755 {published}"),
+        format!("install -d -o espm -g espm -m 0750 {published}"),
         format!("editor {catalogue}"),
         format!("printf '[enc]\\npublished = {published}\\n' >{}", at("etc/enc.ini")),
         format!("-c {}'", at("etc/enc.ini")),
