@@ -248,7 +248,7 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
         let detail = "those of a node have at most 65536 bytes together; set some to null";
         return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
     }
-    if !offices.console.has(name, offices.until)? {
+    if !offices.console.follows_ledger() && !offices.console.has(name, offices.until)? {
         return forget_missing(&ledger, offices, &entry);
     }
     let rebuild = recover::needs_rebuild(offices, &before.assignment, &after.assignment);
@@ -280,7 +280,7 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
 
 /// A node of ours that somebody has deleted is not ours any more.
 fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<Outcome, Fault> {
-    recover::forget_missing(ledger, offices, entry)?;
+    recover::settle_missing(ledger, offices, entry)?;
     Err(Fault::not_found())
 }
 

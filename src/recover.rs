@@ -289,13 +289,18 @@ pub fn settle_certificate(ledger: &Ledger, offices: &mut Offices<'_>, entry: &En
     }
 }
 
-/// Forgets a node of ours that somebody has deleted from the console; its certificate is revoked first.
+/// Settles a node of ours that is missing in the console. Somebody has deleted it, so it is forgotten; its
+/// certificate is revoked first. Where the console has only what espm publishes, it is published again: the
+/// directory may have been lost, and the ledger was not.
 ///
 /// # Errors
-/// When its certificate cannot be revoked now; then the node stays in the ledger.
-pub fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
+/// When that cannot be done now; then the node stays in the ledger.
+pub fn settle_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
     offices.audit.note("missing-in-console");
     offices.audit.attempt()?;
+    if offices.console.follows_ledger() {
+        return assign(ledger, offices, &entry.node, false);
+    }
     forget(ledger, offices, entry)
 }
 

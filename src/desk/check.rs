@@ -265,7 +265,7 @@ fn compare(
             let _lock = offices.lock(ledger, name)?;
             match recover::settle(ledger, offices, name, recover::Aim::Keep)? {
                 recover::Settled::Ours(entry) if !there && !offices.console.has(name, offices.until)? => {
-                    recover::forget_missing(ledger, offices, &entry)
+                    recover::settle_missing(ledger, offices, &entry)
                 }
                 recover::Settled::Ours(entry) => recover::settle_certificate(ledger, offices, &entry),
                 recover::Settled::NotOurs => Ok(()),

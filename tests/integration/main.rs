@@ -35,6 +35,7 @@ mod newcomer;
 mod outside;
 mod power;
 mod privilege;
+mod published;
 mod rails;
 mod records;
 mod recovery;
