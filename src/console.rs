@@ -247,7 +247,7 @@ impl Turn<'_> {
     pub fn add(self, node: &Node, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
         match self {
             Self::Rake(rake, slot) => rake.add(node, slot, proof, until),
-            Self::Enc(enc) => enc.publish(node),
+            Self::Enc(enc) => enc.add(node),
         }
     }
 

@@ -162,9 +162,10 @@ fn add(offices: &mut Offices<'_>, unread: &Unread, key: Option<&str>) -> Result<
     if !matches!(settled, Settled::NotOurs) {
         return Err(taken());
     }
-    // Where the console cannot say whose a name is, the CA can.
+    // Where there is no console to refuse a taken name, what is published tells, and the CA.
     if offices.console.follows_ledger()
-        && let Answer::Foreign = offices.authority.ask(Verb::Show, &node.name, offices.until)?
+        && (offices.console.has(&node.name, offices.until)?
+            || matches!(offices.authority.ask(Verb::Show, &node.name, offices.until)?, Answer::Foreign))
     {
         return Err(taken());
     }

@@ -3,6 +3,7 @@
 //!
 //! The catalogue is the operator's alone; espm only reads it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::catalogue::Catalogue;
@@ -79,13 +80,17 @@ impl Enc {
         published_file(&self.published, name)
     }
 
-    /// Whether a node is published.
+    /// Whether a node is published; a link counts, too.
     ///
     /// # Errors
     /// When the directory cannot be looked at.
     pub fn has(&self, name: &NodeName) -> Result<bool, ConsoleError> {
         let path = self.file(name);
-        path.try_exists().map_err(|error| ConsoleError::File(FileError::io(&path, error)))
+        match path.symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(ConsoleError::File(FileError::io(&path, error))),
+        }
     }
 
     /// The names of the published nodes.
@@ -100,6 +105,18 @@ impl Enc {
             names.extend(name.to_str().and_then(|name| name.strip_suffix(".yaml")).map(str::to_owned));
         }
         Ok(names)
+    }
+
+    /// Publishes a new node's classification, unless something is published under its name.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be used or the file cannot be written.
+    pub fn add(&self, node: &Node) -> Result<Assigned, ConsoleError> {
+        let yaml = self.read()?.classify(&node.assignment);
+        match trusted_file::place(&self.file(&node.name), 0o644, yaml.as_bytes()) {
+            Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Assigned::Taken),
+            placed => placed.map(|()| Assigned::Whole).map_err(ConsoleError::File),
+        }
     }
 
     /// Publishes a node's classification: written beside, durable, then renamed.

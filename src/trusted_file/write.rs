@@ -129,6 +129,21 @@ pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> 
     rename(&beside, path)
 }
 
+/// As [`replace`], for a file that must not exist yet.
+///
+/// # Errors
+/// When something is there, a link too, or it cannot be written; then all is as it was, unless the error says
+/// that it is done.
+pub fn place(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
+    let beside = beside(path, "new");
+    write_anew(&beside, mode, content)?;
+    // Unlike a renaming it takes nothing's place.
+    let linked = fs::hard_link(&beside, path);
+    let _ = fs::remove_file(&beside);
+    linked.map_err(|e| FileError::new(path, Why::Io(e)))?;
+    sync_parent(path).map_err(|e| FileError::new(path, Why::NotDurable(e)))
+}
+
 /// As [`replace`], with the owner, group and mode that the file has.
 ///
 /// # Errors

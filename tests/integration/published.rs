@@ -1,13 +1,14 @@
 //! Where there is no console: what is published is what the ledger has, all of it and no one else's.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::certificates::{serial, valid};
 use crate::desk::all_is_well;
-use crate::shop::{Plan, Shop};
+use crate::shop::{Answer, Plan, Shop, node, wait_until};
 
 const CATALOGUE: &str = "[classes]\nnames = apache, ntp\n[group default]\nclasses = ntp\nparameter tier = gold\n";
 
@@ -47,4 +48,58 @@ fn published_nodes_that_are_lost_are_published_again_and_no_node_and_no_certific
         shop.delete(&format!("/v1/nodes/{name}")).expect(204);
         assert!(!file(&shop, name).exists() && valid(&shop).is_empty());
     }
+}
+
+/// Has something happen while a request's question to the CA waits.
+fn before_the_ca_answers(shop: &Shop, ask: impl FnOnce() -> Answer + Send, then: impl FnOnce()) -> Answer {
+    let (reached, go_on) = (shop.dir.join("run/reached"), shop.dir.join("run/go-on"));
+    let script = format!(
+        "#!/bin/sh\n: >{}\nuntil [ -e {} ]; do sleep 0.01; done\nexec {} \"$@\"\n",
+        reached.display(),
+        go_on.display(),
+        shop.bin("espm-raise").display()
+    );
+    let path = shop.write("slow-raise", &script);
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    shop.configure("espm", &format!("raise = {path}"));
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(ask);
+        wait_until("the CA is asked", || reached.exists());
+        then();
+        fs::write(&go_on, "").unwrap();
+        let answer = asked.join().unwrap();
+        shop.configure("espm", &format!("raise = {}", shop.bin("espm-raise").display()));
+        answer
+    })
+}
+
+#[test]
+fn a_classification_that_a_human_has_put_there_is_the_humans() {
+    let shop = shop();
+    let path = file(&shop, "web01");
+    let humans = || fs::write(&path, "---\nclasses: {mysql: {}}\n").unwrap();
+    let untouched = || fs::read_to_string(&path).unwrap().contains("mysql");
+    let add = || shop.post("/v1/nodes", &node("web01"));
+    humans();
+    assert_eq!(add().expect(409).problem(), "name-taken");
+    shop.delete(WEB01).expect(404);
+    assert!(untouched() && shop.states().is_empty());
+    // One that leads nowhere, too.
+    fs::remove_file(&path).unwrap();
+    symlink("/nonexistent", &path).unwrap();
+    assert_eq!(add().expect(409).problem(), "name-taken");
+    assert!(path.is_symlink());
+    // Between the look and the publishing.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(before_the_ca_answers(&shop, add, humans).expect(409).problem(), "name-taken");
+    assert!(untouched() && shop.states().is_empty());
+    assert_eq!(fs::read_dir(shop.dir.join("nodes")).unwrap().count(), 1);
+    // Given up by its human it is free; given over, it is espm's.
+    fs::remove_file(&path).unwrap();
+    add().expect(201);
+    assert!(shop.desk(&["forget", "web01"]).status.success());
+    assert_eq!(add().expect(409).problem(), "name-taken");
+    assert!(shop.desk(&["adopt", "web01"]).status.success());
+    shop.delete(WEB01).expect(204);
+    assert!(!path.exists());
 }

@@ -18,7 +18,7 @@ use crate::shop::{Answer, Plan, Shop, USER, is_long, wait_until};
 
 /// The system calls by which a process changes what outlives it, or tells somebody something.
 pub const CHANGING: &str = "open,openat,creat,write,writev,pwrite64,pwritev,fsync,fdatasync,ftruncate,unlink,unlinkat,\
-     rename,renameat,renameat2,flock,fcntl,connect,sendto,sendmsg,clone,clone3,fork,vfork,fchmod,mkdir,chdir";
+     link,linkat,rename,renameat,renameat2,flock,fcntl,connect,sendto,sendmsg,clone,clone3,fork,vfork,fchmod,mkdir,chdir";
 
 /// How many deaths of each walk there are when time is short.
 const SAMPLE: usize = 12;
