@@ -23,7 +23,7 @@ use crate::clock::Deadline;
 use crate::command::CommandError;
 use crate::lock::{Lease, LockError, Queue};
 use crate::name::NodeName;
-use crate::operation::{List, Node};
+use crate::operation::{Assignment, List, Node};
 use crate::trusted_file::FileError;
 
 /// The exit code by which the raised program says that the task ran past its time; rake has 0 and 1 alone.
@@ -192,6 +192,18 @@ impl Console {
         match self {
             Self::Rake(rake) => rake.names(list, fresh, until),
             Self::Enc(enc) => enc.names(list),
+        }
+    }
+
+    /// The names of an assignment that it does not have any more, where that is known before the assignment
+    /// is made; a run of rake tells afterwards.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be used.
+    pub fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+        match self {
+            Self::Rake(_) => Ok(Vec::new()),
+            Self::Enc(enc) => enc.lost(assignment),
         }
     }
 

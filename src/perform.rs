@@ -249,6 +249,10 @@ fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result
         let detail = "those of a node have at most 65536 bytes together; set some to null";
         return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
     }
+    let lost = offices.console.lost(&after.assignment)?;
+    if !lost.is_empty() {
+        return Err(lost_names(&lost, &after.assignment));
+    }
     if !offices.console.follows_ledger() && !offices.console.has(name, offices.until)? {
         return forget_missing(&ledger, offices, &entry);
     }

@@ -16,7 +16,7 @@ use std::fmt::Write;
 
 use crate::ini_text;
 use crate::name::{ClassName, GroupName, ParameterName, ParameterValue, Parameters};
-use crate::operation::Assignment;
+use crate::operation::{Assignment, List};
 
 /// What a group gives its nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -83,6 +83,14 @@ impl Catalogue {
     /// The names of the groups.
     pub fn groups(&self) -> Vec<String> {
         self.groups.keys().map(ToString::to_string).collect()
+    }
+
+    /// The names of an assignment that it does not have, or not any more.
+    pub fn lost(&self, assignment: &Assignment) -> Vec<(List, String)> {
+        let groups = assignment.groups.iter().filter(|name| !self.groups.contains_key(*name));
+        let classes = assignment.classes.iter().filter(|name| !self.classes.contains(name));
+        let groups = groups.map(|name| (List::Groups, name.to_string()));
+        groups.chain(classes.map(|name| (List::Classes, name.to_string()))).collect()
     }
 
     /// The YAML that an external node classifier prints for a node with this assignment.

@@ -12,7 +12,7 @@ use super::{Assigned, ConsoleError};
 use crate::clock;
 use crate::lock::Queue;
 use crate::name::NodeName;
-use crate::operation::{List, Node};
+use crate::operation::{Assignment, List, Node};
 use crate::state;
 use crate::text;
 use crate::trusted_file::{self, FileError, Owner};
@@ -76,6 +76,14 @@ impl Enc {
         Ok(Listing::new(list, &names, as_of_ms))
     }
 
+    /// The names of an assignment that the catalogue does not have any more.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be used.
+    pub fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+        Ok(self.read()?.lost(assignment))
+    }
+
     fn file(&self, name: &NodeName) -> PathBuf {
         published_file(&self.published, name)
     }
@@ -112,10 +120,11 @@ impl Enc {
     /// # Errors
     /// When the catalogue cannot be used or the file cannot be written.
     pub fn add(&self, node: &Node) -> Result<Assigned, ConsoleError> {
-        let yaml = self.read()?.classify(&node.assignment);
+        let catalogue = self.read()?;
+        let yaml = catalogue.classify(&node.assignment);
         match trusted_file::place(&self.file(&node.name), 0o644, yaml.as_bytes()) {
             Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Assigned::Taken),
-            placed => placed.map(|()| Assigned::Whole).map_err(ConsoleError::File),
+            placed => placed.map(|()| assigned(&catalogue, node)).map_err(ConsoleError::File),
         }
     }
 
@@ -124,9 +133,10 @@ impl Enc {
     /// # Errors
     /// When the catalogue cannot be used or the file cannot be written.
     pub fn publish(&self, node: &Node) -> Result<Assigned, ConsoleError> {
-        let yaml = self.read()?.classify(&node.assignment);
+        let catalogue = self.read()?;
+        let yaml = catalogue.classify(&node.assignment);
         trusted_file::replace(&self.file(&node.name), 0o644, yaml.as_bytes()).map_err(ConsoleError::File)?;
-        Ok(Assigned::Whole)
+        Ok(assigned(&catalogue, node))
     }
 
     /// Withdraws a node's classification.
@@ -136,6 +146,12 @@ impl Enc {
     pub fn withdraw(&self, name: &NodeName) -> Result<(), ConsoleError> {
         trusted_file::remove(&self.file(name)).map_err(ConsoleError::File)
     }
+}
+
+/// How much of a node's assignment the catalogue has.
+fn assigned(catalogue: &Catalogue, node: &Node) -> Assigned {
+    let lost = catalogue.lost(&node.assignment);
+    if lost.is_empty() { Assigned::Whole } else { Assigned::Lost(lost) }
 }
 
 /// The file of a node in a directory of published classifications.

@@ -103,3 +103,29 @@ fn a_classification_that_a_human_has_put_there_is_the_humans() {
     shop.delete(WEB01).expect(204);
     assert!(!path.exists());
 }
+
+#[test]
+fn what_the_catalogue_has_lost_is_refused_and_not_left_out_in_silence() {
+    let shop = shop();
+    let (smaller, path) = ("[classes]\nnames = apache\n[group other]\n", file(&shop, "web01"));
+    let lose = || drop(shop.write("etc/catalogue.ini", smaller));
+    let fields = |refused: &Answer| {
+        let errors = refused.expect(422).json()["errors"].as_array().unwrap().clone();
+        errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Between the look at the catalogue and the publishing.
+    let refused = before_the_ca_answers(&shop, || shop.post("/v1/nodes", &node("web01")), lose);
+    assert_eq!(fields(&refused), ["groups[0]", "classes[0]"]);
+    assert!(shop.states().is_empty() && !path.exists());
+    // Before a change that is about something else.
+    shop.write("etc/catalogue.ini", CATALOGUE);
+    shop.add("web01");
+    let before = fs::read(&path).unwrap();
+    lose();
+    let change = |body: serde_json::Value| shop.patch(WEB01, &body);
+    assert_eq!(fields(&change(json!({"parameters": {"role": "db"}}))), ["groups[0]", "classes[0]"]);
+    assert_eq!(fields(&change(json!({"groups": ["other"]}))), ["classes[0]"]);
+    assert_eq!((shop.get(WEB01).json(), fs::read(&path).unwrap()), (node("web01"), before));
+    change(json!({"groups": [], "classes": ["apache"]})).expect(200);
+    assert!(!fs::read_to_string(&path).unwrap().contains("ntp"));
+}
