@@ -96,7 +96,7 @@ impl Catalogue {
     /// The YAML that an external node classifier prints for a node with this assignment.
     ///
     /// A parameter of a later group replaces an earlier group's, the node's own replaces all. Scalars
-    /// are written as JSON strings, which YAML reads as they are.
+    /// are written as JSON strings, which YAML reads as they are but for a few characters.
     pub fn classify(&self, assignment: &Assignment) -> String {
         let groups = assignment.groups.iter().filter_map(|name| self.groups.get(name));
         let mut classes: Vec<&ClassName> = Vec::new();
@@ -110,7 +110,6 @@ impl Catalogue {
         classes.sort();
         classes.dedup();
         let mut yaml = String::from("---\n");
-        let quote = |text: &str| serde_json::Value::from(text).to_string();
         if classes.is_empty() {
             yaml.push_str("classes: {}\n");
         } else {
@@ -127,6 +126,20 @@ impl Catalogue {
         }
         yaml
     }
+}
+
+/// A scalar of YAML 1.1. Unlike JSON it ends a line at U+2028 and U+2029, and has no U+FFFE and U+FFFF.
+fn quote(text: &str) -> String {
+    let mut quoted = String::new();
+    for c in serde_json::Value::from(text).to_string().chars() {
+        match c {
+            '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            _ => quoted.push(c),
+        }
+    }
+    quoted
 }
 
 fn class_list(value: &str) -> Result<Vec<ClassName>, String> {

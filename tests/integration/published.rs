@@ -3,12 +3,13 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::json;
 
 use crate::certificates::{serial, valid};
 use crate::desk::all_is_well;
-use crate::shop::{Answer, Plan, Shop, node, wait_until};
+use crate::shop::{Answer, Plan, Shop, node, run, wait_until};
 
 const CATALOGUE: &str = "[classes]\nnames = apache, ntp\n[group default]\nclasses = ntp\nparameter tier = gold\n";
 
@@ -128,4 +129,27 @@ fn what_the_catalogue_has_lost_is_refused_and_not_left_out_in_silence() {
     assert_eq!((shop.get(WEB01).json(), fs::read(&path).unwrap()), (node("web01"), before));
     change(json!({"groups": [], "classes": ["apache"]})).expect(200);
     assert!(!fs::read_to_string(&path).unwrap().contains("ntp"));
+}
+
+#[test]
+fn what_is_published_is_read_by_yaml_as_it_was_assigned() {
+    let shop = shop();
+    let values = [
+        "a\u{2028}b",
+        "a \u{2029} b",
+        "a\u{2028}--- b",
+        "\u{ffff}",
+        "a\u{fffe}",
+        "\u{feff}a",
+        "ü\"'\\: #{}",
+        "yes",
+        "0x1f",
+    ];
+    let parameters: serde_json::Map<_, _> =
+        values.iter().enumerate().map(|(number, value)| (format!("p{number}"), json!(value))).collect();
+    shop.post("/v1/nodes", &json!({"name": "web01", "parameters": parameters})).expect(201);
+    let mut ruby = Command::new("ruby");
+    ruby.args(["-rjson", "-ryaml", "-e", "puts YAML.load_file(ARGV[0]).to_json"]).arg(file(&shop, "web01"));
+    let read: serde_json::Value = serde_json::from_str(&run(&mut ruby)).unwrap();
+    assert_eq!(read, json!({"classes": {}, "parameters": parameters}));
 }
