@@ -70,13 +70,24 @@ fn upgrade_by(database: &Connection, upgrades: &[&str]) -> rusqlite::Result<()> 
 /// Makes an empty ledger.
 ///
 /// # Errors
-/// When any part of it exists, or cannot be made.
+/// When any part of it exists, or cannot be made; then nothing is left of it.
 pub fn create(directory: &Path) -> Result<(), LedgerError> {
-    let path = state::database(directory);
-    drop(trusted_file::create(&path, 0o600)?);
+    // Who has made the database makes what is beside it.
+    drop(trusted_file::create(&state::database(directory), 0o600)?);
+    let filled = fill(directory);
+    if filled.is_err() {
+        for path in state::all(directory) {
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+        }
+    }
+    filled
+}
+
+fn fill(directory: &Path) -> Result<(), LedgerError> {
     for name in state::DIRECTORIES {
         trusted_file::create_directory(&directory.join(name), 0o700)?;
     }
+    let path = state::database(directory);
     let error = |error| LedgerError::Database(path.clone(), error);
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
     let tables = format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};");

@@ -61,28 +61,32 @@ pub(super) struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Writes everything; when one thing fails, all that was written is removed.
+    /// Writes everything; when one thing fails, all that was written is removed, and nothing that another
+    /// set-up has written since the check.
     pub(super) fn write(&self, group: u32) -> Result<(), SetupError> {
-        let written = self.write_all(group);
+        let mut made = Vec::new();
+        let written = self.write_all(group, &mut made);
         if written.is_err() {
-            for path in [self.ini.0, self.certificate.0, self.key.0] {
-                let _ = std::fs::remove_file(path);
-            }
-            for path in state::all(self.state) {
+            for path in made {
                 let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
             }
         }
         written
     }
 
-    fn write_all(&self, group: u32) -> Result<(), SetupError> {
-        trusted_file::write_new(self.key.0, 0o600, self.key.1.as_bytes())?;
-        trusted_file::write_new(self.certificate.0, 0o640, self.certificate.1.as_bytes())?;
+    fn write_all(&self, group: u32, made: &mut Vec<PathBuf>) -> Result<(), SetupError> {
+        let mut write = |path: &Path, mode, text: &str| {
+            trusted_file::write_new(path, mode, text.as_bytes()).map(|()| made.push(path.to_owned()))
+        };
+        write(self.key.0, 0o600, self.key.1)?;
+        write(self.certificate.0, 0o640, self.certificate.1)?;
         let io = |path: &Path, error| SetupError::File(trusted_file::FileError::io(path, error));
-        let made = process::as_owner_of(self.state, || ledger::create(self.state));
-        made.map_err(|error| io(self.state, error))?.map_err(|error| SetupError::Say(error.to_string()))?;
+        let created = process::as_owner_of(self.state, || ledger::create(self.state));
+        created.map_err(|error| io(self.state, error))?.map_err(|error| SetupError::Say(error.to_string()))?;
+        made.extend(state::all(self.state));
         // Last: while there is no configuration, nothing runs.
         trusted_file::write_new(self.ini.0, 0o640, self.ini.1.as_bytes())?;
+        made.push(self.ini.0.to_owned());
         std::os::unix::fs::chown(self.ini.0, None, Some(group)).map_err(|error| io(self.ini.0, error))
     }
 }

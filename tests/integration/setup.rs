@@ -6,11 +6,11 @@ mod printed;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use crate::shop::{USER, run, scratch};
+use crate::shop::{USER, run, scratch, wait_until};
 
 /// Where the administrator has made the directories, and nothing more.
 struct Place(PathBuf);
@@ -299,6 +299,33 @@ fn a_missing_directory_is_answered_with_the_command_that_makes_it() {
     let both = format!("    mkdir -p {}\n    mkdir -p {}\n", elsewhere.display(), place.path("no/certs").display());
     assert!(complaint.ends_with(&both), "{complaint}");
     place.done(&[]);
+}
+
+#[test]
+fn of_two_set_ups_at_once_the_later_takes_nothing_of_the_earlier_away() {
+    let place = Place::new();
+    // This one asks rake for the release, after it has looked whether anything is there.
+    let (rake, console) = (place.path("rake"), place.path("console"));
+    fs::write(&rake, "#!/bin/sh\n: >reached\nuntil [ -e go-on ]; do sleep 0.01; done\n").unwrap();
+    fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(&console).unwrap();
+    fs::set_permissions(&console, fs::Permissions::from_mode(0o777)).unwrap();
+    let at = |path: &Path| path.display().to_string();
+    let command = place.command(&["--console-command", &at(&rake), "--console-directory", &at(&console)]);
+    let asks = |word: &&&std::ffi::OsStr| ***word != *"--console-release" && ***word != *"1.2.7";
+    let words: Vec<_> = command.get_args().collect();
+    let mut later = Command::new(command.get_program());
+    later.args(words.iter().filter(asks)).stdout(Stdio::null()).stderr(Stdio::piped());
+    let later = later.spawn().unwrap();
+    wait_until("the later one has looked", || console.join("reached").exists());
+    place.done(&[]);
+    fs::write(console.join("go-on"), "").unwrap();
+    let before = place.listing();
+    let output = later.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("File exists"), "{output:?}");
+    let (left, made) = (place.listing(), before.len());
+    assert!(left == before, "{} of {made} are left", left.len());
 }
 
 /// A small file system over a directory of a place, until it is dropped.
