@@ -176,6 +176,11 @@ impl Ca<'_> {
         }
         self.records.write(self.name, &Record::Generating)?;
         let proof = self.records.new_proof(self.name)?;
+        if let Err(full) = trusted_file::reserve(&proof, command::PROOF_ROOM) {
+            // Without its word a certificate of the command's would be taken for a human's.
+            self.records.forget(self.name)?;
+            return Err(Stop::Undone(format!("no room for what the CA's command says: {full}")));
+        }
         let ended = self.run("generate", &proof);
         let output = command::read_back(&proof)?;
         if let Err(error @ CommandError::TimedOut) = ended {

@@ -6,16 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Ledger, LedgerError};
+use crate::command::PROOF_ROOM;
 use crate::lock;
 use crate::state;
 use crate::trusted_file::{self, FileError};
 
 /// Bytes of a proof file that are read; a command's output is limited to as much.
 const MAX_PROOF: u64 = crate::command::MAX_OUTPUT as u64;
-
-/// Bytes of the disk that a proof has for itself: the markers that prove what a command did come first,
-/// before long lists.
-const RESERVED: u64 = 64 * 1024;
 
 /// How long after it was last written a proof that no row names is certainly not needed any more: longer
 /// than any request lasts.
@@ -38,7 +35,7 @@ impl Ledger {
         let mut file = trusted_file::create_durable(&path, 0o600)?;
         let error = |error| FileError::io(&path, error);
         file.lock().map_err(error)?;
-        if let Err(full) = trusted_file::reserve(&file, RESERVED) {
+        if let Err(full) = trusted_file::reserve(&file, PROOF_ROOM) {
             trusted_file::remove(&path)?;
             return Err(error(full).into());
         }

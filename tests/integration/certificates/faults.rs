@@ -1,7 +1,7 @@
 //! Certificates when the CA's command dies, hangs, lies or makes something else than was asked for.
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use super::{CA, CERT, Kind, NAME, assert_made, assert_whole, files, generate, path, revoked, serial, valid};
@@ -126,6 +126,32 @@ fn a_certificate_that_a_full_disk_cut_short_does_not_block_its_name() {
         let made = generate(&shop, NAME);
         assert_whole(&shop, made.expect(201), NAME);
     }
+}
+
+#[test]
+fn where_there_is_no_room_for_what_the_cas_command_says_it_is_not_started() {
+    let shop = CERT.with_node();
+    // A Ruby that prints into a file does so at its end, where nobody hears that it failed.
+    let ini = fs::read_to_string(shop.ini()).unwrap();
+    let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
+    let words = command.split_once(" = ").unwrap().1;
+    let script = format!("#!/bin/sh\nsaid=$({words} \"$@\" 2>&1)\nprintf '%s\\n' \"$said\"\n");
+    let program = shop.write("puppet", &script);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    shop.configure("authority", &format!("command = {program}"));
+    let records = shop.dir.join("records");
+    let owner = fs::metadata(&records).unwrap();
+    // One page: for the record.
+    let options = format!("size=4k,uid={},gid={},mode=700", owner.uid(), owner.gid());
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "espm-test"]).arg(&records));
+    let refused = generate(&shop, NAME);
+    let left = (valid(&shop), shop.unfinished().len());
+    run(Command::new("umount").arg(&records));
+    assert_eq!(refused.expect(502).problem(), "command-failed");
+    assert_eq!(left, ([].into(), 0));
+    let made = generate(&shop, NAME);
+    assert_made(&shop, made.expect(201));
+    assert_eq!(valid(&shop), [serial(&made)].into());
 }
 
 #[test]
