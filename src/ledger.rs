@@ -4,6 +4,7 @@
 //! files. The order is always: intent, durable; command; outcome, durable; answer. A missing or
 //! damaged database is an error, never an empty one; only set-up makes one.
 
+mod backup;
 mod error;
 mod key;
 mod proof;
@@ -26,7 +27,7 @@ use crate::lock::{self, Lock};
 use crate::name::NodeName;
 use crate::operation::{Assignment, Node};
 use crate::state;
-use crate::trusted_file::{self, FileError};
+use crate::trusted_file::FileError;
 
 /// How long a statement waits for another process's transaction; none is held across a command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -274,16 +275,6 @@ impl Ledger {
             self.database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(self.error())?;
         let wrong = answer.lines().find(|line| !line.starts_with('*')).unwrap_or_default();
         if answer == "ok" { Ok(()) } else { Err(LedgerError::Damaged(self.path.clone(), wrong.to_owned())) }
-    }
-
-    /// Copies the ledger, while it is in use, to a new file (SQLite's backup API).
-    ///
-    /// # Errors
-    /// When the file exists or the copy fails.
-    pub fn back_up(&self, to: &Path) -> Result<(), LedgerError> {
-        drop(trusted_file::create(to, 0o600)?);
-        let error = |error| LedgerError::Database(to.to_owned(), error);
-        self.database.backup("main", to, None::<fn(rusqlite::backup::Progress)>).map_err(error)
     }
 
     /// Takes the lock of a node, if it is free.

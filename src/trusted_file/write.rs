@@ -168,14 +168,18 @@ fn write_anew(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
 }
 
 /// A path with an ending more.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(ending);
     PathBuf::from(name)
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+/// Gives a file another name, durably; what has that name is replaced.
+///
+/// # Errors
+/// When it cannot be renamed, and then it is removed, or, which the error says, not durably.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(|e| {
         let _ = fs::remove_file(from);
         FileError::new(to, Why::Io(e))

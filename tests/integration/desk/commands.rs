@@ -100,6 +100,29 @@ fn a_backup_made_while_espm_works_can_be_restored() {
 }
 
 #[test]
+fn a_backup_that_fails_leaves_nothing_that_could_be_restored_and_can_be_made_again() {
+    let shop = Shop::open();
+    shop.add("web01");
+    let directory = shop.dir.join("backup");
+    fs::create_dir(&directory).unwrap();
+    let owner = fs::metadata(shop.dir.join("state")).unwrap();
+    let options = format!("size=16k,uid={},gid={},mode=700", owner.uid(), owner.gid());
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "espm-test"]).arg(&directory));
+    let backup = directory.join("ledger");
+    let failed = shop.desk(&["backup", backup.to_str().unwrap()]);
+    let left = fs::read_dir(&directory).unwrap().count();
+    run(Command::new("mount").args(["-o", "remount,size=1m", "espm-test"]).arg(&directory));
+    let made = shop.desk(&["backup", backup.to_str().unwrap()]);
+    let names: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    run(Command::new("umount").arg(&directory));
+    let complaint = String::from_utf8(failed.stderr).unwrap();
+    assert!(complaint.contains(backup.to_str().unwrap()) && complaint.contains("the disk is full"), "{complaint}");
+    assert_eq!((failed.status.code(), left), (Some(1), 0));
+    assert!(made.status.success(), "{made:?}");
+    assert_eq!(names, ["ledger"]);
+}
+
+#[test]
 fn bad_arguments_are_refused_with_2() {
     let shop = Shop::prepare(&Plan::default());
     for words in [
