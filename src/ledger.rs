@@ -37,6 +37,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const SETTINGS: &str = "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576;
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
 
+/// The answer that waited for a node's outcome becomes it.
+const PENDING: &str = "UPDATE answer SET answer = ?2 WHERE name = ?1 AND answer IS NULL";
+
 /// The ledger.
 #[derive(Debug)]
 pub struct Ledger {
@@ -177,8 +180,7 @@ impl Ledger {
                  WHERE name = ?1",
                 params![name, assignment, self.request, clock::now()],
             )?;
-            let pending = "UPDATE answer SET answer = ?2 WHERE name = ?1 AND answer IS NULL";
-            transaction.execute(pending, params![name, to_json(node)])
+            transaction.execute(PENDING, params![name, to_json(node)])
         })
     }
 
@@ -200,7 +202,7 @@ impl Ledger {
         self.write_over_proof(name, |transaction| transaction.execute(statement, [name.as_str()]))
     }
 
-    /// Records a node as ours because the operator says so.
+    /// Records a node as ours because the operator says so; a pending answer becomes it.
     ///
     /// # Errors
     /// When it cannot be recorded.
@@ -209,8 +211,11 @@ impl Ledger {
              ON CONFLICT (name) DO UPDATE SET state = 'active', assignment = ?2, wanted = NULL, proof = NULL,
              request = ?3, since = ?4";
         let assignment = to_json(&node.assignment);
-        let values = params![node.name.as_str(), assignment, self.request, clock::now()];
-        self.write_over_proof(&node.name, |transaction| transaction.execute(statement, values))
+        let name = node.name.as_str();
+        self.write_over_proof(&node.name, |transaction| {
+            transaction.execute(statement, params![name, assignment, self.request, clock::now()])?;
+            transaction.execute(PENDING, params![name, to_json(node)])
+        })
     }
 
     /// Records the state of a node's certificate; serial and fingerprint stay when none are given.

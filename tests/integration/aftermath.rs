@@ -214,6 +214,20 @@ fn a_deletion_in_doubt_that_is_adopted_is_the_node_that_it_was() {
 }
 
 #[test]
+fn an_addition_in_doubt_that_is_adopted_is_the_answer_to_its_own_retry() {
+    let shop = Shop::open();
+    let body = node("web01").to_string();
+    let add = || shop.ask("POST", "/v1/nodes", Some(&body), &["Idempotency-Key: launch-1"]);
+    shop.fault("console", "die_after_commit_node_add", "once");
+    add().expect(502);
+    add().expect(409);
+    assert_eq!(shop.unfinished()["web01"], "unproven");
+    assert!(shop.desk(&["adopt", "web01"]).status.success());
+    // Told that the name is taken, the client would take another and leave this one behind.
+    assert_eq!(add().expect(201).json(), node("web01"));
+}
+
+#[test]
 fn a_ca_command_that_dies_anywhere_leaves_a_certificate_made_or_not_and_revoked_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         let shop = Shop::with(Plan { authority, ..Plan::default() });
