@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
 
 use crate::secret::Psk;
@@ -18,9 +19,12 @@ impl RequestId {
     /// When the system gives no random bytes.
     pub fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
-        // One system call; the crate getrandom, linked statically, finds no symbol and opens devices.
-        if rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty())? != bytes.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        // One system call; the crate getrandom, linked statically, finds no symbol and opens devices. That is
+        // left for kernels before 3.17, which have no such call.
+        match rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty()) {
+            Ok(length) if length == bytes.len() => {}
+            Err(Errno::NOSYS) => getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?,
+            other => return Err(other.map_or_else(io::Error::from, |_| io::ErrorKind::UnexpectedEof.into())),
         }
         Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes))))
     }

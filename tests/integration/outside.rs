@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::desk::{all_is_well, one_fault, refused};
 use crate::shop::{Answer, Plan, Shop, run};
+use crate::steps::Request;
 
 const STATE: &str = "/opt/espm/state";
 
@@ -228,4 +229,32 @@ fn what_is_dated_in_the_future_neither_outlives_its_time_nor_is_lost() {
     }
     shop.patch("/v1/nodes/web01", &json!({"classes": ["ntp"]})).expect(200);
     shop.delete("/v1/nodes/web01").expect(204);
+}
+
+/// The system calls that Linux has got since 3.2, the kernel of the oldest masters.
+const LATER_CALLS: &str = "getrandom,statx,close_range,openat2,faccessat2,copy_file_range,memfd_create,renameat2,\
+    pidfd_open,preadv2,pwritev2,clone3";
+
+#[test]
+fn on_a_kernel_of_2012_each_verb_does_without_what_later_ones_have() {
+    let shop = Shop::open();
+    let [trace, inject] = [format!("trace={LATER_CALLS}"), format!("inject={LATER_CALLS}:error=ENOSYS")];
+    let options = ["-o", "/dev/null", "-e", "signal=none", "-e", &trace, "-e", &inject].map(str::to_owned);
+    let script =
+        format!("#!/bin/sh\nexec strace -qq {} {} \"$@\"\n", options.join(" "), shop.bin("espm-raise").display());
+    let raise = shop.write("raise", &script);
+    fs::set_permissions(&raise, Permissions::from_mode(0o755)).unwrap();
+    shop.configure("espm", &format!("raise = {raise}"));
+    let handle = |request: Request| {
+        let output = shop.handle_traced(&request, &options);
+        assert!(output.status.success(), "{request:?}: {output:?}");
+        Answer::from_cgi(&String::from_utf8(output.stdout).unwrap())
+    };
+    handle(Request::new("POST", "/v1/nodes".into()).body(json!({"name": "web01", "groups": ["default"]}))).expect(201);
+    handle(Request::new("POST", certificate("web01"))).expect(201);
+    handle(Request::new("GET", "/v1/nodes/web01".into())).expect(200);
+    handle(Request::new("DELETE", "/v1/nodes/web01".into())).expect(204);
+    let mut check = Command::new("strace");
+    check.arg("-qq").args(&options).arg(shop.bin("espm")).arg("-c").arg(shop.ini()).arg("check");
+    run(&mut check);
 }
