@@ -39,8 +39,7 @@ const LEAST: [(Resource, &str, u64); 7] = [
 /// # Errors
 /// A sentence that names a limit that is too low to be mended here, or the wrong group.
 pub fn stand_alone() -> Result<(), String> {
-    // The leader of a group, which a program without sudo before it is, has no terminal to lose.
-    let _ = rustix::process::setsid();
+    leave_terminal();
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     for (resource, name, least) in LEAST {
         let limit = rustix::process::getrlimit(resource);
@@ -58,6 +57,16 @@ pub fn stand_alone() -> Result<(), String> {
     match account(|fields| fields.get(2) == Some(&user().to_string())).and_then(|account| account.group) {
         Some(own) if own != group => Err(format!("started with group {group}, want the user's own group {own}")),
         _ => Ok(()),
+    }
+}
+
+/// Leaves the terminal, into which whoever has it can type (TIOCSTI, tty_ioctl(4)): root's, when root has
+/// started what started this process.
+pub fn leave_terminal() {
+    // The leader of a group cannot. It is one when espm has started it without sudo, and goes into espm's first.
+    if rustix::process::setsid().is_err() {
+        let group = rustix::process::getppid().and_then(|parent| rustix::process::getpgid(Some(parent)).ok());
+        let _ = rustix::process::setpgid(None, group).and_then(|()| rustix::process::setsid());
     }
 }
 

@@ -248,6 +248,9 @@ pub fn command_line() -> clap::Command {
 
 /// Runs `espm-setup`.
 pub fn main() -> ExitCode {
+    if let Some(failed) = detect::become_apart() {
+        return failed;
+    }
     let cli = Cli::parse();
     let done = match cli.command {
         None => set_up(cli.new),
@@ -319,7 +322,7 @@ fn set_up(new: New) -> Result<(), SetupError> {
 
     let psk = psk::make()?;
     let tls = certificate::make(&host, &new.san, new.key_type)?;
-    let release = new.console_release.or_else(|| detect::release(&puppet, new.console_user.as_deref()));
+    let release = new.console_release.or_else(|| detect::release(&puppet, new.console_user.as_deref(), &new.state));
     let master = new.master.clone().or_else(|| puppet.master.clone()).unwrap_or_else(|| host.clone());
     let text = ini_file::text(&new, &puppet, (&certificate, &key), release, &master, &psk.digest());
     let config = Config::from_text(&text).map_err(SetupError::Say)?;

@@ -1,11 +1,13 @@
 //! What Puppet there is: its paths, its users, and whether it has a console.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{New, SetupError, say};
+use crate::audit;
 use crate::clock::Deadline;
-use crate::command::Program;
+use crate::command::{self, Program};
 use crate::console::task::{Release, Task};
 use crate::process;
 
@@ -14,6 +16,9 @@ const PUPPETS: [&str; 3] = ["/opt/puppetlabs/bin/puppet", "/opt/puppet/bin/puppe
 
 /// Stands for the first of them that is there.
 pub(super) const INSTALLED: &str = "installed";
+
+/// The argument by which this program starts itself before a command that shall have no terminal.
+const APART: &str = "apart";
 
 /// How long Puppet or rake may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,21 +114,34 @@ impl Puppet {
 
 /// The console's release, out of `rake -s -T`; PE 2.5's when rake does not answer, none without a console.
 ///
-/// rake runs as the console's user where there is one: what a console writes while it boots, its log
-/// first of all, would be root's otherwise, and closed to the console from then on.
-pub(super) fn release(puppet: &Puppet, user: Option<&str>) -> Option<Release> {
+/// rake runs as the user that it will run as, the console's or espm's own, and without root's terminal: who can
+/// write the console's code shall not become root by this, and what a console writes while it boots, its log
+/// first of all, would be root's, and closed to the console from then on.
+pub(super) fn release(puppet: &Puppet, user: Option<&str>, state: &Path) -> Option<Release> {
     if puppet.console_kind != "rake" {
         return None;
     }
-    let mut argv: Vec<String> = puppet.console_command.split_whitespace().map(str::to_owned).collect();
+    let mut argv = vec!["/proc/self/exe".to_owned(), APART.to_owned()];
+    argv.extend(puppet.console_command.split_whitespace().map(str::to_owned));
     argv.extend(Task::Tasks.words(Release::V1_2_7));
     let ask = || run(argv, &puppet.console_directory);
     let listed = match user {
-        Some(user) => process::as_user(user, ask).ok().flatten(),
-        None => ask(),
+        Some(user) => process::as_user(user, ask),
+        None => process::as_owner_of(state, ask),
     };
-    let listed = listed.unwrap_or_default();
+    let listed = listed.ok().flatten().unwrap_or_default();
     Some(Release::from_task_list(&listed).unwrap_or(Release::V1_2_7))
+}
+
+/// Becomes the command in this program's arguments, where it has started itself for that.
+pub(super) fn become_apart() -> Option<ExitCode> {
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if let [APART, command @ ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        process::leave_terminal();
+        audit::complain(&command::become_words(command).to_string());
+        return Some(ExitCode::FAILURE);
+    }
+    None
 }
 
 /// The output of a command that succeeds.

@@ -282,7 +282,7 @@ impl Shop {
         }
     }
 
-    /// Runs espm-setup with the words that say where things are, then gives the doubles to their users.
+    /// Gives the doubles to their users, then runs espm-setup with the words that say where things are.
     fn set_up(&mut self, plan: &Plan, words: &[String]) {
         let at = |path: &str| self.dir.join(path).display().to_string();
         let template = template().display();
@@ -290,6 +290,10 @@ impl Shop {
             format!("/usr/bin/rake -f {template}/console/Rakefile RAILS_ENV=production CONSOLE={}", at("console"));
         let part = if plan.authority == "puppet-cert" { "cert" } else { "ca" };
         let puppet = format!("{template}/authority/puppet --root {} {part}", at("ca"));
+        for double in ["console", "ca"] {
+            let user = self.users.of(double);
+            run(self.inside("chown").args(["-R", &format!("{user}:{user}")]).arg(self.dir.join(double)));
+        }
         let output = self
             .inside(self.bin("espm-setup"))
             .args(["-p", &self.port.to_string(), "--host", "master.example.com", "--console-command", &rake])
@@ -312,10 +316,6 @@ impl Shop {
         }
         // The log of rake's runs, which finding out the release has begun.
         let _ = fs::remove_file(self.dir.join("console/log"));
-        for double in ["console", "ca"] {
-            let user = self.users.of(double);
-            run(self.inside("chown").args(["-R", &format!("{user}:{user}")]).arg(self.dir.join(double)));
-        }
     }
 
     /// Adds a line to a section of espm.ini; a key that is there is replaced.

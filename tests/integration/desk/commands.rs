@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -120,6 +120,27 @@ fn a_backup_that_fails_leaves_nothing_that_could_be_restored_and_can_be_made_aga
     assert_eq!((failed.status.code(), left), (Some(1), 0));
     assert!(made.status.success(), "{made:?}");
     assert_eq!(names, ["ledger"]);
+}
+
+#[test]
+fn a_console_that_root_asks_is_not_at_roots_terminal() {
+    let shop = Shop::open();
+    // Where espm's own user is the console's, no sudo parts them.
+    let ini = fs::read_to_string(shop.ini()).unwrap();
+    let command = ini.lines().find(|line| line.starts_with("command = /usr/bin/rake ")).unwrap();
+    let rake = shop.write(
+        "rake",
+        &format!(
+            "#!/bin/sh\ncut -d ' ' -f 7 /proc/$$/stat >>{}/terminals\nexec /usr/bin/rake \"$@\"\n",
+            shop.dir.join("run").display()
+        ),
+    );
+    fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+    shop.configure("console", &command.replace("/usr/bin/rake", &rake));
+    let line = format!("{} -c {} check; true", shop.bin("espm").display(), shop.ini().display());
+    run(Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()));
+    let terminals = shop.file("run/terminals");
+    assert!(!terminals.is_empty() && terminals.lines().all(|terminal| terminal == "0"), "{terminals}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::Place;
-use crate::shop::run;
+use crate::shop::{USER, run};
 
 /// Makes the programs of a Puppet installation; `puppet config print` answers as the vendor's does.
 fn install_puppet(bin: &Path, programs: &[&str]) {
@@ -140,6 +140,31 @@ fn the_console_is_asked_as_its_own_user_and_what_its_boot_writes_is_that_users()
     assert_eq!(found.uid(), CONSOLE.1, "{said}");
     assert!(said.starts_with(&format!("uid={}({}) gid=", CONSOLE.1, CONSOLE.0)), "{said}");
     assert!(said.contains(",4711(espm-test)\n") && !said.contains("root"), "{said}");
+}
+
+#[test]
+fn the_console_is_asked_neither_as_root_nor_at_roots_terminal() {
+    let espm = run(Command::new("id").args(["-u", USER]));
+    for (console, uid) in [(None, espm.trim()), (Some("games"), "5")] {
+        let place = Place::new();
+        let (seen, rake) = (place.path("seen"), place.path("rake"));
+        fs::create_dir(&seen).unwrap();
+        fs::set_permissions(&seen, fs::Permissions::from_mode(0o777)).unwrap();
+        // Its user, and its terminal (proc_pid_stat(5)).
+        fs::write(&rake, "#!/bin/sh\necho \"$(id -u) $(cut -d ' ' -f 7 /proc/$$/stat)\" >seen\n").unwrap();
+        fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+        let at = |path: &Path| path.display().to_string();
+        let mut words = vec!["--console-command".to_owned(), at(&rake), "--console-directory".into(), at(&seen)];
+        words.extend(console.into_iter().flat_map(|user| ["--console-user".to_owned(), user.to_owned()]));
+        let set_up = place.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let asks = |word: &&str| *word != "--console-release" && *word != "1.2.7";
+        let words: Vec<_> = set_up.get_args().map(|word| word.to_str().unwrap()).filter(asks).collect();
+        let line = format!("{} {}", set_up.get_program().display(), words.join(" "));
+        // As the leader of the terminal's session, as over ssh, and as one of its jobs.
+        let line = if console.is_some() { format!("exec {line}") } else { format!("{line}; true") };
+        run(Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()));
+        assert_eq!(place.read("seen/seen"), format!("{uid} 0\n"), "{console:?}");
+    }
 }
 
 #[test]
