@@ -155,7 +155,7 @@ fn settle_following(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -
 /// Its certificate was revoked before the intent to delete it was recorded.
 fn settle_deleting(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
     let proof = Proof::read(output, &entry.node.name);
-    if proof.deleted() || !offices.console.has(&entry.node.name, offices.until)? {
+    if !offices.console.has(&entry.node.name, offices.until)? || proof.deleted(&offices.console.nodes(offices.until)?) {
         return Ok(ledger.forget(&entry.node.name)?);
     }
     if proof.groups_edited() {

@@ -80,9 +80,10 @@ impl<'a> Proof<'a> {
         self.remaining().iter().any(|line| line == self.name.as_str())
     }
 
-    /// Whether a list follows the deletion, without the node: proof without an exit code.
-    pub fn deleted(&self) -> bool {
-        !self.remaining().is_empty() && !self.remains()
+    /// Whether a list follows the deletion, without the node: proof without an exit code. Another text can
+    /// follow, too, such as how rake was aborted; the console's nodes tell which is a list.
+    pub fn deleted(&self, nodes: &[String]) -> bool {
+        !self.remains() && self.remaining().iter().any(|line| nodes.iter().any(|node| plain(node) == *line))
     }
 
     /// Whether all that an assignment needs was said and listed. `separator` names the task whose
@@ -215,11 +216,13 @@ mod tests {
     #[test]
     fn a_deletion_is_proven_by_the_list_that_follows() {
         let name = NodeName::parse("t1").unwrap();
-        let deleted = |output: &str| Proof::read(output, &name).deleted();
+        let nodes = ["t1", "t11"].map(str::to_owned);
+        let deleted = |output: &str| Proof::read(output, &name).deleted(&nodes);
         assert!(deleted("Node groups successfully edited for t1!\nt11\n"));
         assert!(!deleted("Node groups successfully edited for t1!\nt1\n"));
         assert!(!deleted("Node groups successfully edited for t1!\n"), "an empty list is not told from none");
         assert!(!deleted("t11\n"));
+        assert!(!deleted("Node groups successfully edited for t1!\nrake aborted!\nMysql::Error: x\n"), "no list");
         assert!(Proof::read("Node t1 doesn't exist!\n", &name).missing());
         assert!(!Proof::read("Node t11 doesn't exist!\n", &name).missing());
     }

@@ -48,10 +48,11 @@ module Faults
     flood(on('flood'))
   end
 
-  # A named moment: the run stops here until told to go on, or dies here by SIGKILL.
+  # A named moment: the run stops here until told to go on, dies here by SIGKILL, or fails here.
   def point(name)
     wait(name) if on("pause_#{name}")
     Process.kill(:KILL, Process.pid) if on("die_#{name}")
+    raise 'Lost connection to MySQL server during query' if on("raise_#{name}")
   end
 
   # The text of a fault's file, nil when the fault is off, as all are before start.

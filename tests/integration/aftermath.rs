@@ -214,6 +214,27 @@ fn a_deletion_in_doubt_that_is_adopted_is_the_node_that_it_was() {
 }
 
 #[test]
+fn a_node_whose_deletion_is_aborted_is_not_forgotten_while_it_is_there() {
+    for release in ["1.2.8", "3.0"] {
+        // What rake says of its abort follows the message before, as the list of nodes does that are left.
+        for (fault, status) in [("raise_before_node_del", 502), ("pause_before_node_del", 504)] {
+            let shop = shop_of(release);
+            shop.add("web01");
+            shop.configure("console", "timeout = 4");
+            shop.fault("console", fault, "once");
+            shop.delete(WEB01).expect(status);
+            shop.configure("console", "timeout = 100");
+            shop.delete(WEB01).expect(404);
+            assert!(!shop.node_in_console("web01").is_null());
+            assert_eq!(shop.states().get("web01").map(String::as_str), Some("unproven"), "{release} {fault}");
+            assert!(shop.desk(&["adopt", "web01"]).status.success());
+            shop.delete(WEB01).expect(204);
+            assert!(shop.node_in_console("web01").is_null() && shop.states().is_empty());
+        }
+    }
+}
+
+#[test]
 fn an_addition_in_doubt_that_is_adopted_is_the_answer_to_its_own_retry() {
     let shop = Shop::open();
     let body = node("web01").to_string();

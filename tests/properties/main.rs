@@ -221,7 +221,7 @@ proptest! {
         let read = Proof::read(&output, name);
         prop_assert_eq!(read.created(), has(&markers[0]));
         prop_assert!(!(read.created() && read.taken()));
-        prop_assert!(!read.deleted() || has(&markers[1]));
+        prop_assert!(!read.deleted(&shown) || has(&markers[1]));
         let separator = if rebuild { Separator::Parameters } else { Separator::Groups };
         if read.complete(&node.assignment, separator) == Completeness::Whole {
             prop_assert!(has(&markers[1 + usize::from(rebuild)]));
