@@ -246,6 +246,12 @@ impl Ca<'_> {
             trusted_file::replace(&self.files.signed(), 0o644, copy.as_bytes())?;
             certificate = copy;
         }
+        if self.files.is_anothers(&x509::identity(&certificate)?.serial)? {
+            // Nobody has it, and nobody will: its key goes now.
+            self.files.remove()?;
+            self.records.forget(self.name)?;
+            return Ok(Conclusion::Nothing("its serial number is another certificate's"));
+        }
         let fits = fits(&certificate);
         let flaw = self.flaw(&certificate, fits)?;
         // One with a flaw must never be handed out, wherever this call dies.

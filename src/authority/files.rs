@@ -86,6 +86,17 @@ impl Files<'_> {
         x509::is_revoked(certificate, &crl).map_err(|error| Stop::Failed(format!("{}: {error}", path.display())))
     }
 
+    /// Whether the CA's inventory has a certificate's serial number as another name's, as it can be where half of
+    /// the CA was restored from a backup. To revoke the one would revoke the other.
+    pub(super) fn is_anothers(&self, serial: &str) -> Result<bool, Stop> {
+        let path = self.cadir.join("inventory.txt");
+        let inventory = match trusted_file::read(&path, MAX_CRL, Owner::Anyone) {
+            Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => return Ok(false),
+            other => other?,
+        };
+        Ok(inventory_has(&inventory, serial, self.name))
+    }
+
     /// Whether the CA's copy of the certificate is the one that is recorded; `None` when there is no copy,
     /// or only what a full disk has left of one.
     pub(super) fn is_recorded(&self, certificate: &str) -> Result<Option<bool>, Stop> {
@@ -97,5 +108,31 @@ impl Files<'_> {
     /// The node's copy of the certificate.
     pub(super) fn copy(&self) -> PathBuf {
         self.file(self.ssldir.join("certs"))
+    }
+}
+
+/// Whether an inventory has a serial number as another name's: `0x0003 BEGIN END /CN=web01.example.com` a line.
+fn inventory_has(inventory: &str, serial: &str, name: &NodeName) -> bool {
+    let number = |digits: &str| digits.trim_start_matches('0').to_ascii_uppercase();
+    let own = format!("/CN={name}");
+    inventory.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        let digits = words.next().and_then(|first| first.strip_prefix("0x"));
+        digits.is_some_and(|digits| number(digits) == number(serial)) && words.last() != Some(&own)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inventory_has;
+    use crate::name::NodeName;
+
+    #[test]
+    fn a_serial_number_is_anothers_by_its_own_line_of_the_inventory() {
+        let name = NodeName::parse("web01").unwrap();
+        let inventory = "0x0001 a b /CN=ca\n0x001a a b /CN=web01\n0x1A a b /CN=web011\n0x002b a b /CN=web01\n\nnoise\n";
+        for (serial, anothers) in [("01", true), ("1A", true), ("2B", false), ("03", false), ("A", false)] {
+            assert_eq!(inventory_has(inventory, serial, &name), anothers, "{serial}");
+        }
     }
 }

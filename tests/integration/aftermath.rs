@@ -162,6 +162,29 @@ fn a_certificate_whose_serial_number_is_revoked_already_is_not_handed_out() {
 }
 
 #[test]
+fn a_certificate_whose_serial_number_is_anothers_is_not_handed_out_and_never_revoked_for_it() {
+    for (authority, human) in [
+        ("puppet-cert", &["cert", "generate", "hand01"][..]),
+        ("puppetserver-ca", &["ca", "generate", "--certname=hand01"]),
+    ] {
+        let shop = Shop::with(Plan { authority, ..Plan::default() });
+        shop.add("web01");
+        let next = shop.file("ca/ca/serial");
+        shop.puppet(human);
+        fs::write(shop.dir.join("ca/ca/serial"), next).unwrap();
+        let humans = valid(&shop);
+        generate(&shop).expect(502);
+        shop.get(CERTIFICATE).expect(404);
+        assert_eq!(valid(&shop), humans);
+        let made = generate(&shop);
+        made.expect(201);
+        shop.delete(WEB01).expect(204);
+        assert!(!humans.contains(&serial(&made)));
+        assert_eq!(valid(&shop), humans);
+    }
+}
+
+#[test]
 fn without_a_console_whatever_dies_or_fails_what_is_published_is_in_the_ledger_and_as_it_is_shown() {
     let shop = Shop::without_console(&Plan::default(), "[classes]\nnames = ntp, apache\n");
     let published = || fs::read_to_string(shop.dir.join("nodes/web01.yaml")).ok();
