@@ -162,6 +162,7 @@ fn authority(config: &Config) -> Done {
         config: authority.config.clone(),
         ssldir: authority.ssldir.clone(),
         cadir: authority.cadir.clone(),
+        master: authority.master.clone(),
         records: authority.records.clone(),
         timeout: authority.command.timeout,
     };

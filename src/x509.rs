@@ -8,6 +8,7 @@ use rustls_pemfile::Item;
 use sha2::{Digest, Sha256};
 use x509_parser::asn1_rs::{Any, BitString, Class, FromDer, Integer, OctetString, Sequence};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
 use x509_parser::public_key::PublicKey;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
@@ -62,6 +63,23 @@ pub fn identity(pem: &str) -> Result<Identity, X509Error> {
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
     })
+}
+
+/// The host names in the first certificate of a PEM text (RFC 5280, section 4.2.1.6).
+///
+/// # Errors
+/// When it cannot be read.
+pub fn dns_names(pem: &str) -> Result<Vec<String>, X509Error> {
+    let der = first_certificate(pem)?;
+    let certificate = parse(&der)?;
+    let names = certificate.subject_alternative_name().map_err(|_| X509Error("the certificate cannot be read"))?;
+    let names = names.into_iter().flat_map(|names| &names.value.general_names);
+    Ok(names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        })
+        .collect())
 }
 
 /// Whether a private key (PKCS #1, PKCS #8 or SEC 1) belongs to the first certificate of a PEM text.

@@ -56,6 +56,8 @@ pub struct Settings {
     pub ssldir: PathBuf,
     /// Puppet's `cadir`.
     pub cadir: PathBuf,
+    /// The master's own certname.
+    pub master: String,
     /// The directory of our records.
     pub records: PathBuf,
     /// Seconds for one command.
@@ -123,9 +125,15 @@ impl Ca<'_> {
         })
     }
 
+    /// Whether the name is somebody's: by a file, or as one by which agents know the master.
+    fn is_taken(&self) -> Result<bool, Stop> {
+        Ok(self.files.anything_there()? || self.files.is_alias_of(&self.settings.master)?)
+    }
+
     fn check(&self) -> Result<Answer, Stop> {
         self.files.is_revoked(&self.files.ca_certificate()?)?;
-        self.files.anything_there()?;
+        self.is_taken()?;
+        self.files.is_anothers("")?;
         Ok(Answer::Sound)
     }
 
@@ -133,7 +141,7 @@ impl Ca<'_> {
         let certificate = match self.records.read(self.name)? {
             Some(Record::Issued { certificate }) => certificate,
             Some(_) => return Ok(Answer::Unfinished),
-            None if self.files.anything_there()? => return Ok(Answer::Foreign),
+            None if self.is_taken()? => return Ok(Answer::Foreign),
             None => return Ok(Answer::Absent),
         };
         if self.files.is_recorded(&certificate)? != Some(true) || self.files.is_revoked(&certificate)? {
@@ -171,7 +179,7 @@ impl Ca<'_> {
                 }
             }
         }
-        if self.files.anything_there()? {
+        if self.is_taken()? {
             return Ok(Answer::Foreign);
         }
         self.records.write(self.name, &Record::Generating)?;

@@ -86,6 +86,15 @@ impl Files<'_> {
         x509::is_revoked(certificate, &crl).map_err(|error| Stop::Failed(format!("{}: {error}", path.display())))
     }
 
+    /// Whether a certificate has this name as one of its others. Who has one of the master's is the master for
+    /// every agent that asks for it by that name, such as `puppet`.
+    pub(super) fn is_alias_of(&self, master: &str) -> Result<bool, Stop> {
+        let Some(certificate) = self.read(&self.cadir.join("signed").join(format!("{master}.pem")))? else {
+            return Ok(false);
+        };
+        Ok(x509::dns_names(&certificate)?.iter().any(|name| name.eq_ignore_ascii_case(self.name.as_str())))
+    }
+
     /// Whether the CA's inventory has a certificate's serial number as another name's, as it can be where half of
     /// the CA was restored from a backup. To revoke the one would revoke the other.
     pub(super) fn is_anothers(&self, serial: &str) -> Result<bool, Stop> {

@@ -1,8 +1,9 @@
 //! Certificates that a human makes or revokes beside espm.
 use std::fs;
+use std::process::Command;
 
 use super::{CA, CERT, NAME, assert_made, contents, files, generate, path, revoked, serial, valid};
-use crate::shop::wait_until;
+use crate::shop::{run, wait_until};
 
 #[test]
 fn a_certificate_that_a_human_made_for_a_node_of_ours_is_left_alone() {
@@ -19,6 +20,34 @@ fn a_certificate_that_a_human_made_for_a_node_of_ours_is_left_alone() {
         let records = shop.records_of(&deleted);
         assert!(records.iter().any(|record| record.contains("note=foreign-certificate-left")), "{records:?}");
         assert_eq!((contents(&shop, NAME), shop.runs("ca").len(), valid(&shop)), before);
+    }
+}
+
+#[test]
+fn a_name_by_which_agents_know_the_master_is_the_masters() {
+    for kind in [CERT, CA] {
+        let shop = kind.shop();
+        let master = shop.dir.join("ca/ca/signed/master.example.com.pem");
+        let names = "subjectAltName=DNS:master.example.com,DNS:puppet,DNS:Puppet.Example.com,IP:192.0.2.7";
+        run(Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"])
+            .args(["-subj", "/CN=master.example.com", "-addext", names, "-keyout", "/dev/null", "-out"])
+            .arg(&master));
+        for name in ["puppet", "puppet.example.com"] {
+            shop.add(name);
+            assert_eq!(generate(&shop, name).expect(409).problem(), "certificate-exists", "{name}");
+            shop.get(&path(name)).expect(404);
+            shop.delete(&format!("/v1/nodes/{name}")).expect(204);
+        }
+        shop.add("puppet2.example.com");
+        generate(&shop, "puppet2.example.com").expect(201);
+        // What cannot be read has no names that are known.
+        fs::write(&master, "").unwrap();
+        shop.add(NAME);
+        generate(&shop, NAME).expect(502);
+        fs::remove_file(&master).unwrap();
+        generate(&shop, NAME).expect(201);
+        assert_eq!(shop.count("ca", "generate"), 2);
     }
 }
 
