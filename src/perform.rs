@@ -364,7 +364,8 @@ fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault
                 Some(CertificateState::Revoked) => ledger.certificate(name, CertificateState::Revoked, None)?,
                 _ => ledger.forget_certificate(name)?,
             }
-            let detail = "the CA has files of this name that espm did not make; they are left alone";
+            let detail =
+                "the CA has files of this name that espm did not make, or it is a name of the master's; choose another";
             Err(Fault::new(Problem::CertificateExists, detail))
         }
     }
