@@ -4,23 +4,23 @@
 //! revocation list. Touches only what a record of ours names. `puppet cert revoke` is never run for
 //! a name without an exact certificate, for it would take the name as a regular expression.
 
+mod generate;
+mod revoke;
+
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::files::Files;
-use super::output::{says_key_saved, says_signed};
 use super::record::{Record, Records};
 use super::stop::Stop;
 use super::verb::{Answer, Issued, Order, Verb};
-use crate::clock::{self, Deadline};
-use crate::command::{self, CommandError, Program};
+use crate::clock::Deadline;
+use crate::command::{CommandError, Program};
 use crate::lock::{Lease, LockError, Queue};
 use crate::name::NodeName;
 use crate::outcome::PrivateKey;
-use crate::text::excerpt;
-use crate::trusted_file;
 use crate::x509;
 
 /// How long the lock is waited for. Whoever asks has waited for its turn already: it is the command of
@@ -150,61 +150,6 @@ impl Ca<'_> {
         Ok(Answer::There { issued: self.issued(certificate, None)? })
     }
 
-    fn generate(&self) -> Result<Answer, Stop> {
-        match self.records.read(self.name)? {
-            None => {}
-            Some(Record::Issued { certificate }) => match self.files.is_recorded(&certificate)? {
-                Some(true) if !self.files.is_revoked(&certificate)? => {
-                    let key = self.files.read(&self.files.private_key())?;
-                    let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
-                        return Ok(Answer::KeyGone);
-                    };
-                    return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
-                }
-                // It was revoked, removed or replaced by hand.
-                _ => {
-                    if let answer @ (Answer::Foreign | Answer::Running) = self.revoke()? {
-                        return Ok(answer);
-                    }
-                }
-            },
-            Some(Record::Revoking { .. } | Record::Abandoned { .. }) => {
-                if let answer @ (Answer::Foreign | Answer::Running) = self.revoke()? {
-                    return Ok(answer);
-                }
-            }
-            Some(Record::Generating) => {
-                if let Some(answer) = self.settle_generating()? {
-                    return Ok(answer);
-                }
-            }
-        }
-        if self.is_taken()? {
-            return Ok(Answer::Foreign);
-        }
-        self.records.write(self.name, &Record::Generating)?;
-        let proof = self.records.new_proof(self.name)?;
-        if let Err(full) = trusted_file::reserve(&proof, command::PROOF_ROOM) {
-            // Without its word a certificate of the command's would be taken for a human's.
-            self.records.forget(self.name)?;
-            return Err(Stop::Undone(format!("no room for what the CA's command says: {full}")));
-        }
-        let ended = self.run("generate", &proof);
-        let output = command::read_back(&proof)?;
-        if let Err(error @ CommandError::TimedOut) = ended {
-            return Err(error.into());
-        }
-        let failure = match ended {
-            Err(error) => error.to_string(),
-            Ok(()) => excerpt(&output),
-        };
-        match self.conclude(&output)? {
-            Conclusion::Made(answer) => Ok(answer),
-            Conclusion::Foreign => Ok(Answer::Foreign),
-            Conclusion::Nothing(why) => Err(Stop::Undone(format!("{why}: {failure}"))),
-        }
-    }
-
     /// What an earlier call's command printed; `None` while it runs.
     fn earlier_output(&self) -> Result<Option<String>, Stop> {
         let wait = self.until.within(PROOF_WAIT);
@@ -214,176 +159,6 @@ impl Ca<'_> {
             Err(LockError::File(error)) => Err(error.into()),
             Err(LockError::Full | LockError::TimedOut) => Ok(None),
         }
-    }
-
-    /// Finds out how an earlier call's generating ended: with a certificate of ours, with one of
-    /// somebody's, or with nothing, so that it can begin again.
-    fn settle_generating(&self) -> Result<Option<Answer>, Stop> {
-        let Some(output) = self.earlier_output()? else { return Ok(Some(Answer::Running)) };
-        match self.conclude(&output)? {
-            Conclusion::Made(answer) => Ok(Some(answer)),
-            Conclusion::Foreign => Ok(Some(Answer::Foreign)),
-            Conclusion::Nothing(_) => Ok(None),
-        }
-    }
-
-    /// Judges a generating by its output and its files, and leaves either a recorded certificate or nothing.
-    fn conclude(&self, output: &str) -> Result<Conclusion, Stop> {
-        let key = self.files.read(&self.files.private_key())?;
-        let Some(mut certificate) = self.files.read(&self.files.signed())? else {
-            return self.nothing(output, key.as_deref());
-        };
-        let fits = |certificate: &str| key.as_deref().is_some_and(|key| x509::key_fits(certificate, key) == Ok(true));
-        let cut_short = x509::identity(&certificate).is_err();
-        if !(says_signed(output, self.name) || (cut_short || fits(&certificate)) && says_key_saved(output, self.name)) {
-            self.records.forget(self.name)?;
-            return Ok(Conclusion::Foreign);
-        }
-        if cut_short {
-            // The node's copy may be whole. Without one nobody has the certificate, and its key goes now.
-            let copy = self.files.read(&self.files.copy())?.filter(|copy| x509::identity(copy).is_ok());
-            let whole = match &copy {
-                Some(copy) => self.flaw(copy, fits(copy))?.is_none(),
-                None => false,
-            };
-            let Some(copy) = copy.filter(|_| whole) else {
-                self.files.remove()?;
-                self.records.forget(self.name)?;
-                return Ok(Conclusion::Nothing("the certificate was not written whole"));
-            };
-            trusted_file::replace(&self.files.signed(), 0o644, copy.as_bytes())?;
-            certificate = copy;
-        }
-        if self.files.is_anothers(&x509::identity(&certificate)?.serial)? {
-            // Nobody has it, and nobody will: its key goes now.
-            self.files.remove()?;
-            self.records.forget(self.name)?;
-            return Ok(Conclusion::Nothing("its serial number is another certificate's"));
-        }
-        let fits = fits(&certificate);
-        let flaw = self.flaw(&certificate, fits)?;
-        // One with a flaw must never be handed out, wherever this call dies.
-        let record = match flaw {
-            None => Record::Issued { certificate: certificate.clone() },
-            Some(_) => Record::Revoking { certificate: certificate.clone() },
-        };
-        self.records.write(self.name, &record)?;
-        self.records.remove_proof(self.name)?;
-        match flaw {
-            None => {
-                let issued = self.issued(certificate, key.map(PrivateKey::new))?;
-                Ok(Conclusion::Made(Answer::Generated { issued }))
-            }
-            Some(flaw) => {
-                self.revoke()?;
-                Ok(Conclusion::Nothing(flaw))
-            }
-        }
-    }
-
-    /// Leaves nothing of a generating that made no certificate, but what tells one that the server signs
-    /// for its key even now, while the command that asked for it is gone.
-    fn nothing(&self, output: &str, key: Option<&str>) -> Result<Conclusion, Stop> {
-        let key = key.filter(|_| says_key_saved(output, self.name)).and_then(|key| x509::key_of_private(key).ok());
-        if let Some(key) = key {
-            self.records.write(self.name, &Record::Abandoned { key })?;
-            self.records.remove_proof(self.name)?;
-            self.files.remove()?;
-        } else {
-            self.files.remove()?;
-            self.records.forget(self.name)?;
-        }
-        Ok(Conclusion::Nothing("no certificate was made"))
-    }
-
-    /// What is wrong with a new certificate and its key.
-    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<&'static str>, Stop> {
-        let bundle = self.files.ca_certificate()?;
-        let identity = x509::identity(certificate)?;
-        Ok(if identity.common_name != self.name.as_str() {
-            Some("the certificate is for another name")
-        } else if let Err(error) = x509::verify(certificate, &bundle, clock::now()) {
-            Some(error.0)
-        } else if !key_fits {
-            Some("the private key does not belong to the certificate")
-        } else if self.files.is_revoked(certificate)? {
-            // Of a certificate from before, where the CA counts anew.
-            Some("its serial number is in the revocation list already")
-        } else {
-            None
-        })
-    }
-
-    fn revoke(&self) -> Result<Answer, Stop> {
-        let mut record = self.records.read(self.name)?;
-        if record == Some(Record::Generating) {
-            if let Some(answer @ (Answer::Running | Answer::Foreign)) = self.settle_generating()? {
-                return Ok(answer);
-            }
-            record = self.records.read(self.name)?;
-        }
-        if let Some(Record::Abandoned { key }) = record {
-            record = self.late(&key)?;
-        }
-        let (Some(Record::Issued { certificate }) | Some(Record::Revoking { certificate })) = record else {
-            return Ok(if self.files.anything_there()? { Answer::Foreign } else { Answer::Absent });
-        };
-        if self.earlier_output()?.is_none() {
-            return Ok(Answer::Running);
-        }
-        let recorded = self.files.is_recorded(&certificate)?;
-        if !self.files.is_revoked(&certificate)? {
-            match recorded {
-                Some(true) => {}
-                Some(false) => {
-                    self.records.forget(self.name)?;
-                    return Ok(Answer::Foreign);
-                }
-                // The CA's commands revoke by its copy, and without one take the name as a regular expression.
-                None => trusted_file::replace(&self.files.signed(), 0o644, certificate.as_bytes())?,
-            }
-            self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
-            let proof = self.records.new_proof(self.name)?;
-            self.run("revoke", &proof)?;
-            if !self.files.is_revoked(&certificate)? {
-                let text = excerpt(&command::read_back(&proof)?);
-                return Err(Stop::Failed(format!("the serial number is not in the revocation list: {text}")));
-            }
-        }
-        self.give_up(&certificate)?;
-        Ok(Answer::Revoked)
-    }
-
-    /// Looks whether the server has signed for an abandoned key; such a certificate is to be revoked.
-    fn late(&self, key: &str) -> Result<Option<Record>, Stop> {
-        let signed = self.files.read(&self.files.signed())?;
-        let ours = signed.filter(|signed| x509::key_of_certificate(signed).is_ok_and(|of| of == key));
-        let Some(certificate) = ours else {
-            self.records.forget(self.name)?;
-            return Ok(None);
-        };
-        let record = Record::Revoking { certificate };
-        self.records.write(self.name, &record)?;
-        Ok(Some(record))
-    }
-
-    /// Frees the name of a certificate that is at its end: removes its files. While the CA's copy is this
-    /// certificate, they all are its own, a key that does not fit too; without the copy, those that fit.
-    fn give_up(&self, certificate: &str) -> Result<(), Stop> {
-        let own = match self.files.is_recorded(certificate)? {
-            Some(own) => own,
-            None => {
-                let key = self.files.read(&self.files.private_key())?;
-                let copy = self.files.read(&self.files.copy())?;
-                key.is_none_or(|key| x509::key_fits(certificate, &key) == Ok(true))
-                    && copy.is_none_or(|copy| x509::identity(&copy) == x509::identity(certificate))
-            }
-        };
-        if own {
-            self.files.remove()?;
-        }
-        self.records.forget(self.name)?;
-        Ok(())
     }
 
     /// Runs one of the CA's commands for this name. Its exit code is not looked at: Puppet 2.7 has 0
@@ -404,11 +179,4 @@ impl Ca<'_> {
         let input = alone.and_then(|lock| lock.input(b"").map_err(|error| io::Error::other(error.to_string())));
         program.run_into(proof, input.map_err(CommandError::Io)?, self.until).map(drop)
     }
-}
-
-/// How a generating ended.
-enum Conclusion {
-    Made(Answer),
-    Foreign,
-    Nothing(&'static str),
 }
