@@ -299,7 +299,7 @@ mod tests {
     use super::{CertificateState, Key, Ledger, LedgerError, NodeState, create};
     use crate::name::{GroupName, NodeName};
     use crate::operation::{Assignment, Node};
-    use crate::scratch::scratch;
+    use crate::scratch::{at_last, scratch};
     use crate::state::{database, proof as proof_file};
 
     fn made(name: &str) -> PathBuf {
@@ -406,7 +406,7 @@ mod tests {
         assert!(ledger.try_read_proof(&name).unwrap().is_none());
         std::io::Write::write_all(&mut &file, b"Node successfully created!\n").unwrap();
         drop(file);
-        assert_eq!(ledger.try_read_proof(&name).unwrap().unwrap(), "Node successfully created!\n");
+        assert_eq!(at_last(|| ledger.try_read_proof(&name).unwrap()), "Node successfully created!\n");
         ledger.remove_proof(name.clone()).unwrap();
         assert_eq!(ledger.try_read_proof(&name).unwrap().unwrap(), "");
     }

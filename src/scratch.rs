@@ -1,8 +1,9 @@
-//! Directories of unit tests, which go with the thread of their test.
+//! Directories of unit tests, which go with the thread of their test, and what those wait for.
 
 use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The directories that this thread's test has made.
 struct Made(Vec<PathBuf>);
@@ -26,4 +27,17 @@ pub fn scratch(name: &str) -> PathBuf {
     fs::create_dir(&directory).unwrap();
     MADE.with(|made| made.borrow_mut().0.push(directory.clone()));
     directory
+}
+
+/// What an attempt gives at last. A lock that was given back can be taken for a moment more: what another
+/// test starts has each descriptor of this process until it has become its program (execve(2)).
+pub fn at_last<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(given) = attempt() {
+            return given;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain");
+        std::thread::yield_now();
+    }
 }
