@@ -48,9 +48,10 @@ module Faults
     flood(on('flood'))
   end
 
-  # A named moment: the run stops here until told to go on, dies here by SIGKILL, or fails here.
+  # A named moment: the run stops here until told to go on, or by SIGSTOP, dies here by SIGKILL, or fails here.
   def point(name)
     wait(name) if on("pause_#{name}")
+    Process.kill(:STOP, Process.pid) if on("stop_#{name}")
     Process.kill(:KILL, Process.pid) if on("die_#{name}")
     raise 'Lost connection to MySQL server during query' if on("raise_#{name}")
   end

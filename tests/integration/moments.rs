@@ -89,12 +89,21 @@ impl Shop {
         }
     }
 
+    /// The one process of that program; one that has answered before may be on its way out still.
+    pub fn only(&self, program: &str) -> u32 {
+        let mut pids = vec![];
+        wait_until(&format!("there is one {program}"), || {
+            pids = self.pids(program);
+            pids.len() == 1
+        });
+        pids[0]
+    }
+
     /// Kills the one process of that program.
     pub fn kill_one(&self, program: &str) {
-        let pids = self.pids(program);
-        assert_eq!(pids.len(), 1, "{program}");
-        run(Command::new("kill").args(["-9", &pids[0].to_string()]));
-        wait_until("the killed process is gone", || !is_there(pids[0]));
+        let pid = self.only(program);
+        run(Command::new("kill").args(["-9", &pid.to_string()]));
+        wait_until("the killed process is gone", || !is_there(pid));
     }
 
     /// The states in the ledger, by node.

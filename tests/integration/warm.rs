@@ -154,7 +154,7 @@ fn a_worker_of_another_user_is_not_believed() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the liar listens", || socket.exists());
+    wait_until("the liar listens", || UnixStream::connect(&socket).is_ok());
     expect_cold(&shop, "want the console's user");
     liar.kill().unwrap();
     liar.wait().unwrap();

@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use serde_json::json;
 
-use super::{add, add_at, cold, expect_warm, warm, web01, with};
+use super::{add, add_at, cold, expect_warm, warm, web01};
 use crate::shop::{run, wait_until};
 use crate::worker::Client;
 
@@ -27,23 +28,40 @@ fn a_worker_that_is_told_to_end_lets_its_child_end() {
 
 #[test]
 fn a_child_that_cannot_end_itself_is_killed_with_all_that_it_has_started() {
-    let shop = with(vec![("console", "timeout = 1")]);
+    let shop = warm();
+    // A child has these 3 s to come to the point where it stops; its worker kills it after 9.
+    shop.configure("console", "timeout = 3");
+    shop.restart_worker();
+    let worker = shop.worker_pid();
     shop.fault("console", "fork_child", "once");
-    let timed_out = add_at(&shop, "before_node_add", || {
-        let child = shop.pids("rake")[0];
+    shop.fault("console", "stop_before_node_add", "once");
+    let timed_out = thread::scope(|scope| {
+        let asked = scope.spawn(|| add(&shop));
+        let mut child = None;
+        wait_until("a child has stopped itself", || {
+            child = shop.pids("rake").into_iter().find(|pid| is_stopped(*pid));
+            child.is_some()
+        });
         let group = || {
-            let found = Command::new("pgrep").args(["-g", &child.to_string()]).output().unwrap();
+            let found = Command::new("pgrep").args(["-g", &child.unwrap().to_string()]).output().unwrap();
             String::from_utf8(found.stdout).unwrap().lines().count()
         };
         assert_eq!(group(), 2, "rake and what it has started");
-        run(Command::new("kill").args(["-STOP", &child.to_string()]));
         wait_until("its worker has killed both", || group() == 0);
+        asked.join().unwrap()
     });
     assert_eq!(timed_out.expect(504).problem(), "timed-out");
+    assert_eq!(shop.worker_pid(), worker);
+    Client::connect(&shop);
     shop.no_faults("console");
     shop.configure("console", "timeout = 60");
+    shop.restart_worker();
     add(&shop).expect(201);
     shop.expect_in_console(&web01());
+}
+
+fn is_stopped(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains("\nState:\tT"))
 }
 
 /// Whether a process is gone, or on its way since it was killed (proc(5), status: State, SigPnd).
@@ -61,7 +79,7 @@ fn what_a_child_has_started_is_ended_with_it() {
     shop.fault("console", "fork_child", "once");
     let (mut child, mut started) = (0, String::new());
     let look = || {
-        child = shop.pids("rake")[0];
+        child = shop.only("rake");
         started = run(Command::new("pgrep").args(["-x", "-g", &child.to_string(), "sleep"])).trim().to_owned();
         assert!(!is_killed(&started));
     };
