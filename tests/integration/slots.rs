@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use crate::many::{add, expect_busy, expect_nodes, most_at_once};
-use crate::shop::{Plan, Shop};
+use crate::shop::{Answer, Plan, Shop};
 use crate::worker::Temperature;
 
 /// A shop with one slot, its lists asked for.
@@ -13,17 +13,30 @@ fn single() -> Shop {
 }
 
 fn single_of(console: Temperature) -> Shop {
-    let ini = vec![("console", "concurrency = 1"), ("console", "queue_timeout = 1")];
+    let ini = vec![("console", "concurrency = 1")];
     let shop = Shop::with(Plan { ini, console, ..Plan::default() });
     shop.ask_for_lists();
     shop
 }
 
+/// Those who wait for the slot wait in vain.
+#[track_caller]
+fn expect_taken(shop: &Shop, requests: &[&dyn Fn() -> Answer]) {
+    shop.configure("console", "queue_timeout = 1");
+    for request in requests {
+        expect_busy(&request());
+    }
+    shop.configure("console", "queue_timeout = 60");
+}
+
+fn ask_anew(shop: &Shop) -> Answer {
+    shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"])
+}
+
 /// While the orphan's run is paused its slot is taken; when it has gone on, another is added.
 #[track_caller]
 fn slot_is_taken_until_rake_goes_on(shop: &Shop, orphan: &str, next: &str) {
-    expect_busy(&add(shop, next));
-    expect_busy(&shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
+    expect_taken(shop, &[&|| add(shop, next), &|| ask_anew(shop)]);
     shop.get("/v1/classes").expect(200);
     shop.go_on();
     add(shop, next).expect(201);
@@ -59,12 +72,12 @@ fn a_slot_is_taken_for_as_long_as_a_list_is_made_whoever_has_died_meanwhile() {
     let shop = single();
     shop.pause_at("boot");
     thread::scope(|scope| {
-        let asked = scope.spawn(|| shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
+        let asked = scope.spawn(|| ask_anew(&shop));
         shop.wait_for_pause();
         shop.kill_one("espm");
         asked.join().unwrap().expect(500);
     });
-    expect_busy(&add(&shop, "web"));
+    expect_taken(&shop, &[&|| add(&shop, "web")]);
     shop.go_on();
     add(&shop, "web").expect(201);
     assert_eq!(most_at_once(&shop), 1);
