@@ -142,6 +142,12 @@ impl Rsyslog {
         let mut rotate = Command::new("logrotate");
         let rotated = rotate.arg("-f").arg("-s").arg(self.dir.join("logrotate.state")).arg(&path).output().unwrap();
         assert!(rotated.status.success() && rotated.stderr.is_empty(), "{rotated:?}");
+        // Until it has heard the signal it writes to the old file.
+        let old = self.dir.join("espm.log.1");
+        wait_until("rsyslogd has closed the old file", || {
+            let open = fs::read_dir(format!("/proc/{}/fd", self.daemon.id())).unwrap();
+            !open.filter_map(Result::ok).any(|entry| fs::read_link(entry.path()).is_ok_and(|file| file == old))
+        });
     }
 }
 

@@ -226,7 +226,7 @@ fn the_user_espm_cannot_signal_what_was_raised_and_what_dies_with_its_sudo_is_se
         let name = format!("db{number}.example.com");
         shop.fault("ca", "pause_after_sign.once", "");
         let script =
-            if timer { format!("exec perl -e 'alarm 2; exec @ARGV' {AUTHORITY}") } else { AUTHORITY.to_owned() };
+            if timer { format!("exec perl -e 'alarm 5; exec @ARGV' {AUTHORITY}") } else { AUTHORITY.to_owned() };
         let came = std::thread::scope(|scope| {
             let asked = scope.spawn(|| shop.attack(&script, verb("generate", &name)));
             wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
