@@ -199,6 +199,8 @@ fn a_power_loss_at_any_moment_leaves_a_committed_ledger_that_knows_of_every_comm
 #[test]
 fn a_ledger_that_is_cut_or_overwritten_anywhere_is_refused_and_never_claims_what_is_not_ours() {
     let directory = Path::new("/dev/shm").join(format!("espm-test-damage-{}", std::process::id()));
+    // One of this number may have been killed here.
+    let _ = fs::remove_dir_all(&directory);
     fs::create_dir(&directory).unwrap();
     create(&directory).unwrap();
     let ledger = Ledger::open(&directory, "test").unwrap();

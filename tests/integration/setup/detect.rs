@@ -1,6 +1,7 @@
 //! How set-up finds the Puppet that is installed, Debian's and the vendor's, and what it writes of it.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,13 +9,22 @@ use std::process::{Command, Stdio};
 use super::Place;
 use crate::shop::{USER, run};
 
+/// Makes a program of a script. Another process writes it: a program that a thread of this one starts meanwhile has
+/// all its files open for a moment, and what somebody can write to cannot be run (ETXTBSY).
+fn script(path: &Path, text: &str) {
+    let mut install = Command::new("install");
+    install.args(["-m", "0755", "/dev/stdin"]).arg(path).stdin(Stdio::piped());
+    let mut child = install.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "{}", path.display());
+}
+
 /// Makes the programs of a Puppet installation; `puppet config print` answers as the vendor's does.
 fn install_puppet(bin: &Path, programs: &[&str]) {
     fs::create_dir_all(bin).unwrap();
     for program in programs {
-        let path = bin.join(program);
-        fs::write(
-            &path,
+        script(
+            &bin.join(program),
             "#!/bin/sh
 [ \"$1 $2\" = 'config print' ] || exit 1
 shift 2
@@ -28,9 +38,7 @@ for key in \"$@\"; do
     esac
 done
 ",
-        )
-        .unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        );
     }
 }
 
@@ -102,12 +110,12 @@ fn a_puppet_without_a_server_has_puppet_cert() {
 fn a_puppet_that_does_not_answer_is_an_error_that_says_what_to_type() {
     let place = Place::new();
     install_puppet(&place.path("bin"), &["puppet"]);
-    let puppet = place.path("bin/puppet");
-    fs::write(&puppet, "#!/bin/sh\nexit 1\n").unwrap();
-    let puppet = puppet.display().to_string();
+    let path = place.path("bin/puppet");
+    script(&path, "#!/bin/sh\nexit 1\n");
+    let puppet = path.display().to_string();
     let complaint = place.refused(&["--detect", &puppet]);
     assert_eq!(complaint, format!("espm: {puppet} config print failed; run it by hand to see why\n"));
-    fs::write(&puppet, "#!/bin/sh\necho 'ssldir = /x'\n").unwrap();
+    script(&path, "#!/bin/sh\necho 'ssldir = /x'\n");
     let complaint = place.refused(&["--detect", &puppet]);
     assert!(complaint.contains("config print did not print "), "{complaint}");
 }
@@ -120,8 +128,7 @@ fn the_console_is_asked_as_its_own_user_and_what_its_boot_writes_is_that_users()
     let (console, rake) = (place.path("console"), place.path("rake"));
     fs::create_dir(&console).unwrap();
     chown(&console, Some(CONSOLE.1), None).unwrap();
-    fs::write(&rake, "#!/bin/sh\nid >>production.log\necho 'rake nodegroup:list[match]  # list'\n").unwrap();
-    fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+    script(&rake, "#!/bin/sh\nid >>production.log\necho 'rake nodegroup:list[match]  # list'\n");
     let groups = fs::read_to_string("/etc/group").unwrap();
     fs::write(place.path("group"), format!("{groups}espm-test:x:4711:somebody,{}\n", CONSOLE.0)).unwrap();
 
@@ -151,8 +158,7 @@ fn the_console_is_asked_neither_as_root_nor_at_roots_terminal() {
         fs::create_dir(&seen).unwrap();
         fs::set_permissions(&seen, fs::Permissions::from_mode(0o777)).unwrap();
         // Its user, and its terminal (proc_pid_stat(5)).
-        fs::write(&rake, "#!/bin/sh\necho \"$(id -u) $(cut -d ' ' -f 7 /proc/$$/stat)\" >seen\n").unwrap();
-        fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+        script(&rake, "#!/bin/sh\necho \"$(id -u) $(cut -d ' ' -f 7 /proc/$$/stat)\" >seen\n");
         let at = |path: &Path| path.display().to_string();
         let mut words = vec!["--console-command".to_owned(), at(&rake), "--console-directory".into(), at(&seen)];
         words.extend(console.into_iter().flat_map(|user| ["--console-user".to_owned(), user.to_owned()]));
@@ -171,8 +177,7 @@ fn the_console_is_asked_neither_as_root_nor_at_roots_terminal() {
 fn a_console_whose_user_is_not_there_is_not_booted_as_root() {
     let place = Place::new();
     let rake = place.path("rake");
-    fs::write(&rake, "#!/bin/sh\ntouch \"$0.booted\"\n").unwrap();
-    fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+    script(&rake, "#!/bin/sh\ntouch \"$0.booted\"\n");
     let words = ["--console-user", "nonesuch", "--console-command", &rake.display().to_string()];
     let set_up = place.command(&words);
     let mut command = Command::new(set_up.get_program());
