@@ -77,6 +77,10 @@ put_into() { # put_into FILE, the lines on standard input
     fi
 }
 
+# A web server that was reloaded or restarted is not there yet when that returns; a reader types more slowly.
+serves() { [ "$(curl -sk -o /dev/null -w '%{http_code}' https://localhost:8443/v1/health)" = 200 ]; }
+wait_for_web() { wait_for serves; }
+
 # What a machine with runit has running, and what it does with a gate that dies or is stopped.
 run_runit() {
     mkdir -p /etc/service
