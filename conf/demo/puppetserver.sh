@@ -107,7 +107,7 @@ walk() {
     ask 201 POST /v1/nodes '{"name": "'"$node"'", "groups": ["web servers"]}'
     # A fast machine may be ready by now.
     ready || ask 502 POST "/v1/nodes/$node/certificate"
-    for _ in $(seq 300); do
+    for _ in $(seq 900); do
         ! ready || break
         sleep 1
     done
