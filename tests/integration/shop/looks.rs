@@ -22,7 +22,9 @@ impl Shop {
     /// The runs of a double, each with argv and environment.
     pub fn runs(&self, double: &str) -> Vec<Value> {
         let log = fs::read_to_string(self.dir.join(double).join("log")).unwrap_or_default();
-        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // A line that is being written now is seen up to the end of a page.
+        let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let lines = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.filter(|line| line.get("argv").is_some()).collect()
     }
 
