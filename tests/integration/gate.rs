@@ -15,6 +15,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+use crate::crowd::IDLE_THREADS;
 use crate::hostile::Traces;
 use crate::shop::{Plan, Server, Shop, is_long, wait_until};
 
@@ -195,6 +196,7 @@ fn a_quick_request_waits_for_a_place_that_comes_free_soon() {
         socket
     };
     let threads = || fs::read_dir(format!("/proc/{}/task", shop.gate_pid())).unwrap().count();
+    wait_until("the gate serves nobody", || threads() == IDLE_THREADS);
     // Who looks into the ledger waits for a transaction to end.
     let mut ledger = Command::new("sqlite3")
         .arg(shop.dir.join("state/ledger.sqlite"))
@@ -205,7 +207,6 @@ fn a_quick_request_waits_for_a_place_that_comes_free_soon() {
     let mut words = ledger.stdin.take().unwrap();
     words.write_all(b"BEGIN EXCLUSIVE;\nSELECT 'it is held';\n").unwrap();
     ledger.stdout.as_mut().unwrap().read_exact(&mut [0; 10]).unwrap();
-    let idle = threads();
     let waiting: Vec<_> = (0..34).map(|_| ask(b"/v1/nodes/absent")).collect();
     wait_until("every place is taken", || shop.pids("espm").len() == waiting.len());
     let answer = |mut socket: UnixStream| {
@@ -216,7 +217,7 @@ fn a_quick_request_waits_for_a_place_that_comes_free_soon() {
     let health = ask(b"/v1/health");
     thread::scope(|scope| {
         let health = scope.spawn(move || answer(health));
-        wait_until("it waits", || threads() > idle + waiting.len() || health.is_finished());
+        wait_until("it waits", || threads() > IDLE_THREADS + waiting.len() || health.is_finished());
         words.write_all(b"COMMIT;\n").unwrap();
         drop(words);
         assert_eq!(health.join().unwrap(), Some(200));

@@ -9,20 +9,21 @@ mod client;
 pub mod installed;
 mod looks;
 mod server;
+mod sockets;
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
 pub use self::client::node;
+pub use self::looks::without_copies;
+use self::sockets::{Port, Syslog};
 use crate::worker::Temperature;
 
 /// How long something that must happen may take on a loaded machine.
@@ -95,7 +96,8 @@ pub struct Shop {
     /// What holds the mounts that only an installed shop's own processes see.
     namespace: Option<Child>,
     limited: bool,
-    records: Arc<Mutex<Vec<String>>>,
+    _port: Port,
+    syslog: Syslog,
     children: Vec<Child>,
     gate: Option<Child>,
     pub worker: Mutex<Option<Child>>,
@@ -174,7 +176,9 @@ pub fn template() -> &'static Path {
             ("espm-enc", env!("CARGO_BIN_EXE_espm-enc")),
         ] {
             let to = dir.join("bin").join(name);
-            fs::hard_link(path, &to).or_else(|_| fs::copy(path, &to).map(drop)).unwrap();
+            if fs::hard_link(path, &to).is_err() {
+                run(Command::new("cp").arg(path).arg(&to));
+            }
         }
         run(Command::new("cp")
             .arg("-r")
@@ -196,10 +200,6 @@ pub fn as_user(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program);
     command
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[track_caller]
@@ -266,15 +266,16 @@ impl Shop {
         run(Command::new("cp").arg("-r").arg(template.join("seeded")).arg(dir.join("console")));
         run(Command::new("cp").arg("-r").arg(template.join(plan.authority)).arg(dir.join("ca")));
         fs::write(dir.join("console/release"), plan.release).unwrap();
-        let records = receive_syslog(&dir.join("log.sock"));
+        let (port, syslog) = (Port::reserve(), Syslog::listen(&dir.join("log.sock")));
         Self {
-            port: free_port(),
+            port: port.number,
             psk: String::new(),
             server: plan.server,
             users: Users::default(),
             namespace: None,
             limited: plan.limited,
-            records,
+            _port: port,
+            syslog,
             children: vec![],
             gate: None,
             worker: Mutex::new(None),
@@ -404,21 +405,6 @@ impl Shop {
     pub fn append(&self, name: &str) -> fs::File {
         fs::OpenOptions::new().create(true).append(true).open(self.dir.join(name)).unwrap()
     }
-}
-
-fn receive_syslog(path: &Path) -> Arc<Mutex<Vec<String>>> {
-    let socket = UnixDatagram::bind(path).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
-    let records = Arc::new(Mutex::new(Vec::new()));
-    let received = Arc::clone(&records);
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(length) = socket.recv(&mut buffer) {
-            let record = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            received.lock().unwrap().push(record);
-        }
-    });
-    records
 }
 
 impl Drop for Shop {

@@ -1,12 +1,23 @@
 //! Looking at a shop from behind: its console, its doubles, its audit; and making its doubles fail.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 use super::answer::Answer;
 use super::{Shop, run, template, wait_until};
+
+/// Processes without those whose parent is one of them: a child that has not become its program yet looks as
+/// its parent does.
+pub fn without_copies(pids: Vec<u32>) -> Vec<u32> {
+    let parent = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse::<u32>().ok())
+    };
+    pids.iter().filter(|pid| parent(pid).is_some_and(|parent| !pids.contains(&parent))).copied().collect()
+}
 
 impl Shop {
     /// What is in the console.
@@ -71,9 +82,9 @@ impl Shop {
         self.inside(self.bin("espm")).arg("-c").arg(self.known_ini()).args(words).output().unwrap()
     }
 
-    /// The audit records so far.
+    /// The audit records so far; those of a request that has been answered are among them.
     pub fn audit(&self) -> Vec<String> {
-        self.records.lock().unwrap().clone()
+        self.syslog.records()
     }
 
     /// The audit records of an answer's request.
@@ -89,9 +100,18 @@ impl Shop {
         fs::read_to_string(self.dir.join(name)).unwrap_or_default()
     }
 
+    /// Writes a file. A script is written by another process: a program that a thread of this one starts
+    /// meanwhile has all its files open for a moment, and what somebody can write to cannot be run (ETXTBSY).
     pub fn write(&self, name: &str, content: &str) -> String {
         let path = self.dir.join(name);
-        fs::write(&path, content).unwrap();
+        if content.starts_with("#!") {
+            let mut cat = Command::new("sh");
+            let mut cat = cat.args(["-c", "cat >\"$1\"", "sh"]).arg(&path).stdin(Stdio::piped()).spawn().unwrap();
+            cat.stdin.take().unwrap().write_all(content.as_bytes()).unwrap();
+            assert!(cat.wait().unwrap().success());
+        } else {
+            fs::write(&path, content).unwrap();
+        }
         path.display().to_string()
     }
 }

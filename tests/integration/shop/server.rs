@@ -107,8 +107,7 @@ impl Shop {
     /// The CGI script without sudo: here the web server's user is espm's.
     fn install_cgi(&self) {
         let script = format!("#!/bin/sh\nESPM_CONFIG={} exec {}\n", self.ini().display(), self.bin("espm").display());
-        let path = self.dir.join("espm.cgi");
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let path = self.write("espm.cgi", &script);
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }
 }
