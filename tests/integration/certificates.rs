@@ -111,8 +111,13 @@ pub fn valid(shop: &Shop) -> BTreeSet<String> {
     let revoked = revoked(shop);
     let inventory = shop.file("ca/ca/inventory.txt");
     let of_nodes = inventory.lines().filter(|line| !line.ends_with("/CN=master.example.com"));
-    let number = |line: &str| u32::from_str_radix(line[2..].split(' ').next().unwrap(), 16).unwrap();
-    of_nodes.map(|line| format!("{:02X}", number(line))).filter(|serial| !revoked.contains(serial)).collect()
+    // In whole bytes, as openssl prints it.
+    let serial = |line: &str| {
+        let number = u32::from_str_radix(line[2..].split(' ').next().unwrap(), 16).unwrap();
+        let digits = format!("{number:X}");
+        if digits.len() % 2 == 0 { digits } else { format!("0{digits}") }
+    };
+    of_nodes.map(serial).filter(|serial| !revoked.contains(serial)).collect()
 }
 
 pub fn serial(answer: &Answer) -> String {

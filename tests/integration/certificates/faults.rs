@@ -82,6 +82,7 @@ fn a_certificate_whose_maker_was_killed_is_settled_by_the_next_request() {
         assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
         shop.no_faults("ca");
         shop.write("ca/continue", "");
+        wait_until("the command has ended", || running(&shop) == 0);
         assert_made(&shop, generate(&shop, NAME).expect(201));
         assert_eq!(shop.count("ca", "generate"), 1);
     }

@@ -64,11 +64,14 @@ fn sigterm_lets_a_running_request_end() {
 #[test]
 fn sigkill_of_the_gate_loses_no_running_operation() {
     let mut shop = Shop::with(plan());
+    let mut handlers = vec![];
     let answer = while_adding(&shop, "web01.example.com", || {
+        handlers = shop.pids("espm");
         run(Command::new("kill").arg("-KILL").arg(shop.gate_pid().to_string()));
         wait_until("the gate has ended", || !alive(shop.gate_pid()));
     });
     answer.expect(503);
+    wait_until("the handler has ended", || handlers.len() == 1 && !alive(handlers[0]));
     assert_eq!(shop.stop_gate("-0").signal(), Some(9));
     shop.start_gate();
     let node = json!({"name": "web01.example.com", "groups": ["default"], "classes": [], "parameters": {}});
