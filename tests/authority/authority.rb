@@ -80,6 +80,7 @@ class Authority
       inventory.write(format("0x%04x %s /CN=%s\n", cert.serial, times.join(' '), name))
     end
     write(path(:signed, name), cert.to_pem, 0o644)
+    File.write(file('saved'), "#{cert.serial.to_s(16)}\n", mode: 'a')
     Faults.point('after_sign')
     cert
   end
