@@ -138,10 +138,13 @@ pub fn verify(certificate_pem: &str, bundle_pem: &str, at: i64) -> Result<(), X5
         if !subject.validity().is_valid_at(at) {
             return Err(X509Error("a certificate of the chain is expired or not yet valid"));
         }
-        let issuer = issuers
+        let signers = issuers
             .iter()
             .filter(|issuer| issuer.is_ca() && issuer.subject().as_raw() == subject.issuer().as_raw())
-            .find(|issuer| subject.verify_signature(Some(issuer.public_key())).is_ok())
+            .filter(|issuer| subject.verify_signature(Some(issuer.public_key())).is_ok());
+        // Beside one that was renewed with its key the old one may still be there.
+        let issuer = signers
+            .max_by_key(|issuer| issuer.validity().is_valid_at(at))
             .ok_or(X509Error("the certificate is not signed by the CA"))?;
         if issuer.subject().as_raw() == issuer.issuer().as_raw() {
             return if issuer.validity().is_valid_at(at) {

@@ -127,9 +127,11 @@ fn a_certificate_verifies_only_through_valid_cas_up_to_a_root_of_the_bundle() {
     let renamed = Party { name: "CA", key: rcgen::KeyPair::from_pem(&other.key.serialize_pem()).unwrap(), ca: true };
     let good = leaf.signed(&middle, 2040);
     let (top, between) = (root.signed(&root, 2040), middle.signed(&root, 2040));
+    let renewed = |ca: &Party, new: &String| ca.signed(&root, 2021) + new + &ca.signed(&root, 2021);
     for (certificate, bundle, verifies) in [
         (&good, [&between, &top], true),
         (&good, [&top, &between], true),
+        (&good, [&renewed(&middle, &between), &renewed(&root, &top)], true),
         // What it takes is missing: the root, what is between, either.
         (&good, [&between, &between], false),
         (&good, [&top, &top], false),
