@@ -40,9 +40,6 @@ const PLACE_WAIT: Duration = Duration::from_secs(5);
 /// Threads of a gate without requests: the main one and the one that waits for signals.
 const IDLE_THREADS: usize = 2;
 
-/// Bytes of `/proc/self/status` (proc_pid_status(5)), which has some fifty lines.
-const MAX_STATUS: u64 = 64 * 1024;
-
 /// How much longer than a request the end of the last handlers is waited for.
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
@@ -127,6 +124,7 @@ enum Event {
 pub fn main(config_path: &Path) -> Result<(), GateError> {
     process::keep_memory_private().map_err(GateError::Process)?;
     process::raise_file_limit().map_err(GateError::Process)?;
+    process::check_ends_of_children().map_err(|why| GateError::Process(io::Error::other(why)))?;
     let config = Config::load(config_path, Owner::RootOrSelf).map_err(GateError::Config)?;
     process::become_owner_of(&config.state).map_err(GateError::Process)?;
     let mut listener = listen(&config.listen)?;
@@ -227,20 +225,12 @@ fn open_null() -> io::Result<File> {
 fn drain(accept: Option<&JoinHandle<()>>, until: Deadline) {
     let serving = || match accept {
         // First: what it accepted last has a thread by then.
-        Some(accept) => !accept.is_finished() || threads() > IDLE_THREADS,
-        None => threads() > IDLE_THREADS + 1,
+        Some(accept) => !accept.is_finished() || process::threads() > IDLE_THREADS,
+        None => process::threads() > IDLE_THREADS + 1,
     };
     while serving() && !until.passed() {
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// How many threads this process has. Not from the list of them, which the kernel ends at one that ends
-/// while it is read.
-fn threads() -> usize {
-    let status = trusted_file::read(Path::new("/proc/self/status"), MAX_STATUS, Owner::RootOrSelf);
-    let line = |text: &str| text.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
-    status.ok().and_then(|text| line(&text)).unwrap_or(usize::MAX)
 }
 
 /// A request's body up to one byte beyond its limit; nothing of one that was aborted.

@@ -17,6 +17,9 @@ use crate::trusted_file::{self, Owner};
 /// Bytes of `/etc/passwd` and `/etc/group`.
 const MAX_PASSWD: u64 = 16 * 1024 * 1024;
 
+/// Bytes of `/proc/self/status` (proc_pid_status(5)), which has some fifty lines.
+const MAX_STATUS: u64 = 64 * 1024;
+
 /// What a command of the console or the CA needs at least: the limit, its name, and how much (bytes,
 /// seconds, files, processes). 3600 s is the longest that one may run; the rest is what a small Rails
 /// application or a revocation list of a million entries takes.
@@ -37,8 +40,10 @@ const LEAST: [(Resource, &str, u64); 7] = [
 /// 0777 would make files that their owner cannot read; another group could read what is made.
 ///
 /// # Errors
-/// A sentence that names a limit that is too low to be mended here, or the wrong group.
+/// A sentence that names what cannot be mended here: a limit that is too low, the wrong group, the ends of
+/// children that nobody can wait for.
 pub fn stand_alone() -> Result<(), String> {
+    check_ends_of_children()?;
     leave_terminal();
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     for (resource, name, least) in LEAST {
@@ -58,6 +63,36 @@ pub fn stand_alone() -> Result<(), String> {
         Some(own) if own != group => Err(format!("started with group {group}, want the user's own group {own}")),
         _ => Ok(()),
     }
+}
+
+/// Checks that the ends of children can be waited for, which they cannot where who started this process ignores
+/// SIGCHLD: that is inherited (signal(7)), and wait(2) then fails.
+///
+/// # Errors
+/// A sentence that says so.
+pub fn check_ends_of_children() -> Result<(), String> {
+    let ignored = status("SigIgn").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    let child = 1 << (Signal::CHILD.as_raw() - 1);
+    match ignored {
+        Some(mask) if mask & child != 0 => {
+            Err("started with SIGCHLD ignored, so that no program's end can be waited for; \
+                 env --default-signal=CHLD before it mends that"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many threads this process has. Not from the list of them, which the kernel ends at one that ends
+/// while it is read.
+pub fn threads() -> usize {
+    status("Threads").and_then(|threads| threads.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// What the kernel says of this process.
+fn status(field: &str) -> Option<String> {
+    let text = trusted_file::read(Path::new("/proc/self/status"), MAX_STATUS, Owner::RootOrSelf).ok()?;
+    text.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
 }
 
 /// Leaves the terminal, into which whoever has it can type (TIOCSTI, tty_ioctl(4)): root's, when root has

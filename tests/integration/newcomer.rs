@@ -10,7 +10,7 @@ use crate::shop::{Server, Shop, as_user, run, wait_until};
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Shop) -> String);
 
-const FAULTS: [Fault; 27] = [
+const FAULTS: [Fault; 28] = [
     ("these directories are missing; make them first:", None, |shop| set_up(shop, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |shop| set_up(shop, "etc")),
     ("espm.ini: No such file or directory", None, |shop| {
@@ -42,6 +42,11 @@ const FAULTS: [Fault; 27] = [
         let mut as_nobody = Command::new("setpriv");
         as_nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(shop.bin("espm-enc"));
         said(as_nobody.args(["-c", &enc, "web01"]))
+    }),
+    ("started with SIGCHLD ignored, so that no program's end can be waited for", None, |shop| {
+        let mut ignoring = as_user("env");
+        ignoring.arg("--ignore-signal=CHLD").arg(shop.bin("espm")).arg("-c").arg(shop.ini());
+        said(&mut ignoring)
     }),
     ("[espm] listen: ...: another gate listens there; stop it first", None, |shop| {
         shop.configure("espm", &format!("listen = {}/other.sock", shop.dir.join("run").display()));

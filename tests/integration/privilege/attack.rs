@@ -127,6 +127,11 @@ fn nothing_of_the_user_espms_environment_terminal_limits_mask_and_group_reaches_
         let came = shop.attack(&command.replace("sudo -n", "sudo -n -g espm"), verb("generate", NAME));
         came.refused(77, "espm-raise: started with group ");
     }
+    // Nobody would know of a command's end.
+    for (command, order) in [(CONSOLE, add(NAME)), (AUTHORITY, verb("generate", NAME))] {
+        let came = shop.attack(&format!("env --ignore-signal=CHLD {command}"), order);
+        came.refused(77, "espm-raise: started with SIGCHLD ignored");
+    }
     // A limit would end a command while it writes the CA's files.
     for (limit, name) in [
         ("-f 0", "the size of a file"),
