@@ -240,6 +240,11 @@ fn compare(
         Ok(nodes) => nodes,
         Err(what) => return report.line("nodes", Err(what)),
     };
+    // Every certificate would be revoked for it.
+    if settle && nodes.is_empty() && !entries.is_empty() && matches!(config.console, Console::Rake(_)) {
+        let what = "the console lists none, not even the master; nothing is settled: is it the right one?";
+        return report.line("nodes", Err(what.to_owned()));
+    }
     let mut wrong = 0;
     for entry in entries {
         let name = &entry.node.name;

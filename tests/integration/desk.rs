@@ -377,6 +377,21 @@ fn a_node_that_the_console_lost_is_one_fault_until_it_is_settled() {
     shop.get("/v1/nodes/web02").expect(200);
 }
 
+#[test]
+fn a_console_that_lists_no_node_at_all_is_not_believed_that_all_are_lost() {
+    let shop = Shop::open();
+    shop.add("web01");
+    shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
+    for name in shop.console()["nodes"].as_object().unwrap().keys() {
+        shop.rake(&["node:del", &format!("name={name}")]);
+    }
+    let settled = shop.desk(&["check", "--settle"]);
+    assert_eq!(settled.status.code(), Some(1), "{settled:?}");
+    assert!(text(&settled).contains("FAIL  nodes: the console lists none, not even the master; nothing is settled"));
+    assert_eq!(shop.states().len(), 1);
+    shop.get("/v1/nodes/web01/certificate").expect(200);
+}
+
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
