@@ -23,7 +23,7 @@ from peers import WRONG, Peers, Target
 from place import Broken, Place, answers, run
 from shop import Console, Shop, nginx_config
 
-PROGRAMS = ("espm", "espm-setup", "espm-raise", "espm-enc")
+PROGRAMS = ("espm", "espm-setup", "espm-helper", "espm-enc")
 
 
 def arguments():

@@ -69,7 +69,7 @@ class Shop:
         printed = run([
             self.program("espm-setup"), "-d", at("etc"), "-c", at("etc", "certs"), "-p", str(self.port),
             "--host", "localhost", "--san", "127.0.0.1", "--state", self.state, "--listen", self.socket,
-            "--raise", self.program("espm-raise"), "--records", at("records"), "--syslog", place.path("log.sock"),
+            "--helper", self.program("espm-helper"), "--records", at("records"), "--syslog", place.path("log.sock"),
             "--master", "master.example.com", "--console-command", command, "--console-directory", self.dir,
             "--console-release", "1.2.7", "--authority-command", "/bin/false", "--ssldir", at("ssl"),
             "--cadir", at("ca"), *arguments,

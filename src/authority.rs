@@ -22,8 +22,8 @@ use crate::name::NodeName;
 use crate::state;
 use crate::text::excerpt;
 
-/// How much longer than the raised program's own limit it is waited for; it needs time to kill.
-const RAISE_GRACE: Duration = Duration::from_secs(6);
+/// How much longer than espm-helper's own limit it is waited for; it needs time to kill.
+const HELPER_GRACE: Duration = Duration::from_secs(6);
 
 /// Why the CA did not answer.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl From<CommandError> for AuthorityError {
 #[derive(Debug)]
 pub struct Settings {
     /// The program that does a verb, through sudo where it must.
-    pub raise: Program,
+    pub helper: Program,
     /// Seconds for one verb.
     pub timeout: Duration,
     /// Requests that may wait.
@@ -119,7 +119,7 @@ impl Authority {
         let limit = self.settings.timeout.min(until.left());
         let order = Order { verb, name: name.clone(), limit: limit.as_secs().max(1) };
         let bytes = serde_json::to_vec(&order).unwrap_or_default();
-        let ended = self.settings.raise.capture(bytes, Deadline::after(limit + RAISE_GRACE))?;
+        let ended = self.settings.helper.capture(bytes, Deadline::after(limit + HELPER_GRACE))?;
         drop(slot);
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),

@@ -172,12 +172,12 @@ impl Program {
         self.watch(&self.start_into(output, input)?, Some(output), until)
     }
 
-    /// The same for a program that raises, which limits the output of its command itself: to stop it
+    /// The same for espm-helper, which limits the output of its command itself: to stop it
     /// for that, too, would leave the command running.
     ///
     /// # Errors
     /// When it cannot be started or does not end in time.
-    pub fn raise_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
+    pub fn run_helper_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
         self.watch(&self.start_into(output, input)?, None, until)
     }
 
@@ -236,7 +236,7 @@ fn wait(job: &Job, until: Deadline) -> Result<ExitStatus, CommandError> {
 }
 
 /// Ends a command and its group, and reaps it. One that runs as another user cannot be signalled
-/// from here and is left to the limits of the program that raised it.
+/// from here and is left to the limits of espm-helper.
 fn stop(job: &Job) {
     for signal in [SIGTERM, SIGKILL] {
         let _ = job.send_signal_group(signal);

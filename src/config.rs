@@ -85,8 +85,8 @@ pub struct Config {
     pub require_tls: bool,
     /// Seconds for one request.
     pub request_timeout: Duration,
-    /// The program that raises to the console's and the CA's user.
-    pub raise: PathBuf,
+    /// The program that runs commands as the console's or the CA's user.
+    pub helper: PathBuf,
     /// sudo.
     pub sudo: PathBuf,
     /// The clients and their keys' digests.
@@ -103,7 +103,7 @@ pub struct Config {
 
 /// Every section and its keys. `[psk]` has a key for each client.
 pub const KEYS: &[(&str, &[&str])] = &[
-    ("espm", &["listen", "state", "require_tls", "request_timeout", "raise", "sudo"]),
+    ("espm", &["listen", "state", "require_tls", "request_timeout", "helper", "sudo"]),
     ("psk", &[]),
     ("tls", &["certificate", "key", "port"]),
     (
@@ -175,7 +175,7 @@ impl Config {
             listen: espm.path("listen", Some("/run/espm/espm.sock"))?,
             require_tls: espm.flag("require_tls", true)?,
             request_timeout: espm.seconds("request_timeout", 300, 1)?,
-            raise: espm.placed("raise", |layout| layout.raise)?,
+            helper: espm.placed("helper", |layout| layout.helper)?,
             sudo: espm.path("sudo", Some("/usr/bin/sudo"))?,
             clients: read_clients(&section("psk"))?,
             tls: Tls {

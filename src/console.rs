@@ -26,10 +26,10 @@ use crate::name::NodeName;
 use crate::operation::{Assignment, List, Node};
 use crate::trusted_file::FileError;
 
-/// The exit code by which the raised program says that the task ran past its time; rake has 0 and 1 alone.
+/// The exit code by which espm-helper says that the task ran past its time; rake has 0 and 1 alone.
 pub const EXIT_TIMED_OUT: u32 = 124;
 
-/// The exit codes by which the raised program says that it did not start rake (sysexits(3): usage, data,
+/// The exit codes by which espm-helper says that it did not start rake (sysexits(3): usage, data,
 /// missing file, not permitted, configuration).
 pub const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
 

@@ -27,8 +27,8 @@ pub struct Layout {
     pub records: &'static str,
     /// The program `espm`.
     pub espm: &'static str,
-    /// The program `espm-raise`.
-    pub raise: &'static str,
+    /// The program `espm-helper`.
+    pub helper: &'static str,
     /// The program `espm-enc`.
     pub enc: &'static str,
     /// The script that Apache's `mod_cgid` starts.
@@ -48,7 +48,7 @@ pub const BY_HAND: Layout = Layout {
     nodes: "/opt/espm/nodes",
     records: "/opt/espm/authority",
     espm: "/opt/espm/bin/espm",
-    raise: "/opt/espm/bin/espm-raise",
+    helper: "/opt/espm/bin/espm-helper",
     enc: "/opt/espm/bin/espm-enc",
     cgi: "/opt/espm/lib/espm.cgi",
     console: "/opt/espm/console",
@@ -65,7 +65,7 @@ pub const PACKAGED: Layout = Layout {
     nodes: "/var/lib/espm/nodes",
     records: "/var/lib/espm/authority",
     espm: "/usr/sbin/espm",
-    raise: "/usr/libexec/espm/espm-raise",
+    helper: "/usr/libexec/espm/espm-helper",
     enc: "/usr/bin/espm-enc",
     cgi: "/usr/libexec/espm/espm.cgi",
     console: "/usr/share/espm/console",
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_program_of_the_system_is_a_packages_and_any_other_was_put_by_hand() {
-        for program in [PACKAGED.espm, PACKAGED.raise, PACKAGED.enc, "/usr/sbin/espm-setup"] {
+        for program in [PACKAGED.espm, PACKAGED.helper, PACKAGED.enc, "/usr/sbin/espm-setup"] {
             assert_eq!(of(Path::new(program)), &PACKAGED, "{program}");
         }
         for program in

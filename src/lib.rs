@@ -58,7 +58,7 @@ pub mod desk;
 pub mod enc;
 pub mod gate;
 pub mod handler;
-pub mod raise;
+pub mod helper;
 pub mod setup;
 
 /// A handler lives for a millisecond: musl's allocator would spend a fifth of that in mmap(2) and munmap(2).

@@ -29,7 +29,7 @@ pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
     let console = match &config.console {
         config::Console::Rake(rake) => Console::Rake(Box::new(Rake::new(
             rake::Settings {
-                raise: raise(config, path, "console", &rake.command),
+                helper: helper(config, path, "console", &rake.command),
                 worker: rake.worker.as_ref().map(|socket| Worker {
                     socket: socket.clone(),
                     user: rake.command.user.as_deref().map_or_else(|| Some(process::user()), process::uid_of),
@@ -47,7 +47,7 @@ pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
     };
     let command = &config.authority.command;
     let authority = authority::Settings {
-        raise: raise(config, path, "authority", command),
+        helper: helper(config, path, "authority", command),
         timeout: command.timeout,
         queue: command.queue,
         queue_timeout: command.queue_timeout,
@@ -55,13 +55,13 @@ pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
     (console, Authority::new(authority, &config.state))
 }
 
-/// `espm-raise OFFICE FILE`, through sudo when the office's commands run as another user than this process.
-fn raise(config: &Config, path: &Path, office: &str, command: &config::Command) -> Program {
+/// `espm-helper OFFICE FILE`, through sudo when the office's commands run as another user than this process.
+fn helper(config: &Config, path: &Path, office: &str, command: &config::Command) -> Program {
     let mut argv = Vec::new();
     if let Some(user) = command.user.as_deref().filter(|user| !process::runs_as(user)) {
         argv.extend([config.sudo.display().to_string(), "-n".to_owned(), "-u".to_owned(), user.to_owned()]);
     }
-    argv.extend([config.raise.display().to_string(), office.to_owned(), path.display().to_string()]);
+    argv.extend([config.helper.display().to_string(), office.to_owned(), path.display().to_string()]);
     Program { argv, environment: Vec::new(), directory: "/".into() }
 }
 

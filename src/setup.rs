@@ -166,9 +166,9 @@ struct New {
     /// Socket between the web server and espm
     #[arg(long, default_value = "/run/espm/espm.sock", value_name = "PATH")]
     listen: PathBuf,
-    /// The program espm-raise
-    #[arg(long, default_value = layout::this().raise, value_name = "PATH")]
-    raise: PathBuf,
+    /// The program espm-helper
+    #[arg(long, default_value = layout::this().helper, value_name = "PATH")]
+    helper: PathBuf,
     /// The host's name, for the certificate [default: this host's]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,

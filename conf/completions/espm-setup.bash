@@ -83,7 +83,7 @@ _espm__setup() {
 
     case "${cmd}" in
         espm__setup)
-            opts="-d -c -p -h -V --directory --certificates --port --state --listen --raise --host --san --key-type --client --detect --console-kind --console-command --console-directory --console-user --console-release --catalogue --published --authority-kind --authority-command --authority-user --authority-config --ssldir --cadir --records --master --system --syslog --help --version vhost sudoers cgi unit psk help"
+            opts="-d -c -p -h -V --directory --certificates --port --state --listen --helper --host --san --key-type --client --detect --console-kind --console-command --console-directory --console-user --console-release --catalogue --published --authority-kind --authority-command --authority-user --authority-config --ssldir --cadir --records --master --system --syslog --help --version vhost sudoers cgi unit psk help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -121,7 +121,7 @@ _espm__setup() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --raise)
+                --helper)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

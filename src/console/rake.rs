@@ -1,7 +1,7 @@
 //! The console that rake runs: Puppet Enterprise's until 3.3, and Puppet Dashboard.
 //!
 //! Each verb is one run in one of the shared slots: by the worker, where one is configured and answers, else
-//! by rake through the program that raises to the console's user. Messages and exit codes are judged
+//! by rake through espm-helper, as the console's user. Messages and exit codes are judged
 //! together, by pure functions in `proof`; the console ignores unknown classes and groups without a word, so
 //! what it lists is compared.
 
@@ -26,14 +26,14 @@ use crate::state;
 use crate::text::plain;
 use crate::trusted_file;
 
-/// How much longer than the raised program's own limit it is waited for; it needs time to kill.
-const RAISE_GRACE: Duration = Duration::from_secs(6);
+/// How much longer than espm-helper's own limit it is waited for; it needs time to kill.
+const HELPER_GRACE: Duration = Duration::from_secs(6);
 
 /// How the console is run and what is kept of it.
 #[derive(Debug)]
 pub struct Settings {
     /// The program that runs a task, through sudo where it must.
-    pub raise: Program,
+    pub helper: Program,
     /// The worker that is asked before that.
     pub worker: Option<Worker>,
     /// Its tasks.
@@ -307,15 +307,15 @@ impl Rake {
 
     fn cold_lines(&self, task: Task, slot: &Lease, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
         let ended =
-            self.settings.raise.capture_from(order(task, slot, limit)?, Deadline::after(limit + RAISE_GRACE))?;
+            self.settings.helper.capture_from(order(task, slot, limit)?, Deadline::after(limit + HELPER_GRACE))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
         Ok((judge_code(ended.code, &stderr)?, stdout, stderr))
     }
 
     fn run_cold(&self, task: Task, slot: &Lease, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
-        let until = Deadline::after(limit + RAISE_GRACE);
-        let ended = self.settings.raise.raise_into(proof, order(task, slot, limit)?, until)?;
+        let until = Deadline::after(limit + HELPER_GRACE);
+        let ended = self.settings.helper.run_helper_into(proof, order(task, slot, limit)?, until)?;
         judge_code(ended.code, &read_back(proof)?)
     }
 
@@ -346,13 +346,13 @@ fn read_back(output: &File) -> Result<String, ConsoleError> {
     crate::command::read_back(output).map_err(ConsoleError::Command)
 }
 
-/// rake's exit code, if the program that raises has run it to its end.
+/// rake's exit code, if espm-helper has run it to its end.
 fn judge_code(code: Option<u32>, output: &str) -> Result<u32, ConsoleError> {
     match code {
         Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
         Some(code) if EXIT_NOT_STARTED.contains(&code) => Err(ConsoleError::NotStarted(excerpt(output))),
         Some(code) => Ok(code),
-        // The program that raises was killed and rake may still run: only who gets the proof's lock
+        // espm-helper was killed and rake may still run: only who gets the proof's lock
         // may judge what it did.
         None => Err(ConsoleError::Failed(format!("the program that runs it was killed: {}", excerpt(output)))),
     }

@@ -22,11 +22,11 @@ pub(super) fn check(config: &Config) -> Result<String, String> {
     if let Console::Rake(rake) = &config.console {
         commands.insert(0, ("console", &rake.command));
     }
-    wrong.extend(program("[espm] raise", &config.raise));
+    wrong.extend(program("[espm] helper", &config.helper));
     if commands.iter().any(|(_, command)| command.user.as_deref().is_some_and(|user| !process::runs_as(user))) {
         wrong.extend(program("[espm] sudo", &config.sudo));
         // Who can change it becomes the user that sudo starts it as.
-        wrong.extend(trusted_file::check_program(&config.raise).err().map(|error| format!("[espm] raise: {error}")));
+        wrong.extend(trusted_file::check_program(&config.helper).err().map(|error| format!("[espm] helper: {error}")));
     }
     if let Console::Enc(enc) = &config.console {
         wrong.extend(directory("[console] published", &enc.published).or_else(|| published(enc)));

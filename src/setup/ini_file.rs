@@ -23,7 +23,7 @@ pub(super) fn text(
     };
     put(format!("\n[espm]\nlisten = {}", new.listen.display()));
     put(format!("state = {}", new.state.display()));
-    put(format!("raise = {}", new.raise.display()));
+    put(format!("helper = {}", new.helper.display()));
     put(format!("\n[psk]\n{} = {digest}", new.client));
     put(format!("\n[tls]\ncertificate = {}", certificate.display()));
     put(format!("key = {}\nport = {}", key.display(), new.port));

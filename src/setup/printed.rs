@@ -141,7 +141,7 @@ impl Printer<'_> {
             ("/etc/espm/certs/espm.key", config.tls.key.display().to_string()),
             ("/etc/espm/cgi.env", self.cgi_environment().display().to_string()),
             (PACKAGED.ini, self.ini.display().to_string()),
-            (PACKAGED.raise, config.raise.display().to_string()),
+            (PACKAGED.helper, config.helper.display().to_string()),
             (PACKAGED.cgi, cgi.to_owned()),
             (PACKAGED.console, layout::this().console.to_owned()),
             // As the name of a directory alone.

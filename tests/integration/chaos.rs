@@ -49,7 +49,7 @@ const NAMES: [&str; 4] = ["web01", "web02", "db01", "db02"];
 /// What nodes of the human's have, and no node of espm's.
 const HUMANS: &str = "databases";
 
-/// The processes that can be killed: handlers, programs that raise, rakes and commands of the CA, but for those
+/// The processes that can be killed: handlers, helpers, rakes and commands of the CA, but for those
 /// that revoke: they write the revocation list in its place, and one cut short is for the operator to mend.
 fn victims(shop: &Shop, humans: &Mutex<BTreeSet<u32>>) -> Vec<u32> {
     let root = format!("--root\0{}/ca\0", shop.dir.display());
@@ -60,7 +60,7 @@ fn victims(shop: &Shop, humans: &Mutex<BTreeSet<u32>>) -> Vec<u32> {
     };
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut pids: Vec<_> = all.filter(is_ca).collect();
-    for program in ["espm", "espm-raise", "rake"] {
+    for program in ["espm", "espm-helper", "rake"] {
         // A child of one may be about to become a command that revokes.
         pids.extend(without_copies(shop.pids(program)));
     }

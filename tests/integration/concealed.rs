@@ -126,8 +126,8 @@ fn no_record_and_no_log_holds_a_value_however_a_command_fails() {
         .expect(400);
         shop.post("/v1/nodes", &json!({"name": "web91", "parameters": {"role": format!("{SECRET},{NEXT}")}}))
             .expect(422);
-        // An order that is none: the program that raises refuses it.
-        shop.configure("espm", "raise = /bin/cat");
+        // An order that is none: espm-helper refuses it.
+        shop.configure("espm", "helper = /bin/cat");
         add(&shop, "web92").expect(502);
         check_concealed(&shop, 2 * ends.len());
         shop.expect_foreign_untouched();

@@ -87,13 +87,13 @@ fn all_at_once(shop: &Shop, adds: &[Add]) -> Vec<Answer> {
 #[derive(Debug, Default)]
 struct Most {
     handlers: AtomicUsize,
-    raised: AtomicUsize,
+    helpers: AtomicUsize,
     answered: AtomicUsize,
     refused: AtomicUsize,
 }
 
-/// The programs that raise, but for those that have given their slot back and are about to end.
-fn raised(shop: &Shop) -> usize {
+/// The helpers, but for those that have given their slot back and are about to end.
+fn helpers(shop: &Shop) -> usize {
     let works = |pid: &u32| {
         let in_proc = |name: &str| format!("/proc/{pid}/{name}");
         fs::read_link(in_proc("fd/0")).is_ok_and(|input| {
@@ -101,7 +101,7 @@ fn raised(shop: &Shop) -> usize {
             !input.to_string_lossy().contains("/locks/console.") || locks.contains("lock:")
         })
     };
-    without_copies(shop.pids("espm-raise")).iter().filter(|pid| works(pid)).count()
+    without_copies(shop.pids("espm-helper")).iter().filter(|pid| works(pid)).count()
 }
 
 /// What the gate's process has needed at most, in KiB.
@@ -119,7 +119,7 @@ fn status(shop: &Shop, field: &str) -> usize {
 /// The gate's threads and descriptors, and the processes of a shop that serves nobody.
 fn idle(shop: &Shop) -> [usize; 3] {
     let open = fs::read_dir(format!("/proc/{}/fd", shop.gate_pid())).unwrap().count();
-    let processes = ["espm", "espm-raise"].map(|program| shop.pids(program).len());
+    let processes = ["espm", "espm-helper"].map(|program| shop.pids(program).len());
     [status(shop, "Threads:"), open, processes.iter().sum()]
 }
 
@@ -130,7 +130,7 @@ fn serve(shop: &Shop, adds: &[Add]) -> (Vec<Answer>, Most) {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 most.handlers.fetch_max(without_copies(shop.pids("espm")).len(), Ordering::SeqCst);
-                most.raised.fetch_max(raised(shop), Ordering::SeqCst);
+                most.helpers.fetch_max(helpers(shop), Ordering::SeqCst);
                 thread::sleep(std::time::Duration::from_millis(20));
             }
         });
@@ -240,7 +240,7 @@ fn a_thousand_adds_at_once_are_bounded_and_answered_and_retries_make_each_node_o
 
     let (answered, refused) = (most.answered.load(Ordering::SeqCst), most.refused.load(Ordering::SeqCst));
     assert!(answered >= 4 && answered > refused, "health and refusals are answered meanwhile: {most:?}");
-    assert!(most.raised.load(Ordering::SeqCst) <= 2, "{most:?}");
+    assert!(most.helpers.load(Ordering::SeqCst) <= 2, "{most:?}");
     if shop.server != Server::ApacheCgi {
         // Slots, both queues and the reserve.
         assert!(most.handlers.load(Ordering::SeqCst) <= 2 + QUEUE + 1 + 64 + 32, "{most:?}");

@@ -154,14 +154,14 @@ fn a_missing_rake_is_one_fault_and_a_request_that_needs_it_is_502() {
 }
 
 #[test]
-fn a_missing_raise_is_one_fault_and_a_request_that_needs_it_is_502() {
+fn a_missing_helper_is_one_fault_and_a_request_that_needs_it_is_502() {
     let shop = Shop::open();
     shop.add("web01");
-    with_and_without_lists(&shop, "espm", "raise = /nonexistent/espm-raise", || {
-        one_fault(&shop, &["[espm] raise: /nonexistent/espm-raise is not there; make it or name where it is"]);
-        add_refused(&shop, 502, "command-failed", &["/nonexistent/espm-raise cannot be started: No such file"]);
+    with_and_without_lists(&shop, "espm", "helper = /nonexistent/espm-helper", || {
+        one_fault(&shop, &["[espm] helper: /nonexistent/espm-helper is not there; make it or name where it is"]);
+        add_refused(&shop, 502, "command-failed", &["/nonexistent/espm-helper cannot be started: No such file"]);
         let answer = shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]);
-        refused(&shop, &answer, 502, "command-failed", &["/nonexistent/espm-raise cannot be started"]);
+        refused(&shop, &answer, 502, "command-failed", &["/nonexistent/espm-helper cannot be started"]);
     });
     shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
     all_is_well(&shop);

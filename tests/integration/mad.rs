@@ -30,7 +30,7 @@ fn shop_of(release: &'static str, authority: &'static str) -> Shop {
 /// No process of a command is left, none waits to be reaped, and slot and CA are free.
 #[track_caller]
 fn expect_nothing_left(shop: &Shop) {
-    wait_until("no process is left", || shop.pids("rake").is_empty() && shop.pids("espm-raise").is_empty());
+    wait_until("no process is left", || shop.pids("rake").is_empty() && shop.pids("espm-helper").is_empty());
     if shop.server != crate::shop::Server::ApacheCgi {
         let gate = shop.gate_pid();
         // A handler is a child of the thread that serves its connection.

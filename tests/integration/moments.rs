@@ -60,7 +60,7 @@ impl Shop {
         });
     }
 
-    /// The processes of this shop: `espm` (handlers alone), `espm-raise` or `rake` (a worker's children too).
+    /// The processes of this shop: `espm` (handlers alone), `espm-helper` or `rake` (a worker's children too).
     pub fn pids(&self, program: &str) -> Vec<u32> {
         let dir = format!("{}/", self.dir.display());
         let is_one = |pid: &u32| {
@@ -73,7 +73,7 @@ impl Shop {
                 "rake" => argv.contains(&format!("CONSOLE={dir}console")),
                 "espm" if inside => first.ends_with("/espm") && environment.contains("GATEWAY_INTERFACE="),
                 "espm" => first.ends_with("/espm") && environment.contains(&format!("ESPM_CONFIG={dir}")),
-                raise => first.ends_with(raise) && (inside || argv.contains(&dir)),
+                helper => first.ends_with(helper) && (inside || argv.contains(&dir)),
             }
         };
         let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);

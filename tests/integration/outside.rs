@@ -246,10 +246,10 @@ fn on_a_kernel_of_2012_each_verb_does_without_what_later_ones_have() {
     let [trace, inject] = [format!("trace={LATER_CALLS}"), format!("inject={LATER_CALLS}:error=ENOSYS")];
     let options = ["-o", "/dev/null", "-e", "signal=none", "-e", &trace, "-e", &inject].map(str::to_owned);
     let script =
-        format!("#!/bin/sh\nexec strace -qq {} {} \"$@\"\n", options.join(" "), shop.bin("espm-raise").display());
-    let raise = shop.write("raise", &script);
-    fs::set_permissions(&raise, Permissions::from_mode(0o755)).unwrap();
-    shop.configure("espm", &format!("raise = {raise}"));
+        format!("#!/bin/sh\nexec strace -qq {} {} \"$@\"\n", options.join(" "), shop.bin("espm-helper").display());
+    let helper = shop.write("helper", &script);
+    fs::set_permissions(&helper, Permissions::from_mode(0o755)).unwrap();
+    shop.configure("espm", &format!("helper = {helper}"));
     let handle = |request: Request| {
         let output = shop.handle_traced(&request, &options);
         assert!(output.status.success(), "{request:?}: {output:?}");

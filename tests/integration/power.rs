@@ -79,12 +79,12 @@ fn an_intent_is_durable_before_its_command_starts_and_an_outcome_before_its_answ
     expect_order(&acts(&trace), &order);
 }
 
-/// What the program that raises does for a verb about web01.
+/// What espm-helper does for a verb about web01.
 fn verb(shop: &Shop, verb: &str) -> Vec<(String, Act)> {
     let to = shop.dir.join("run/verb").display().to_string();
-    let mut raise = Command::new("strace");
-    raise.args(["-qq", "-u", USER]).args(options(&to)).arg(shop.bin("espm-raise")).arg("authority").arg(shop.ini());
-    let mut child = raise.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut helper = Command::new("strace");
+    helper.args(["-qq", "-u", USER]).args(options(&to)).arg(shop.bin("espm-helper")).arg("authority").arg(shop.ini());
+    let mut child = helper.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let order = json!({"verb": verb, "name": "web01", "limit": 60});
     child.stdin.take().unwrap().write_all(order.to_string().as_bytes()).unwrap();
     let answer = child.wait_with_output().unwrap();

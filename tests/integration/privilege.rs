@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use crate::shop::Shop;
 
 /// What `conf/sudoers.d/espm` allows, and nothing else.
-const CONSOLE: &str = "sudo -n -u puppet-dashboard /opt/espm/bin/espm-raise console /opt/espm/etc/espm.ini";
-const AUTHORITY: &str = "sudo -n -u pe-puppet /opt/espm/bin/espm-raise authority /opt/espm/etc/espm.ini";
+const CONSOLE: &str = "sudo -n -u puppet-dashboard /opt/espm/bin/espm-helper console /opt/espm/etc/espm.ini";
+const AUTHORITY: &str = "sudo -n -u pe-puppet /opt/espm/bin/espm-helper authority /opt/espm/etc/espm.ini";
 
 /// What an attack brought: an exit code (128 and the signal, as a shell says it) and the two streams.
 #[derive(Debug)]

@@ -58,18 +58,18 @@ fn before_the_ca_answers(shop: &Shop, ask: impl FnOnce() -> Answer + Send, then:
         "#!/bin/sh\n: >{}\nuntil [ -e {} ]; do sleep 0.01; done\nexec {} \"$@\"\n",
         reached.display(),
         go_on.display(),
-        shop.bin("espm-raise").display()
+        shop.bin("espm-helper").display()
     );
-    let path = shop.write("slow-raise", &script);
+    let path = shop.write("slow-helper", &script);
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    shop.configure("espm", &format!("raise = {path}"));
+    shop.configure("espm", &format!("helper = {path}"));
     std::thread::scope(|scope| {
         let asked = scope.spawn(ask);
         wait_until("the CA is asked", || reached.exists());
         then();
         fs::write(&go_on, "").unwrap();
         let answer = asked.join().unwrap();
-        shop.configure("espm", &format!("raise = {}", shop.bin("espm-raise").display()));
+        shop.configure("espm", &format!("helper = {}", shop.bin("espm-helper").display()));
         answer
     })
 }

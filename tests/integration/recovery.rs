@@ -209,7 +209,7 @@ fn what_rake_did_after_the_handler_was_killed_counts() {
 #[test]
 fn what_rake_did_after_the_raising_program_was_killed_counts() {
     for (verb, settles) in [(Add("3.0"), 201), (Change("1.2.8"), 200), (Change("3.0"), 200), (Delete("3.0"), 404)] {
-        // A worker needs no program that raises.
-        killed_everywhere("espm-raise", verb, Temperature::Cold, 502, settles);
+        // A worker needs no espm-helper.
+        killed_everywhere("espm-helper", verb, Temperature::Cold, 502, settles);
     }
 }

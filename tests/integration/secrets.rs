@@ -101,11 +101,11 @@ fn the_key_is_in_the_environment_of_its_handler_alone_and_in_no_argv() {
         if shop.server != Server::ApacheCgi {
             check_private(shop.gate_pid());
         }
-        let mut raised = holders("cmdline", &shop.ini().display().to_string());
-        let raise = holders("cmdline", "espm-raise");
-        raised.retain(|pid| raise.contains(pid));
-        assert_eq!(raised.len(), 1, "{raised:?}");
-        check_private(raised[0]);
+        let mut helpers = holders("cmdline", &shop.ini().display().to_string());
+        let helper = holders("cmdline", "espm-helper");
+        helpers.retain(|pid| helper.contains(pid));
+        assert_eq!(helpers.len(), 1, "{helpers:?}");
+        check_private(helpers[0]);
         fs::write(shop.dir.join("console/continue"), "").unwrap();
         asked.join().unwrap().expect(201);
     });

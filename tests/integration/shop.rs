@@ -172,7 +172,7 @@ pub fn template() -> &'static Path {
         for (name, path) in [
             ("espm", env!("CARGO_BIN_EXE_espm")),
             ("espm-setup", env!("CARGO_BIN_EXE_espm-setup")),
-            ("espm-raise", env!("CARGO_BIN_EXE_espm-raise")),
+            ("espm-helper", env!("CARGO_BIN_EXE_espm-helper")),
             ("espm-enc", env!("CARGO_BIN_EXE_espm-enc")),
         ] {
             let to = dir.join("bin").join(name);
@@ -252,9 +252,9 @@ impl Shop {
             run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", mode]).arg(shop.dir.join(name)));
         }
         let at = |path: &str| shop.dir.join(path).display().to_string();
-        let raise = format!("{}/bin/espm-raise", template().display());
+        let helper = format!("{}/bin/espm-helper", template().display());
         let mut words = vec!["-d".into(), at("etc"), "-c".into(), at("etc/certs"), "--state".into(), at("state")];
-        words.extend(["--listen".into(), at("run/espm.sock"), "--raise".into(), raise]);
+        words.extend(["--listen".into(), at("run/espm.sock"), "--helper".into(), helper]);
         words.extend(["--records".into(), at("records")]);
         shop.set_up(plan, &words);
         shop

@@ -48,7 +48,7 @@ fn slot_is_taken_until_rake_goes_on(shop: &Shop, orphan: &str, next: &str) {
 fn a_slot_is_taken_for_as_long_as_its_rake_runs_whoever_has_died_meanwhile() {
     let shop = single();
     let mut names = BTreeSet::new();
-    for (number, victims) in [&["espm"][..], &["espm-raise"], &["espm-raise", "espm"]].into_iter().enumerate() {
+    for (number, victims) in [&["espm"][..], &["espm-helper"], &["espm-helper", "espm"]].into_iter().enumerate() {
         let (orphan, next) = (format!("orphan{number}"), format!("next{number}"));
         shop.pause_at("before_node_add");
         thread::scope(|scope| {
@@ -89,7 +89,7 @@ fn what_rake_leaves_behind_keeps_no_slot() {
     for (number, group) in ["", "group"].into_iter().enumerate() {
         shop.fault("console", "fork_child", group);
         add(&shop, &format!("web{number}")).expect(201);
-        // The program that raises gives the slot back, whoever has died.
+        // espm-helper gives the slot back, whoever has died.
         shop.pause_at("before_node_add");
         thread::scope(|scope| {
             let name = format!("orphan{number}");

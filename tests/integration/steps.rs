@@ -1,4 +1,4 @@
-//! Death and failure at every step: strace kills a handler, or the program that raises, at each system call
+//! Death and failure at every step: strace kills a handler, or espm-helper, at each system call
 //! that can change something, or has the call fail; the same request, sent again, finds everything done or
 //! undone.
 //!
@@ -229,7 +229,7 @@ enum Victim {
     Raise,
 }
 
-/// A shop without a gate, whose program that raises can be traced.
+/// A shop without a gate, whose espm-helper can be traced.
 fn shop_for(release: &'static str, authority: &'static str) -> Shop {
     let ini = vec![("console", "cache = 3600"), ("console", "concurrency = 2")];
     let shop = Shop::prepare(&Plan { release, authority, ini, ..Plan::default() });
@@ -239,15 +239,15 @@ fn shop_for(release: &'static str, authority: &'static str) -> Shop {
 }
 
 /// Has the CA's verbs run under strace with these options; with none, as ever.
-pub fn trace_raise(shop: &Shop, options: Option<&[String]>) {
-    let real = shop.bin("espm-raise");
-    let Some(options) = options else { return shop.configure("espm", &format!("raise = {}", real.display())) };
+pub fn trace_helper(shop: &Shop, options: Option<&[String]>) {
+    let real = shop.bin("espm-helper");
+    let Some(options) = options else { return shop.configure("espm", &format!("helper = {}", real.display())) };
     let (options, real) = (options.join(" "), real.display());
     let script =
         format!("#!/bin/sh\n[ \"$1\" = authority ] || exec {real} \"$@\"\nexec strace -qq {options} {real} \"$@\"\n");
-    let path = shop.write("traced-raise", &script);
+    let path = shop.write("traced-helper", &script);
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    shop.configure("espm", &format!("raise = {path}"));
+    shop.configure("espm", &format!("helper = {path}"));
 }
 
 /// Deals a blow at each step of a verb, sends the same request again, and holds console, CA and ledger
@@ -264,9 +264,9 @@ fn walk(shop: &Shop, verb: Verb, victim: Victim, blow: Blow) {
             assert!(verb.done().contains(&answer.status), "{answer:?}");
         }
         Victim::Raise => {
-            trace_raise(shop, Some(&recording(&to)));
+            trace_helper(shop, Some(&recording(&to)));
             assert!(verb.done().contains(&shop.handle(&model).status));
-            trace_raise(shop, None);
+            trace_helper(shop, None);
         }
     }
     let all = steps(&fs::read_to_string(&trace).unwrap());
@@ -283,9 +283,9 @@ fn walk(shop: &Shop, verb: Verb, victim: Victim, blow: Blow) {
         let died = match victim {
             Victim::Handler => shop.handle_traced(&request, &options).status.signal() == Some(9),
             Victim::Raise => {
-                trace_raise(shop, Some(&options));
+                trace_helper(shop, Some(&options));
                 let answer = shop.handle(&request);
-                trace_raise(shop, None);
+                trace_helper(shop, None);
                 !verb.done().contains(&answer.status)
             }
         };

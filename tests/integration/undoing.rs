@@ -32,22 +32,22 @@ fn state(shop: &Shop) -> Option<String> {
     shop.states().remove("web01")
 }
 
-/// Has the program that raises refuse a task, as it does when it cannot trust its configuration.
+/// Has espm-helper refuse a task, as it does when it cannot trust its configuration.
 fn refuse(shop: &Shop, task: &str) {
-    let real = shop.bin("espm-raise").display().to_string();
+    let real = shop.bin("espm-helper").display().to_string();
     let script = format!(
         "#!/bin/sh\n\
          [ \"$1\" = console ] || exec {real} \"$@\"\n\
          case $(cat) in *'\"task\":\"'{task}'\"'*) exit 78 ;; esac\n\
          exec {real} \"$@\" </proc/self/fd/0\n"
     );
-    let path = shop.write("refusing-raise", &script);
+    let path = shop.write("refusing-helper", &script);
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    shop.configure("espm", &format!("raise = {path}"));
+    shop.configure("espm", &format!("helper = {path}"));
 }
 
 fn refuse_nothing(shop: &Shop) {
-    shop.configure("espm", &format!("raise = {}", shop.bin("espm-raise").display()));
+    shop.configure("espm", &format!("helper = {}", shop.bin("espm-helper").display()));
 }
 
 #[test]

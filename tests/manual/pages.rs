@@ -8,7 +8,7 @@ pub(crate) fn all(date: &str, sample: &str) -> Vec<(&'static str, String)> {
     vec![
         ("espm.8", tidy(&espm(date))),
         ("espm-setup.8", tidy(&setup(date))),
-        ("espm-raise.8", tidy(&raise(date))),
+        ("espm-helper.8", tidy(&helper(date))),
         ("espm-enc.1", tidy(&enc(date))),
         ("espm.ini.5", tidy(&ini(date, sample))),
     ]
@@ -93,7 +93,7 @@ fn tidy(page: &str) -> String {
 }
 
 fn see_also(page: &str) -> String {
-    let others = [("espm", "8"), ("espm-enc", "1"), ("espm-raise", "8"), ("espm-setup", "8"), ("espm.ini", "5")];
+    let others = [("espm", "8"), ("espm-enc", "1"), ("espm-helper", "8"), ("espm-setup", "8"), ("espm.ini", "5")];
     let mut words: Vec<Inline> = Vec::new();
     for (name, section) in others.into_iter().filter(|(name, _)| *name != page) {
         words.push(bold(name));
@@ -198,16 +198,16 @@ fn setup(date: &str) -> String {
     )
 }
 
-fn raise(date: &str) -> String {
+fn helper(date: &str) -> String {
     let about = "do one console task or certificate verb as the user that runs it";
-    let mut page = head("espm-raise", "8", date, about, &usage(espm::raise::USAGE));
+    let mut page = head("espm-helper", "8", date, about, &usage(espm::helper::USAGE));
     page.push_str(&sections(&[
         (
             "DESCRIPTION",
             &[
                 ("", "espm starts it through sudo(8) as the console's or the CA's user, with the arguments that /etc/sudoers.d/espm fixes. It is not for the shell."),
                 ("", "It reads one order, JSON, from standard input; parses every name in it again; takes the command from FILE and nothing from its environment; runs it within its time limit. FILE must be root's, and nobody else may write it. The master's own name is refused."),
-                ("console", "One rake task; its output is espm-raise's own output."),
+                ("console", "One rake task; its output is espm-helper's own output."),
                 ("authority", "One verb of the CA's; the answer, JSON, is on standard output."),
             ],
         ),
@@ -223,7 +223,7 @@ fn raise(date: &str) -> String {
             ],
         ),
     ]));
-    page.push_str(&see_also("espm-raise"));
+    page.push_str(&see_also("espm-helper"));
     page
 }
 

@@ -266,7 +266,7 @@ proptest! {
         for text in [format!("{before}{what}{after}"), lines.join("\n"), what] {
             let _ = ini_text::read(&text);
             if let Ok(config) = Config::from_text(&text) {
-                prop_assert!(!config.clients.is_empty() && config.state.is_absolute() && config.raise.is_absolute());
+                prop_assert!(!config.clients.is_empty() && config.state.is_absolute() && config.helper.is_absolute());
             }
             if let Ok(catalogue) = Catalogue::from_text(&text) {
                 for name in catalogue.classes().iter().chain(&catalogue.groups()) {

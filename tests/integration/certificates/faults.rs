@@ -69,11 +69,11 @@ fn a_certificate_whose_maker_was_killed_is_settled_by_the_next_request() {
             let first = scope.spawn(|| generate(&shop, NAME));
             wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
             assert_eq!(running(&shop), 1);
-            let raise = format!("authority\0{}\0", shop.ini().display());
+            let helper = format!("authority\0{}\0", shop.ini().display());
             let found = fs::read_dir("/proc")
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
-                .find(|process| fs::read_to_string(process.join("cmdline")).is_ok_and(|line| line.ends_with(&raise)));
+                .find(|process| fs::read_to_string(process.join("cmdline")).is_ok_and(|line| line.ends_with(&helper)));
             let pid = found.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
             assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
             first.join().unwrap().expect(502);
@@ -203,10 +203,10 @@ fn a_certificate_that_a_human_made_after_our_command_failed_is_the_humans() {
 #[test]
 fn a_certificate_whose_generating_was_not_begun_is_not_unfinished() {
     let shop = CERT.with_node();
-    let raise = shop.bin("espm-raise").display().to_string();
-    shop.configure("espm", "raise = /nonexistent/espm-raise");
+    let helper = shop.bin("espm-helper").display().to_string();
+    shop.configure("espm", "helper = /nonexistent/espm-helper");
     generate(&shop, NAME).expect(502);
-    shop.configure("espm", &format!("raise = {raise}"));
+    shop.configure("espm", &format!("helper = {helper}"));
     assert!(shop.unfinished().is_empty());
     // Another process works on the CA for as long as the time limit lasts.
     let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(shop.dir.join("records/lock"));
@@ -335,7 +335,7 @@ fn the_ca_is_taken_for_as_long_as_its_command_runs_whoever_has_died_meanwhile() 
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         shop.add("other.example.com");
-        for (victim, name) in [("espm", NAME), ("espm-raise", "other.example.com")] {
+        for (victim, name) in [("espm", NAME), ("espm-helper", "other.example.com")] {
             for sign in ["reached", "continue"] {
                 let _ = fs::remove_file(shop.dir.join("ca").join(sign));
             }
@@ -373,7 +373,7 @@ fn a_command_that_has_given_its_input_up_is_waited_for_all_the_same() {
         std::thread::scope(|scope| {
             let first = scope.spawn(|| generate(&shop, NAME));
             wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
-            shop.kill_one("espm-raise");
+            shop.kill_one("espm-helper");
             first.join().unwrap().expect(502);
         });
         assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
@@ -391,7 +391,7 @@ fn a_command_that_has_given_its_input_up_is_waited_for_all_the_same() {
         std::thread::scope(|scope| {
             let first = scope.spawn(revoke);
             wait_until("the certificate is about to be revoked", || shop.dir.join("ca/reached").exists());
-            shop.kill_one("espm-raise");
+            shop.kill_one("espm-helper");
             first.join().unwrap().expect(502);
         });
         assert_eq!(revoke().expect(503).problem(), "busy");

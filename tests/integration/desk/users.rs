@@ -9,7 +9,7 @@ use super::{all_is_well, check, one_fault, text};
 use crate::shop::{Plan, Shop, USER, as_user, run, wait_until};
 
 #[test]
-fn what_sudo_and_the_programs_owner_must_be_is_checked_where_commands_are_raised() {
+fn what_sudo_and_the_programs_owner_must_be_is_checked_where_commands_run_as_another_user() {
     let shop = Shop::installed();
     all_is_well(&shop);
     // As the user espm nothing is wrong either: what root alone can read is left to root.
@@ -31,13 +31,14 @@ fn what_sudo_and_the_programs_owner_must_be_is_checked_where_commands_are_raised
 
     // Who can change the program that sudo starts becomes the user that it starts it as.
     let espm: u32 = run(shop.inside("id").args(["-u", "espm"])).trim().parse().unwrap();
-    for (place, known) in [("opt/espm/bin/espm-raise", "/opt/espm/bin/espm-raise"), ("opt/espm/bin", "/opt/espm/bin")] {
+    for (place, known) in [("opt/espm/bin/espm-helper", "/opt/espm/bin/espm-helper"), ("opt/espm/bin", "/opt/espm/bin")]
+    {
         let path = shop.dir.join(place);
         chown(&path, Some(espm), None).unwrap();
-        one_fault(&shop, &[&format!("[espm] raise: {known}: is owned by user {espm}, want root")]);
+        one_fault(&shop, &[&format!("[espm] helper: {known}: is owned by user {espm}, want root")]);
         chown(&path, Some(0), None).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o775)).unwrap();
-        one_fault(&shop, &[&format!("[espm] raise: {known}: others can write it (mode 0775); chmod go-w {known}")]);
+        one_fault(&shop, &[&format!("[espm] helper: {known}: others can write it (mode 0775); chmod go-w {known}")]);
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     }
     all_is_well(&shop);

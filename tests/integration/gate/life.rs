@@ -87,7 +87,7 @@ fn open_files(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn no_descriptor_of_the_gates_and_none_of_who_starts_what_raises_goes_on() {
+fn no_descriptor_of_the_gates_and_none_of_who_starts_espm_helper_goes_on() {
     let shop = Shop::with(Plan { console: Temperature::Cold, ..plan() });
     let has = |program: &str, what: &str| {
         let pids = shop.pids(program);
@@ -97,21 +97,21 @@ fn no_descriptor_of_the_gates_and_none_of_who_starts_what_raises_goes_on() {
     // The connections that the gate has taken are not closed when it starts a program.
     let answer = while_adding(&shop, "web01.example.com", || {
         assert!(has("espm", "socket:"));
-        assert!(!has("espm-raise", "socket:") && !has("rake", "socket:"));
+        assert!(!has("espm-helper", "socket:") && !has("rake", "socket:"));
     });
     answer.expect(201);
     let order =
         r#"{"task":{"task":"add","node":{"name":"web02","groups":[],"classes":[],"parameters":{}}},"limit":60}"#;
     let order = shop.write("order", order);
     let script =
-        format!("exec 7<{order} <{order}; exec {} console {}", shop.bin("espm-raise").display(), shop.ini().display());
+        format!("exec 7<{order} <{order}; exec {} console {}", shop.bin("espm-helper").display(), shop.ini().display());
     shop.pause_at("before_node_add");
-    let mut raise = as_user("sh").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut helper = as_user("sh").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     shop.wait_for_pause();
     let held = |program: &str| open_files(shop.pids(program)[0]).iter().filter(|file| **file == order).count();
-    assert_eq!((held("espm-raise"), held("rake")), (2, 1), "as standard input alone");
+    assert_eq!((held("espm-helper"), held("rake")), (2, 1), "as standard input alone");
     shop.go_on();
-    assert!(raise.wait().unwrap().success());
+    assert!(helper.wait().unwrap().success());
 }
 
 #[test]

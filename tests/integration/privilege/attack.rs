@@ -22,50 +22,50 @@ fn sudo_allows_the_user_espm_two_exact_commands_and_nothing_near_them() {
     let shop = Shop::installed();
     let lair = lair(&shop);
     shop.attack(&format!("cp /opt/espm/etc/espm.ini {lair}/evil.ini"), "").done("");
-    shop.attack(&format!("ln -s /opt/espm/etc/espm.ini {lair}/link.ini; cp /bin/sh {lair}/espm-raise"), "").done("");
+    shop.attack(&format!("ln -s /opt/espm/etc/espm.ini {lair}/link.ini; cp /bin/sh {lair}/espm-helper"), "").done("");
     let before = shop.untouched();
-    let (raise, ini) = ("/opt/espm/bin/espm-raise", "/opt/espm/etc/espm.ini");
+    let (helper, ini) = ("/opt/espm/bin/espm-helper", "/opt/espm/etc/espm.ini");
     let mut attacks = vec![
         // A configuration of its own.
-        format!("sudo -n -u puppet-dashboard {raise} console {lair}/evil.ini"),
-        format!("sudo -n -u pe-puppet {raise} authority {lair}/link.ini"),
-        format!("sudo -n -u puppet-dashboard {raise} console /opt/espm/etc/../etc/espm.ini"),
-        format!("sudo -n -u puppet-dashboard {raise} console /{ini}"),
-        format!("cd /opt/espm/etc; sudo -n -u puppet-dashboard {raise} console espm.ini"),
-        format!("sudo -n -u puppet-dashboard {raise} console /proc/self/fd/3 3<{lair}/evil.ini"),
-        format!("sudo -n -u puppet-dashboard {raise} console '{ini} '"),
+        format!("sudo -n -u puppet-dashboard {helper} console {lair}/evil.ini"),
+        format!("sudo -n -u pe-puppet {helper} authority {lair}/link.ini"),
+        format!("sudo -n -u puppet-dashboard {helper} console /opt/espm/etc/../etc/espm.ini"),
+        format!("sudo -n -u puppet-dashboard {helper} console /{ini}"),
+        format!("cd /opt/espm/etc; sudo -n -u puppet-dashboard {helper} console espm.ini"),
+        format!("sudo -n -u puppet-dashboard {helper} console /proc/self/fd/3 3<{lair}/evil.ini"),
+        format!("sudo -n -u puppet-dashboard {helper} console '{ini} '"),
         // Other arguments, more or fewer of them.
         format!("{CONSOLE} db:drop"),
         format!("{CONSOLE} --trace"),
         format!("{AUTHORITY} --all"),
-        format!("sudo -n -u pe-puppet {raise} authority"),
-        format!("sudo -n -u pe-puppet {raise}"),
-        format!("sudo -n -u pe-puppet {raise} follow 1 /bin/sh -c id"),
+        format!("sudo -n -u pe-puppet {helper} authority"),
+        format!("sudo -n -u pe-puppet {helper}"),
+        format!("sudo -n -u pe-puppet {helper} follow 1 /bin/sh -c id"),
         // Other users and groups.
-        format!("sudo -n -u pe-puppet {raise} console {ini}"),
-        format!("sudo -n -u puppet-dashboard {raise} authority {ini}"),
-        format!("sudo -n {raise} console {ini}"),
-        format!("sudo -n -u '#0' {raise} authority {ini}"),
-        format!("sudo -n -u '#4294967295' {raise} authority {ini}"),
-        format!("sudo -n -u pe-puppet -g root {raise} authority {ini}"),
-        format!("sudo -n -u pe-puppet -g www-data {raise} authority {ini}"),
+        format!("sudo -n -u pe-puppet {helper} console {ini}"),
+        format!("sudo -n -u puppet-dashboard {helper} authority {ini}"),
+        format!("sudo -n {helper} console {ini}"),
+        format!("sudo -n -u '#0' {helper} authority {ini}"),
+        format!("sudo -n -u '#4294967295' {helper} authority {ini}"),
+        format!("sudo -n -u pe-puppet -g root {helper} authority {ini}"),
+        format!("sudo -n -u pe-puppet -g www-data {helper} authority {ini}"),
         // Other programs.
         "sudo -n -u puppet-dashboard /usr/bin/rake db:drop".to_owned(),
         "sudo -n -u puppet-dashboard /bin/sh -c id".to_owned(),
         "sudo -n -u pe-puppet cat /opt/espm/etc/espm.ini".to_owned(),
         "sudo -n /opt/espm/bin/espm check".to_owned(),
-        format!("sudo -n -u pe-puppet {lair}/espm-raise authority {ini}"),
-        format!("cd {lair}; PATH={lair}:$PATH sudo -n -u pe-puppet espm-raise authority {ini} extra"),
+        format!("sudo -n -u pe-puppet {lair}/espm-helper authority {ini}"),
+        format!("cd {lair}; PATH={lair}:$PATH sudo -n -u pe-puppet espm-helper authority {ini} extra"),
         "sudo -n -u pe-puppet -i".to_owned(),
         "sudo -n -u pe-puppet -s".to_owned(),
         "sudo -n -e /opt/espm/etc/espm.ini".to_owned(),
         format!("sudo -n -u pe-puppet -e {ini}"),
-        format!("sudo -n -u pe-puppet {raise} authority '{ini}\n/bin/sh'"),
-        format!("RUBYOPT=-r/x sudo -n --preserve-env=RUBYOPT -u pe-puppet {raise} authority {ini}"),
+        format!("sudo -n -u pe-puppet {helper} authority '{ini}\n/bin/sh'"),
+        format!("RUBYOPT=-r/x sudo -n --preserve-env=RUBYOPT -u pe-puppet {helper} authority {ini}"),
     ];
     // Options of sudo's own: the environment, descriptors, a root, a time limit.
     for option in ["-E", "LD_PRELOAD=/x.so", "RUBYOPT=-r/x", "-C 100", "-R /tmp", "-T 1", "-i"] {
-        attacks.push(format!("sudo -n {option} -u pe-puppet {raise} authority {ini}"));
+        attacks.push(format!("sudo -n {option} -u pe-puppet {helper} authority {ini}"));
     }
     for attack in attacks {
         let came = shop.attack(&attack, verb("generate", NAME));
@@ -74,7 +74,8 @@ fn sudo_allows_the_user_espm_two_exact_commands_and_nothing_near_them() {
         assert_eq!(shop.untouched(), before, "{attack}");
     }
     // sudo compares the words as one text, so this one passes it.
-    shop.attack(&format!("sudo -n -u puppet-dashboard {raise} 'console {ini}'"), "").refused(64, "espm-raise: usage: ");
+    shop.attack(&format!("sudo -n -u puppet-dashboard {helper} 'console {ini}'"), "")
+        .refused(64, "espm-helper: usage: ");
     assert_eq!(shop.untouched(), before);
     // What is allowed is, so that it was not something else that refused.
     shop.attack(AUTHORITY, verb("show", NAME)).done(r#"{"answer":"absent"}"#);
@@ -88,7 +89,7 @@ fn nothing_of_the_user_espms_environment_terminal_limits_mask_and_group_reaches_
     let came = shop.attack(
         &format!(
             "printf 'File.write(%cqq, %cqq)' \\' \\' >{lair}/evil.rb; echo 'touch {lair}/ran' >{lair}/evil.sh
-             for name in rake ruby puppet sudo espm-raise; do cp {lair}/evil.sh {lair}/$name; done; chmod 755 {lair}/*"
+             for name in rake ruby puppet sudo espm-helper; do cp {lair}/evil.sh {lair}/$name; done; chmod 755 {lair}/*"
         ),
         "",
     );
@@ -125,12 +126,12 @@ fn nothing_of_the_user_espms_environment_terminal_limits_mask_and_group_reaches_
     let before = shop.untouched();
     for command in [CONSOLE, AUTHORITY] {
         let came = shop.attack(&command.replace("sudo -n", "sudo -n -g espm"), verb("generate", NAME));
-        came.refused(77, "espm-raise: started with group ");
+        came.refused(77, "espm-helper: started with group ");
     }
     // Nobody would know of a command's end.
     for (command, order) in [(CONSOLE, add(NAME)), (AUTHORITY, verb("generate", NAME))] {
         let came = shop.attack(&format!("env --ignore-signal=CHLD {command}"), order);
-        came.refused(77, "espm-raise: started with SIGCHLD ignored");
+        came.refused(77, "espm-helper: started with SIGCHLD ignored");
     }
     // A limit would end a command while it writes the CA's files.
     for (limit, name) in [
@@ -144,7 +145,7 @@ fn nothing_of_the_user_espms_environment_terminal_limits_mask_and_group_reaches_
         ("-p 10", "processes"),
     ] {
         let came = shop.attack(&format!("ulimit {limit}; exec {AUTHORITY}"), verb("generate", NAME));
-        came.refused(77, &format!("espm-raise: the limit on {name} is "));
+        came.refused(77, &format!("espm-helper: the limit on {name} is "));
     }
     assert_eq!(shop.untouched(), before);
     // One that can be raised again is.
@@ -183,7 +184,7 @@ fn descriptors_that_are_closed_or_left_open_change_nothing_of_what_is_done() {
             shop.attack(&format!("{CONSOLE}{open}"), add(NAME))
         });
         shop.wait_for_pause();
-        for program in ["espm-raise", "rake"] {
+        for program in ["espm-helper", "rake"] {
             for pid in shop.pids(program) {
                 let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| entry.unwrap().path());
                 let held: Vec<_> =
@@ -197,7 +198,7 @@ fn descriptors_that_are_closed_or_left_open_change_nothing_of_what_is_done() {
 }
 
 #[test]
-fn the_user_espm_cannot_signal_what_was_raised_and_what_dies_with_its_sudo_is_settled() {
+fn the_user_espm_cannot_signal_espm_helper_and_what_dies_with_its_sudo_is_settled() {
     let shop = Shop::installed();
     // Under a terminal of the attacker's.
     shop.pause_at("before_node_add");
@@ -208,9 +209,9 @@ fn the_user_espm_cannot_signal_what_was_raised_and_what_dies_with_its_sudo_is_se
         let mut terminal =
             terminal.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
         shop.wait_for_pause();
-        let (raise, rake) = (shop.pids("espm-raise"), shop.pids("rake"));
-        assert_eq!((raise.len(), rake.len()), (1, 1));
-        for pid in raise.iter().chain(&rake) {
+        let (helper, rake) = (shop.pids("espm-helper"), shop.pids("rake"));
+        assert_eq!((helper.len(), rake.len()), (1, 1));
+        for pid in helper.iter().chain(&rake) {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
             let terminal = stat.rsplit_once(") ").unwrap().1.split(' ').nth(4).unwrap();
             assert_eq!(terminal, "0", "no terminal, so no key reaches it: {stat}");
@@ -236,9 +237,9 @@ fn the_user_espm_cannot_signal_what_was_raised_and_what_dies_with_its_sudo_is_se
             let asked = scope.spawn(|| shop.attack(&script, verb("generate", &name)));
             wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
             if timer {
-                wait_until("sudo has killed what it started", || shop.pids("espm-raise").is_empty());
+                wait_until("sudo has killed what it started", || shop.pids("espm-helper").is_empty());
             } else {
-                let status = fs::read_to_string(format!("/proc/{}/status", shop.pids("espm-raise")[0])).unwrap();
+                let status = fs::read_to_string(format!("/proc/{}/status", shop.pids("espm-helper")[0])).unwrap();
                 let sudo = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().to_owned();
                 shop.attack(&format!("kill -9 {sudo}"), "").done("");
             }
@@ -272,13 +273,13 @@ fn a_rake_that_only_lists_ends_with_what_started_it() {
     let answer = std::thread::scope(|scope| {
         let asked = scope.spawn(|| shop.get("/v1/classes"));
         wait_until("rake hangs", || !shop.dir.join("console/faults/hang").exists());
-        shop.kill_one("espm-raise");
+        shop.kill_one("espm-helper");
         wait_until("rake has ended", || shop.pids("rake").is_empty());
         asked.join().unwrap()
     });
     assert_eq!(answer.expect(502).problem(), "command-failed");
     shop.get("/v1/classes").expect(200);
     // Who has ended before is not waited for.
-    let late = Command::new(shop.bin("espm-raise")).args(["follow", "1", "/bin/echo", "done"]).output().unwrap();
+    let late = Command::new(shop.bin("espm-helper")).args(["follow", "1", "/bin/echo", "done"]).output().unwrap();
     assert_eq!((late.status.code(), late.stdout.len()), (Some(69), 0), "{late:?}");
 }

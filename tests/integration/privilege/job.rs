@@ -47,7 +47,7 @@ fn the_whole_job_is_done_without_root_each_part_as_its_own_user() {
         || shop.post("/v1/nodes", &body),
         || {
             let (espm, console) = (ids(&shop, "espm", "espm"), ids(&shop, "puppet-dashboard", "puppet-dashboard"));
-            for (program, wanted) in [("espm", espm), ("espm-raise", console), ("rake", console)] {
+            for (program, wanted) in [("espm", espm), ("espm-helper", console), ("rake", console)] {
                 let pids = shop.pids(program);
                 assert!(!pids.is_empty(), "{program}");
                 for pid in pids {

@@ -97,8 +97,8 @@ fn an_order_that_is_not_one_of_ours_runs_nothing_and_is_one_line() {
     }
     for order in to_console {
         let came = shop.attack(CONSOLE, &order);
-        assert!(came.stderr.starts_with("espm-raise: the order is not one: "), "{:.200}: {came:?}", order);
-        came.refused(65, "espm-raise: ");
+        assert!(came.stderr.starts_with("espm-helper: the order is not one: "), "{:.200}: {came:?}", order);
+        came.refused(65, "espm-helper: ");
     }
     let mut to_authority = vec![
         r#"{"verb":"show","verb":"revoke","name":"web01","limit":1}"#.into(),
@@ -111,10 +111,10 @@ fn an_order_that_is_not_one_of_ours_runs_nothing_and_is_one_line() {
     );
     to_authority.extend(HOSTILE.map(|name| verb("revoke", name)));
     for order in to_authority {
-        shop.attack(AUTHORITY, &order).refused(65, "espm-raise: the order is not one: ");
+        shop.attack(AUTHORITY, &order).refused(65, "espm-helper: the order is not one: ");
     }
     let invalid = [b"{\"verb\":\"show\",\"name\":\"".as_slice(), b"\xff\xfe", b"\",\"limit\":1}"].concat();
-    shop.attack(AUTHORITY, invalid).refused(65, "espm-raise: the order is not one: ");
+    shop.attack(AUTHORITY, invalid).refused(65, "espm-helper: the order is not one: ");
     assert_eq!(shop.untouched(), before);
 }
 
@@ -125,12 +125,12 @@ fn the_masters_name_and_a_humans_certificate_are_out_of_the_user_espms_reach() {
     shop.puppet(&["cert", "generate", foreign]);
     let before = shop.untouched();
     for act in ["generate", "show", "revoke"] {
-        shop.attack(AUTHORITY, verb(act, master)).refused(65, "espm-raise: the master's own name is not touched");
+        shop.attack(AUTHORITY, verb(act, master)).refused(65, "espm-helper: the master's own name is not touched");
         shop.attack(AUTHORITY, verb(act, foreign)).done(r#"{"answer":"foreign"}"#);
     }
     let delete = format!(r#"{{"task":"delete","name":"{master}","groups":[]}}"#);
     for order in [add(master), task(&delete)] {
-        shop.attack(CONSOLE, order).refused(65, "espm-raise: the master's own name is not touched");
+        shop.attack(CONSOLE, order).refused(65, "espm-helper: the master's own name is not touched");
     }
     // A record of the attacker's own would make a certificate espm's.
     let record =
@@ -142,7 +142,7 @@ fn the_masters_name_and_a_humans_certificate_are_out_of_the_user_espms_reach() {
         "mv /opt/espm/authority /opt/espm/authority.old".to_owned(),
         "mv /opt/espm/etc/espm.ini /opt/espm/etc/espm.old".to_owned(),
         "echo x >>/opt/espm/etc/espm.ini".to_owned(),
-        "echo x >/opt/espm/bin/espm-raise".to_owned(),
+        "echo x >/opt/espm/bin/espm-helper".to_owned(),
         format!("ln -s /etc/passwd {}/console/planted", shop.dir.display()),
     ];
     for attack in places {
@@ -215,15 +215,15 @@ fn an_order_that_does_not_come_to_its_end_is_given_up() {
     let shop = Shop::installed();
     let before = shop.untouched();
     std::thread::scope(|scope| {
-        let asked = [(CONSOLE, ""), (AUTHORITY, ""), (AUTHORITY, r#"{"verb":"show","#)].map(|(raise, begun)| {
+        let asked = [(CONSOLE, ""), (AUTHORITY, ""), (AUTHORITY, r#"{"verb":"show","#)].map(|(helper, begun)| {
             let shop = &shop;
             // The shell itself keeps the pipe open.
             let pipe = "d=$(mktemp -d -p /tmp) && mkfifo $d/p && exec 9<>$d/p && rm -r $d";
-            let script = format!("{pipe} && printf '%s' '{begun}' >&9 && exec {raise} <&9");
+            let script = format!("{pipe} && printf '%s' '{begun}' >&9 && exec {helper} <&9");
             scope.spawn(move || shop.attack(&script, ""))
         });
         for asked in asked {
-            asked.join().unwrap().refused(65, "espm-raise: the order cannot be read: it does not come to its end");
+            asked.join().unwrap().refused(65, "espm-helper: the order cannot be read: it does not come to its end");
         }
     });
     assert_eq!(shop.untouched(), before);

@@ -21,7 +21,7 @@ fn a_configuration_that_is_not_roots_or_that_others_can_write_or_replace_is_refu
         let path = shop.dir.join(place);
         let known = if place == "etc/espm.ini" { "/opt/espm/etc/espm.ini".to_owned() } else { format!("/{place}") };
         let complains = |words: &str| {
-            let words = format!("espm-raise: {known}: {words}");
+            let words = format!("espm-helper: {known}: {words}");
             shop.attack(CONSOLE, list()).refused(78, &words);
             shop.attack(AUTHORITY, verb("show", "web01")).refused(78, &words);
         };
@@ -81,16 +81,16 @@ fn a_path_that_leads_elsewhere_is_refused_even_where_sudo_is_not_asked() {
         ("/opt/espm/etc/none.ini".to_owned(), "No such file"),
         (String::new(), ": "),
     ] {
-        let script = format!("cd {dir}; exec /opt/espm/bin/espm-raise console '{path}' 3<{lair}/evil.ini");
+        let script = format!("cd {dir}; exec /opt/espm/bin/espm-helper console '{path}' 3<{lair}/evil.ini");
         shop.attack_as("puppet-dashboard", &script, list()).refused(78, words);
     }
     assert_eq!(shop.untouched(), before);
     // In a directory where each may remove only its own, root's is root's.
-    let script = format!("exec /opt/espm/bin/espm-raise console {dir}/sticky/espm.ini");
+    let script = format!("exec /opt/espm/bin/espm-helper console {dir}/sticky/espm.ini");
     shop.attack_as("puppet-dashboard", &script, list()).done("web servers\n");
     // Other words are refused before anything is opened.
     for words in ["", "console", "console a b", "nothing /opt/espm/etc/espm.ini", "--help", "-c x", "CONSOLE x"] {
-        let came = shop.attack_as("puppet-dashboard", &format!("exec /opt/espm/bin/espm-raise {words}"), list());
-        came.refused(64, "espm-raise: ");
+        let came = shop.attack_as("puppet-dashboard", &format!("exec /opt/espm/bin/espm-helper {words}"), list());
+        came.refused(64, "espm-helper: ");
     }
 }

@@ -121,7 +121,7 @@ fn set_up_says_how_to_make_the_catalogue_and_the_directory_of_published_nodes_th
 #[test]
 fn the_printed_rules_of_sudo_name_the_users_and_the_paths_of_the_configuration() {
     let place = Place::new();
-    place.done(&["--console-user", "pe-console", "--authority-user", "puppet", "--raise", "/srv/espm-raise"]);
+    place.done(&["--console-user", "pe-console", "--authority-user", "puppet", "--helper", "/srv/espm-helper"]);
     let ini = place.path("etc/espm.ini").display().to_string();
     let print = |more: &[&str]| {
         let mut setup = Command::new(env!("CARGO_BIN_EXE_espm-setup"));
@@ -132,8 +132,8 @@ fn the_printed_rules_of_sudo_name_the_users_and_the_paths_of_the_configuration()
     };
     let plain = print(&[]);
     for line in [
-        format!("Cmnd_Alias ESPM_CONSOLE = /srv/espm-raise console {ini}"),
-        format!("Cmnd_Alias ESPM_AUTHORITY = /srv/espm-raise authority {ini}"),
+        format!("Cmnd_Alias ESPM_CONSOLE = /srv/espm-helper console {ini}"),
+        format!("Cmnd_Alias ESPM_AUTHORITY = /srv/espm-helper authority {ini}"),
         "espm ALL = (pe-console) NOPASSWD: ESPM_CONSOLE".to_owned(),
         "espm ALL = (puppet) NOPASSWD: ESPM_AUTHORITY".to_owned(),
     ] {

@@ -35,7 +35,7 @@ install -d -m 0755 /opt/espm /opt/espm/bin /opt/espm/lib /opt/espm/etc /opt/espm
 install -d -o espm -g espm -m 0750 /opt/espm/state
 install -d -o pe-puppet -g pe-puppet -m 0700 /opt/espm/authority
 install -d -o espm -g www-data -m 2750 /run/espm
-install -m 0755 "$1"/espm "$1"/espm-setup "$1"/espm-raise /opt/espm/bin
+install -m 0755 "$1"/espm "$1"/espm-setup "$1"/espm-helper /opt/espm/bin
 echo installed
 exec cat
 "#;

@@ -29,7 +29,7 @@ use crate::text::excerpt;
 use crate::trusted_file::Owner;
 
 /// What it says of its arguments.
-pub const USAGE: &str = "espm-raise console|authority FILE";
+pub const USAGE: &str = "espm-helper console|authority FILE";
 
 /// Bytes of an order; a body of 64 KiB, escaped as JSON at its worst.
 const MAX_ORDER: usize = 512 * 1024;
@@ -65,7 +65,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Ok(code) => code,
         Err(Refused(code, why)) => {
             // One line, whatever of the order is in it.
-            let _ = writeln!(io::stderr(), "espm-raise: {}", excerpt(&why));
+            let _ = writeln!(io::stderr(), "espm-helper: {}", excerpt(&why));
             ExitCode::from(code)
         }
     }
