@@ -11,12 +11,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::audit::complain;
-use crate::command;
-use crate::console::classifier::Classifier;
-use crate::console::enc::published_file;
-use crate::layout;
-use crate::name::NodeName;
-use crate::trusted_file::{self, FileError, Owner};
+use crate::config::enc_ini::Classifier;
+use crate::config::layout;
+use crate::console::published::published_file;
+use crate::model::name::NodeName;
+use crate::system::command;
+use crate::system::trusted_file::{self, FileError, Owner};
 
 /// What it says of its arguments.
 pub const USAGE: &str = "espm-enc [-c FILE] NAME";

@@ -15,18 +15,18 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::authority::ca::{self, Settings};
-use crate::authority::verb;
-use crate::clock::Deadline;
-use crate::command::{self, CommandError, Program};
+use crate::authority::executor::{self, Settings};
+use crate::authority::protocol;
 use crate::config::{self, Config};
-use crate::console::task;
+use crate::console::rake::task;
 use crate::console::{EXIT_NOT_STARTED, EXIT_TIMED_OUT};
-use crate::lock;
-use crate::name::NodeName;
-use crate::process;
-use crate::text::excerpt;
-use crate::trusted_file::Owner;
+use crate::model::name::NodeName;
+use crate::system::clock::Deadline;
+use crate::system::command::{self, CommandError, Program};
+use crate::system::lock;
+use crate::system::process;
+use crate::system::text::excerpt;
+use crate::system::trusted_file::Owner;
 
 /// What it says of its arguments.
 pub const USAGE: &str = "espm-helper console|authority FILE";
@@ -149,7 +149,7 @@ fn is_own(code: u8) -> bool {
 }
 
 fn authority(config: &Config) -> Done {
-    let order: verb::Order = read_order()?;
+    let order: protocol::Order = read_order()?;
     refuse_master(config, &order.name)?;
     let authority = &config.authority;
     let settings = Settings {
@@ -166,7 +166,7 @@ fn authority(config: &Config) -> Done {
         records: authority.records.clone(),
         timeout: authority.command.timeout,
     };
-    let answer = serde_json::to_vec(&ca::obey(&settings, &order)).unwrap_or_default();
+    let answer = serde_json::to_vec(&executor::obey(&settings, &order)).unwrap_or_default();
     io::stdout().lock().write_all(&answer).map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,13 @@
 //!
 //! `src/lib.rs` declares the modules floor by floor, with a blank line between two floors. A module
 //! uses only what is on floors below its own.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test reads files and panics")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test reads files and panics"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,11 +17,11 @@ use std::path::Path;
 const ROOMS: [(&str, &str); 7] = [
     ("rusqlite", "ledger"),
     ("rcgen", "setup"),
-    ("subprocess", "command"),
+    ("subprocess", "system"),
     ("syslog", "audit"),
-    ("fastcgi", "gate"),
-    ("ini", "ini_text"),
-    ("rustls_pemfile", "x509"),
+    ("fastcgi", "http"),
+    ("ini", "system"),
+    ("rustls_pemfile", "system"),
 ];
 
 /// A source file: the path of its module, and its text.
@@ -45,7 +51,11 @@ fn violations(floors: &[Vec<String>], sources: &[Source]) -> Vec<String> {
             found.insert(format!("{top} is on no floor"));
             continue;
         };
-        for path in paths(module, text) {
+        let all = paths(module, text);
+        // A module of ours that has the name of a crate hides it where it is imported.
+        let hidden =
+            |krate: &str| all.iter().any(|path| path.len() > 2 && path[0] == "crate" && path.last().unwrap() == krate);
+        for path in &all {
             let words: Vec<&str> = path.iter().map(String::as_str).collect();
             match words.as_slice() {
                 ["crate", used, ..] if used == top => {}
@@ -54,11 +64,13 @@ fn violations(floors: &[Vec<String>], sources: &[Source]) -> Vec<String> {
                     Some(_) => drop(found.insert(format!("{top} uses {used}, which is not below it"))),
                     None => drop(found.insert(format!("{top} uses {used}, which is on no floor"))),
                 },
-                ["std", "process", "Command", ..] if top != "command" => {
-                    found.insert(format!("{top} uses std::process::Command, which is command's alone"));
+                ["std", "process", "Command", ..] if top != "system" => {
+                    found.insert(format!("{top} uses std::process::Command, which is system's alone"));
                 }
                 [krate, _, ..] => {
-                    if let Some((_, room)) = ROOMS.iter().find(|(name, room)| name == krate && room != top) {
+                    if let Some((_, room)) =
+                        ROOMS.iter().find(|(name, room)| name == krate && room != top && !hidden(krate))
+                    {
                         found.insert(format!("{top} uses {krate}, which is {room}'s alone"));
                     }
                 }
@@ -260,7 +272,7 @@ fn house() -> (Vec<Vec<String>>, Vec<Source>) {
 #[test]
 fn a_module_uses_only_floors_below_its_own_and_a_dependency_has_one_room() {
     let (floors, sources) = house();
-    assert!(floors.len() > 10 && sources.len() > 40, "the house is not where it was");
+    assert!(floors.len() > 5 && sources.len() > 40, "the house is not where it was");
     let found = violations(&floors, &sources);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
@@ -284,42 +296,38 @@ fn each_rule_finds_what_it_forbids() {
         violations(&floors, &[(module, text.to_owned())])
     };
     for (module, text, expected) in [
-        (&["reply"][..], "use crate::config::Config;", "reply uses config, which is not below it"),
-        (&["reply"], "use crate::{name, body::Draft};", "reply uses body, which is not below it"),
-        (&["reply"], "fn f() { crate::audit::complain(\"\") }", "reply uses audit, which is not below it"),
-        (&["reply"], "use super::x509;", "reply uses x509, which is not below it"),
-        (&["desk", "check"], "use super::super::gate;", "desk uses gate, which is not below it"),
-        (&["desk"], "mod tests { fn f() { super::super::setup::main() } }", "desk uses setup, which is not below it"),
-        (&["desk"], "use crate::nowhere;", "desk uses nowhere, which is on no floor"),
+        (&["console"][..], "use crate::config::Config;", "console uses config, which is not below it"),
+        (&["console"], "use crate::{model::name, service::nodes};", "console uses service, which is not below it"),
+        (&["console"], "fn f() { crate::audit::complain(\"\") }", "console uses audit, which is not below it"),
+        (&["console"], "use super::ledger;", "console uses ledger, which is not below it"),
+        (&["cli", "check"], "use super::super::http;", "cli uses http, which is not below it"),
+        (&["enc"], "mod tests { fn f() { super::super::setup::main() } }", "enc uses setup, which is not below it"),
+        (&["cli"], "use crate::nowhere;", "cli uses nowhere, which is on no floor"),
         (&["nowhere"], "", "nowhere is on no floor"),
         (&["config"], "use rusqlite::Connection;", "config uses rusqlite, which is ledger's alone"),
-        (&["desk", "check"], "fn f() { rcgen::generate() }", "desk uses rcgen, which is setup's alone"),
-        (&["console"], "use subprocess::{Exec, Job};", "console uses subprocess, which is command's alone"),
-        (&["gate"], "fn f(f: syslog::Facility) {}", "gate uses syslog, which is audit's alone"),
-        (&["handler"], "use fastcgi::run;", "handler uses fastcgi, which is gate's alone"),
-        (&["desk"], "fn f() { ini::inistr!(x) }", "desk uses ini, which is ini_text's alone"),
-        (&["desk"], "use rustls_pemfile::Item;", "desk uses rustls_pemfile, which is x509's alone"),
+        (&["cli", "check"], "fn f() { rcgen::generate() }", "cli uses rcgen, which is setup's alone"),
+        (&["console"], "use subprocess::{Exec, Job};", "console uses subprocess, which is system's alone"),
+        (&["http"], "fn f(f: syslog::Facility) {}", "http uses syslog, which is audit's alone"),
+        (&["cli"], "use fastcgi::run;", "cli uses fastcgi, which is http's alone"),
+        (&["cli"], "fn f() { ini::inistr!(x) }", "cli uses ini, which is system's alone"),
+        (&["cli"], "use rustls_pemfile::Item;", "cli uses rustls_pemfile, which is system's alone"),
+        (&["cli"], "use std::process::{Command, ExitCode};", "cli uses std::process::Command, which is system's alone"),
         (
-            &["desk"],
-            "use std::process::{Command, ExitCode};",
-            "desk uses std::process::Command, which is command's alone",
-        ),
-        (
-            &["desk"],
+            &["cli"],
             "fn f() { std::process::Command::new(\"x\") }",
-            "desk uses std::process::Command, which is command's alone",
+            "cli uses std::process::Command, which is system's alone",
         ),
     ] {
         assert_eq!(check(module, text), [expected], "{text}");
     }
     for (module, text) in [
         (
-            &["desk"][..],
-            "// use crate::gate;\nconst X: &str = \"crate::gate::x \\\" crate::gate::x\"; const Y: char = '\"';",
+            &["cli"][..],
+            "// use crate::http;\nconst X: &str = \"crate::http::x \\\" crate::http::x\"; const Y: char = '\"';",
         ),
-        (&["desk"], "const X: &str = r#\"\" crate::gate::x\"#; fn f<'a>(x: &'a str) -> std::process::ExitCode {}"),
-        (&["desk"], "mod tests { use super::Cli; } use self::check::main; use crate::desk::x;"),
-        (&["console", "task"], "use super::listing::Listing; use crate::name::NodeName as Name;"),
+        (&["cli"], "const X: &str = r#\"\" crate::http::x\"#; fn f<'a>(x: &'a str) -> std::process::ExitCode {}"),
+        (&["cli"], "mod tests { use super::Cli; } use self::check::main; use crate::cli::x;"),
+        (&["console", "task"], "use super::listing::Listing; use crate::model::name::NodeName as Name;"),
     ] {
         assert!(check(module, text).is_empty(), "{:?}", check(module, text));
     }

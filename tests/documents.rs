@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use espm::config::KEYS;
-use espm::outcome::Problem;
+use espm::model::fault::Problem;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -52,7 +52,7 @@ fn the_sample_ini_has_every_key_and_no_other() {
 
 /// The configuration that a sample's keys make, each with its first value, for a kind of console and without some keys.
 fn configuration(keys: &[(String, String, String)], kind: &str, without: impl Fn(&str) -> bool) -> String {
-    let mut text = format!("[psk]\ncloud = {}\n", espm::secret::Psk::new("key".into()).digest());
+    let mut text = format!("[psk]\ncloud = {}\n", espm::model::psk::Psk::new("key".into()).digest());
     for (section, known) in KEYS.iter().filter(|(section, _)| *section != "psk") {
         text.push_str(&format!("[{section}]\n"));
         for key in *known {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::command::Command;
 use super::section::Section;
-use crate::console::task::Release;
-use crate::process;
+use crate::console::rake::task::Release;
+use crate::system::process;
 
 /// The keys of `[console]` that belong to one kind alone.
 const RAKE_KEYS: [&str; 9] =

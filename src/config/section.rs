@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ini_text;
-use crate::layout::{self, Layout};
+use crate::config::layout::{self, Layout};
+use crate::system::ini;
 
 /// A section of the file.
 pub(super) struct Section<'a> {
@@ -15,7 +15,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The section of that name; an empty one when the file has none.
-    pub(super) fn of(sections: &'a [ini_text::Section], name: &'static str) -> Self {
+    pub(super) fn of(sections: &'a [ini::Section], name: &'static str) -> Self {
         let entries = sections.iter().find(|section| section.name == name).map_or(&[][..], |section| &section.entries);
         Self { name, entries }
     }

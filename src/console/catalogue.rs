@@ -14,9 +14,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::ini_text;
-use crate::name::{ClassName, GroupName, ParameterName, ParameterValue, Parameters};
-use crate::operation::{Assignment, List};
+use crate::model::name::{ClassName, GroupName, ParameterName, ParameterValue, Parameters};
+use crate::model::node::{Assignment, List};
+use crate::system::ini;
 
 /// What a group gives its nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Catalogue {
     /// A sentence that names the section and the line.
     pub fn from_text(text: &str) -> Result<Self, String> {
         let mut catalogue = Self::default();
-        let sections = ini_text::read(text)?;
+        let sections = ini::read(text)?;
         for section in sections.iter().filter(|section| section.name == "classes") {
             for (key, value, line) in &section.entries {
                 if key != "names" {
@@ -150,8 +150,8 @@ fn class_list(value: &str) -> Result<Vec<ClassName>, String> {
 #[cfg(test)]
 mod tests {
     use super::Catalogue;
-    use crate::name::{ClassName, GroupName, ParameterName, ParameterValue};
-    use crate::operation::Assignment;
+    use crate::model::name::{ClassName, GroupName, ParameterName, ParameterValue};
+    use crate::model::node::Assignment;
 
     const TEXT: &str = "
 [classes]

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::clock;
-use crate::operation::List;
-use crate::trusted_file::{self, FileError, Owner};
+use crate::model::node::List;
+use crate::system::clock;
+use crate::system::trusted_file::{self, FileError, Owner};
 
 /// Bytes; as much as a command's output.
-const MAX_FILE: u64 = crate::command::MAX_OUTPUT as u64;
+const MAX_FILE: u64 = crate::system::command::MAX_OUTPUT as u64;
 
 /// A list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,9 +82,9 @@ mod tests {
     use std::time::Duration;
 
     use super::Listing;
-    use crate::clock;
-    use crate::operation::List;
-    use crate::scratch::scratch;
+    use crate::model::node::List;
+    use crate::system::clock;
+    use crate::system::scratch::scratch;
 
     #[test]
     fn a_list_is_kept_for_its_life_and_never_from_the_future() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Ledger, LedgerError};
-use crate::trusted_file;
+use crate::system::trusted_file;
 
 impl Ledger {
     /// Copies the ledger, while it is in use, to a new file (SQLite's backup API).

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rusqlite::ErrorCode;
 
 use super::tables::VERSION;
-use crate::trusted_file::FileError;
+use crate::system::trusted_file::FileError;
 
 /// Why the ledger cannot be used.
 #[derive(Debug)]

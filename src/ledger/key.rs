@@ -3,8 +3,8 @@
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, params};
 
 use super::{Ledger, LedgerError};
-use crate::clock;
-use crate::operation::Node;
+use crate::model::node::Node;
+use crate::system::clock;
 
 /// Seconds for which an `Idempotency-Key` is kept.
 const LIFE: i64 = 24 * 60 * 60;

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Ledger, LedgerError};
-use crate::command::PROOF_ROOM;
-use crate::lock;
-use crate::state;
-use crate::trusted_file::{self, FileError};
+use crate::model::state_directory;
+use crate::system::command::PROOF_ROOM;
+use crate::system::lock;
+use crate::system::trusted_file::{self, FileError};
 
 /// Bytes of a proof file that are read; a command's output is limited to as much.
-const MAX_PROOF: u64 = crate::command::MAX_OUTPUT as u64;
+const MAX_PROOF: u64 = crate::system::command::MAX_OUTPUT as u64;
 
 /// How long after it was last written a proof that no row names is certainly not needed any more: longer
 /// than any request lasts.
@@ -87,7 +87,7 @@ impl Ledger {
     }
 
     fn proof_path(&self, name: &str) -> PathBuf {
-        state::proof(&self.directory, name)
+        state_directory::proof(&self.directory, name)
     }
 }
 
@@ -97,9 +97,9 @@ mod tests {
 
     use super::UNUSED;
     use crate::ledger::{Ledger, create};
-    use crate::name::NodeName;
-    use crate::operation::{Assignment, Node};
-    use crate::scratch::{at_last, scratch};
+    use crate::model::name::NodeName;
+    use crate::model::node::{Assignment, Node};
+    use crate::system::scratch::{at_last, scratch};
 
     #[test]
     fn only_an_old_proof_that_no_row_names_and_no_command_holds_is_swept() {

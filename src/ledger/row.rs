@@ -3,8 +3,8 @@
 use rusqlite::Row;
 
 use super::LedgerError;
-use crate::name::NodeName;
-use crate::operation::{Assignment, Node};
+use crate::model::name::NodeName;
+use crate::model::node::{Assignment, Node};
 
 /// Gives an enum of states its words in the database.
 macro_rules! states {

@@ -5,8 +5,8 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::LedgerError;
-use crate::state;
-use crate::trusted_file;
+use crate::model::state_directory;
+use crate::system::trusted_file;
 
 /// The version of the tables below, in the database's `user_version`: one more than there are upgrades.
 pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
@@ -73,10 +73,10 @@ fn upgrade_by(database: &Connection, upgrades: &[&str]) -> rusqlite::Result<()> 
 /// When any part of it exists, or cannot be made; then nothing is left of it.
 pub fn create(directory: &Path) -> Result<(), LedgerError> {
     // Who has made the database makes what is beside it.
-    drop(trusted_file::create(&state::database(directory), 0o600)?);
+    drop(trusted_file::create(&state_directory::database(directory), 0o600)?);
     let filled = fill(directory);
     if filled.is_err() {
-        for path in state::all(directory) {
+        for path in state_directory::all(directory) {
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
         }
     }
@@ -84,10 +84,10 @@ pub fn create(directory: &Path) -> Result<(), LedgerError> {
 }
 
 fn fill(directory: &Path) -> Result<(), LedgerError> {
-    for name in state::DIRECTORIES {
+    for name in state_directory::DIRECTORIES {
         trusted_file::create_directory(&directory.join(name), 0o700)?;
     }
-    let path = state::database(directory);
+    let path = state_directory::database(directory);
     let error = |error| LedgerError::Database(path.clone(), error);
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
     let tables = format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};");
@@ -104,10 +104,10 @@ mod tests {
 
     use super::{create, upgrade_by};
     use crate::ledger::{BUSY_TIMEOUT, Ledger};
-    use crate::name::NodeName;
-    use crate::scratch::scratch;
-    use crate::state::database;
-    use crate::trusted_file::{self, Owner};
+    use crate::model::name::NodeName;
+    use crate::model::state_directory::database;
+    use crate::system::scratch::scratch;
+    use crate::system::trusted_file::{self, Owner};
 
     /// Begins something while another connection writes, and lets that end only when it waits.
     fn while_another_writes(directory: &Path, act: impl FnOnce() + Send) {

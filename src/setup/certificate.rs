@@ -8,7 +8,7 @@ use rcgen::{
 };
 
 use super::{KeyType, SetupError, say};
-use crate::clock;
+use crate::system::clock;
 
 const DAY: u64 = 24 * 60 * 60;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::{New, SetupError, say};
 use crate::audit;
-use crate::clock::Deadline;
-use crate::command::{self, Program};
-use crate::console::task::{Release, Task};
-use crate::process;
+use crate::console::rake::task::{Release, Task};
+use crate::system::clock::Deadline;
+use crate::system::command::{self, Program};
+use crate::system::process;
 
 /// Where Puppet's own packages, Puppet Enterprise's and the distributions' have the program.
 const PUPPETS: [&str; 3] = ["/opt/puppetlabs/bin/puppet", "/opt/puppet/bin/puppet", "/usr/bin/puppet"];

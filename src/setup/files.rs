@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{SetupError, say};
 use crate::ledger;
-use crate::process;
-use crate::state;
-use crate::trusted_file;
+use crate::model::state_directory;
+use crate::system::process;
+use crate::system::trusted_file;
 
 /// The directories that have to be there before.
 pub(super) struct Directories<'a> {
@@ -35,7 +35,7 @@ impl Directories<'_> {
                 missing.iter().map(|(path, make)| format!("    {make} {}", path.display())).collect();
             return say(format!("these directories are missing; make them first:\n{}", commands.join("\n")));
         }
-        let state_files = state::all(state);
+        let state_files = state_directory::all(state);
         let there: Vec<_> =
             files.iter().copied().chain(&state_files).filter(|path| path.symlink_metadata().is_ok()).collect();
         if !there.is_empty() {
@@ -83,7 +83,7 @@ impl Files<'_> {
         let io = |path: &Path, error| SetupError::File(trusted_file::FileError::io(path, error));
         let created = process::as_owner_of(self.state, || ledger::create(self.state));
         created.map_err(|error| io(self.state, error))?.map_err(|error| SetupError::Say(error.to_string()))?;
-        made.extend(state::all(self.state));
+        made.extend(state_directory::all(self.state));
         // Last: while there is no configuration, nothing runs.
         trusted_file::write_new(self.ini.0, 0o640, self.ini.1.as_bytes())?;
         made.push(self.ini.0.to_owned());

@@ -5,8 +5,8 @@ mod described;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use espm::outcome::Problem;
-use espm::route::TABLE;
+use espm::http::routes::TABLE;
+use espm::model::fault::Problem;
 use serde_json::{Value, json};
 
 use self::described::{Described, FILE};
@@ -95,7 +95,7 @@ fn every_example_of_the_description_is_valid() {
 
 #[test]
 fn the_grammars_of_the_description_are_those_of_the_program() {
-    use espm::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+    use espm::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
     type Accepts = fn(&str) -> bool;
     let grammars: [(&str, Accepts); 5] = [
         ("NodeName", |text| NodeName::parse(text).is_ok()),

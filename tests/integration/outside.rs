@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use espm::clock;
+use espm::system::clock;
 use serde_json::json;
 
 use crate::desk::{all_is_well, one_fault, refused};

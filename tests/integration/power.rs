@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use espm::ledger::{Entry, Ledger, create};
-use espm::name::{GroupName, NodeName};
-use espm::operation::{Assignment, Node};
+use espm::model::name::{GroupName, NodeName};
+use espm::model::node::{Assignment, Node};
 use serde_json::json;
 
 use self::disk::Disk;

@@ -28,7 +28,7 @@ fn generated() -> Vec<(String, String)> {
         .into_iter()
         .map(|(name, text)| (format!("conf/man/{name}"), text))
         .collect();
-    for (program, command) in [("espm", espm::desk::command_line()), ("espm-setup", espm::setup::command_line())] {
+    for (program, command) in [("espm", espm::cli::command_line()), ("espm-setup", espm::setup::command_line())] {
         for (shell, name) in [(Shell::Bash, format!("{program}.bash")), (Shell::Zsh, format!("_{program}"))] {
             let mut text = Vec::new();
             generate(shell, &mut command.clone(), program, &mut text);
@@ -118,7 +118,7 @@ fn words(command: &clap::Command, before: &[String], all: &mut Vec<(Vec<String>,
 
 #[test]
 fn bash_completes_every_command_and_option() {
-    for (program, command) in [("espm", espm::desk::command_line()), ("espm-setup", espm::setup::command_line())] {
+    for (program, command) in [("espm", espm::cli::command_line()), ("espm-setup", espm::setup::command_line())] {
         let mut all = Vec::new();
         words(&command, &[program.to_owned()], &mut all);
         assert!(all.len() > 5, "{all:?}");

@@ -131,7 +131,7 @@ fn espm(date: &str) -> String {
         ("/run/espm/espm.sock", "The socket to the web server, espm:web server 0660."),
     ];
     program(
-        &espm::desk::command_line(),
+        &espm::cli::command_line(),
         "8",
         date,
         &[

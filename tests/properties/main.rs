@@ -11,20 +11,22 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use espm::authority::verb;
-use espm::body::{self, Shape};
-use espm::cgi::{self, MAX_BODY};
+use espm::authority::protocol;
 use espm::config::Config;
 use espm::console::catalogue::Catalogue;
-use espm::console::proof::{self, Completeness, Proof, Separator};
-use espm::console::task::{Order, Release, Task};
-use espm::ini_text;
-use espm::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
-use espm::operation::{Assignment, List, Unread};
-use espm::outcome::{Fault, FieldError, Problem};
-use espm::reply;
-use espm::request::{Body, RequestId};
-use espm::text;
+use espm::console::rake::output::{self, Completeness, Proof, Separator};
+use espm::console::rake::task::{Order, Release, Task};
+use espm::http::cgi::{self, MAX_BODY};
+use espm::http::response;
+use espm::model::fault::{Fault, FieldError, Problem};
+use espm::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+use espm::model::node::{Assignment, List};
+use espm::model::request_id::RequestId;
+use espm::service::node_body::{self, Shape};
+use espm::service::operation::Body;
+use espm::service::operation::Unread;
+use espm::system::ini;
+use espm::system::text;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -38,8 +40,8 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, max_local_rejects: rejects, max_global_rejects: rejects, ..default }
 }
 
-fn read(bytes: Vec<u8>, shape: Shape) -> Result<body::Draft, Fault> {
-    body::parse(&Unread { content_type: Some("application/json".into()), body: Body::Whole(bytes) }, shape)
+fn read(bytes: Vec<u8>, shape: Shape) -> Result<node_body::Draft, Fault> {
+    node_body::parse(&Unread { content_type: Some("application/json".into()), body: Body::Whole(bytes) }, shape)
 }
 
 proptest! {
@@ -192,7 +194,7 @@ proptest! {
                 prop_assert!(order.task.node().is_none_or(|name| NodeName::parse(name.as_str()).is_ok()));
                 prop_assert!(order.task.words(Release::V1_2_7).iter().all(|word| !word.contains("db:")  || word.contains('=')));
             }
-            if let Ok(order) = serde_json::from_slice::<verb::Order>(&json) {
+            if let Ok(order) = serde_json::from_slice::<protocol::Order>(&json) {
                 prop_assert!(NodeName::parse(order.name.as_str()).is_ok());
             }
         }
@@ -236,7 +238,7 @@ proptest! {
         let noise = |name: &String| (name.starts_with("(in /") && name.ends_with(')')) || name.starts_with("DEPRECATION WARNING");
         let output: String = names.iter().map(|name| format!("{name}{end}")).collect();
         let kept: Vec<String> = names.into_iter().filter(|name| !noise(name)).collect();
-        prop_assert_eq!(proof::names(&output), kept);
+        prop_assert_eq!(output::names(&output), kept);
     }
 
     #[test]
@@ -248,7 +250,7 @@ proptest! {
             written.push_str(&format!("[{section}]\n# a comment\n\n"));
             entries.iter().for_each(|(key, value)| written.push_str(&format!("  {key} = {value}\n")));
         }
-        let read = ini_text::read(&written).unwrap();
+        let read = ini::read(&written).unwrap();
         let read: BTreeMap<_, BTreeMap<_, _>> =
             read.into_iter().map(|section| (section.name, section.entries.into_iter().map(|(key, value, _)| (key, value)).collect())).collect();
         prop_assert_eq!(read, sections);
@@ -264,7 +266,7 @@ proptest! {
         let at = sample.char_indices().map(|(at, _)| at).nth(at % sample.len()).unwrap_or_default();
         let (before, after) = sample.split_at(at);
         for text in [format!("{before}{what}{after}"), lines.join("\n"), what] {
-            let _ = ini_text::read(&text);
+            let _ = ini::read(&text);
             if let Ok(config) = Config::from_text(&text) {
                 prop_assert!(!config.clients.is_empty() && config.state.is_absolute() && config.helper.is_absolute());
             }
@@ -305,7 +307,7 @@ proptest! {
             let mut fault = Fault::invalid(Vec::clone(&errors));
             fault.problem = problem;
             fault.detail = detail.clone().into();
-            let bytes = reply::render(&Err(fault), Some(&RequestId::random().unwrap()), head).to_bytes();
+            let bytes = response::render(&Err(fault), Some(&RequestId::random().unwrap()), head).to_bytes();
             let text = String::from_utf8(bytes).unwrap();
             let (fields, body) = text.split_once("\r\n\r\n").unwrap();
             prop_assert!(fields.split("\r\n").all(|field| field.contains(": ") && !field.contains(char::is_control)), "{}", fields);

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use espm::x509;
+use espm::system::x509;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

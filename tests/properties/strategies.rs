@@ -1,7 +1,7 @@
 //! What the properties are tried with.
 
-use espm::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
-use espm::operation::{Assignment, Node};
+use espm::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+use espm::model::node::{Assignment, Node};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::shop::Answer;
 
-pub const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/openapi.json");
+pub const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
 
 /// What a web server adds to every answer, whatever the program says.
 pub const SERVERS_OWN: [&str; 8] = [

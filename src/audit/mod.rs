@@ -1,0 +1,310 @@
+//! The audit: one syslog record for every request, and one more before each change.
+//!
+//! A record is logfmt of at most [`MAX_RECORD`] bytes. Values are quoted and escaped, so that no
+//! input can forge a record or a field. No key, parameter value or certificate is ever in one.
+
+mod logfmt;
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use syslog::{Facility, Formatter3164, Logger, LoggerBackend, Severity};
+
+pub use self::logfmt::MAX_RECORD;
+use self::logfmt::{escape, list, logfmt};
+use crate::model::name::{NodeName, ParameterValue};
+use crate::model::node::Assignment;
+use crate::system::lock;
+use crate::system::text::without;
+use crate::system::trusted_file::{self, FileError, Owner};
+
+/// Bytes of the cause of a failure, in a record of its own.
+const MAX_CAUSE: usize = 700;
+
+/// How long a send may take while syslog does not read.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Kept records that one request sends, so that none waits long for others' backlog.
+const MAX_RESENT: usize = 64;
+
+/// Kept records from which on only those of changes that were attempted are kept: while syslog is gone
+/// nothing is changed, and a client that asks again and again shall not fill the disk.
+const MAX_KEPT: usize = 1000;
+
+/// Why a record was not written.
+#[derive(Debug)]
+pub enum AuditError {
+    /// Syslog cannot be reached.
+    Socket(PathBuf, io::Error),
+    /// Syslog did not take it.
+    Send(syslog::Error),
+    /// It could not be kept either.
+    Keep(FileError),
+}
+
+impl fmt::Display for AuditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path, error) => write!(f, "syslog cannot be reached at {}: {error}", path.display()),
+            Self::Send(error) => write!(f, "syslog did not take the audit record: {error}"),
+            Self::Keep(error) => write!(f, "the audit record cannot be kept: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AuditError {}
+
+/// Where audit records go.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// Syslog's socket.
+    pub socket: PathBuf,
+    /// The facility.
+    pub facility: Facility,
+    /// Whether a change whose record cannot be written is not made.
+    pub required: bool,
+    /// Where outcomes wait that syslog did not take.
+    pub unsent: PathBuf,
+}
+
+impl Default for Destination {
+    /// Where records go when the configuration cannot say.
+    fn default() -> Self {
+        Self {
+            socket: "/dev/log".into(),
+            facility: Facility::LOG_AUTHPRIV,
+            required: true,
+            unsent: "/nonexistent".into(),
+        }
+    }
+}
+
+/// The facility of that name (RFC 5424, table 1), in lower case.
+pub fn facility(name: &str) -> Option<Facility> {
+    name.parse().ok()
+}
+
+/// The audit of one request.
+#[derive(Debug)]
+pub struct Audit {
+    destination: Destination,
+    request: String,
+    client: String,
+    addr: String,
+    event: &'static str,
+    subject: Vec<(&'static str, String)>,
+    secret: Vec<String>,
+    attempted: Cell<bool>,
+    start: Instant,
+}
+
+impl Audit {
+    /// Begins the audit of a request.
+    pub fn begin(destination: Destination, request: &str, addr: &str) -> Self {
+        Self {
+            destination,
+            request: request.to_owned(),
+            client: "-".to_owned(),
+            addr: addr.to_owned(),
+            event: "request",
+            subject: Vec::new(),
+            secret: Vec::new(),
+            attempted: Cell::new(false),
+            start: Instant::now(),
+        }
+    }
+
+    /// The client is known now.
+    pub fn client(&mut self, name: &str) {
+        name.clone_into(&mut self.client);
+    }
+
+    /// What is asked is known now.
+    pub fn event(&mut self, event: &'static str) {
+        self.event = event;
+    }
+
+    /// The node is known now.
+    pub fn node(&mut self, name: &NodeName) {
+        self.set("node", name.to_string());
+    }
+
+    /// What is assigned is known now; of parameters only the names.
+    pub fn assignment(&mut self, assignment: &Assignment) {
+        self.set("groups", list(assignment.groups.iter().map(ToString::to_string)));
+        self.set("classes", list(assignment.classes.iter().map(ToString::to_string)));
+        self.set("parameters", list(assignment.parameters.keys().map(ToString::to_string)));
+    }
+
+    /// Values that a command may be given and quote: none of them will be in a record.
+    pub fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
+        self.secret.extend(values.into_iter().map(ToString::to_string));
+    }
+
+    /// Something that a human should know.
+    pub fn note(&mut self, note: &'static str) {
+        self.set("note", note.to_owned());
+    }
+
+    /// rake was run although there shall be a worker; why goes into a record of its own.
+    pub fn cold(&mut self, why: &str) {
+        self.set("console", "cold".to_owned());
+        self.explain(why);
+    }
+
+    fn set(&mut self, field: &'static str, value: String) {
+        self.subject.retain(|(name, _)| *name != field);
+        self.subject.push((field, value));
+    }
+
+    /// Writes that a change is about to be made.
+    ///
+    /// # Errors
+    /// When it could not be written and must be; then the change may not be made.
+    pub fn attempt(&self) -> Result<(), AuditError> {
+        match self.send(Severity::LOG_NOTICE, &self.record("attempt", 0, false)) {
+            Err(error) if self.destination.required => Err(error),
+            _ => {
+                self.attempted.set(true);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes how the request ended; the outcome of a change is kept for later when syslog does not take it.
+    ///
+    /// # Errors
+    /// When it was neither written nor kept.
+    pub fn result(&self, outcome: &str, status: u16, changed: bool) -> Result<(), AuditError> {
+        let severity = match status {
+            500.. => Severity::LOG_ERR,
+            400.. => Severity::LOG_WARNING,
+            _ => Severity::LOG_NOTICE,
+        };
+        let record = self.record(outcome, status, true);
+        match self.send(severity, &record) {
+            Err(_) if changed && (self.attempted.get() || self.kept() < MAX_KEPT) => {
+                trusted_file::write_new(&self.destination.unsent.join(&self.request), 0o600, record.as_bytes())
+                    .map_err(AuditError::Keep)
+            }
+            result => result,
+        }
+    }
+
+    /// Writes why something failed, for the operator; to standard error when syslog does not take it.
+    pub fn explain(&self, cause: &str) {
+        let cause: String = without(cause, &self.secret).chars().take(MAX_CAUSE).collect();
+        let record = format!(
+            "event={} outcome=cause request={} cause=\"{}\"",
+            self.event,
+            self.request,
+            escape(&cause, MAX_CAUSE)
+        );
+        if self.send(Severity::LOG_ERR, &record).is_err() {
+            complain(&record);
+        }
+    }
+
+    /// How many records are kept, as far as that matters.
+    fn kept(&self) -> usize {
+        std::fs::read_dir(&self.destination.unsent).map_or(0, |entries| entries.take(MAX_KEPT).count())
+    }
+
+    /// Sends the records that earlier requests had to keep.
+    pub fn send_kept(&self) {
+        let directory = &self.destination.unsent;
+        let mut kept = match std::fs::read_dir(directory) {
+            Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).peekable(),
+            Err(_) => return,
+        };
+        if kept.peek().is_none() {
+            return;
+        }
+        let Ok(Some(_lock)) = lock::try_take(&directory.with_extension("lock")) else { return };
+        for path in kept.take(MAX_RESENT) {
+            let Ok(record) = trusted_file::read(&path, MAX_RECORD as u64, Owner::RootOrSelf) else { continue };
+            if self.send(Severity::LOG_NOTICE, &record).is_err() || trusted_file::remove(&path).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn record(&self, outcome: &str, status: u16, ended: bool) -> String {
+        let mut fields = vec![
+            ("event", self.event.to_owned()),
+            ("outcome", outcome.to_owned()),
+            ("status", if ended { status.to_string() } else { "-".to_owned() }),
+            ("request", self.request.clone()),
+            ("client", self.client.clone()),
+            ("addr", self.addr.clone()),
+        ];
+        fields.extend(self.subject.iter().cloned());
+        if ended {
+            fields.push(("took_ms", self.start.elapsed().as_millis().to_string()));
+        }
+        logfmt(&fields)
+    }
+
+    fn send(&self, severity: Severity, record: &str) -> Result<(), AuditError> {
+        let path = &self.destination.socket;
+        let socket = connect(path).map_err(|error| AuditError::Socket(path.clone(), error))?;
+        let formatter = Formatter3164 {
+            facility: self.destination.facility,
+            hostname: None,
+            process: "espm".to_owned(),
+            pid: std::process::id(),
+        };
+        let mut logger = Logger::new(LoggerBackend::Unix(socket), formatter);
+        let sent = match severity {
+            Severity::LOG_ERR => logger.err(record),
+            Severity::LOG_WARNING => logger.warning(record),
+            _ => logger.notice(record),
+        };
+        sent.map_err(AuditError::Send)
+    }
+}
+
+/// Writes a line to standard error, where the web server or the supervisor keeps it.
+pub fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "espm: {line}");
+}
+
+/// Opens syslog's socket; a full one blocks for [`SEND_TIMEOUT`] at most.
+fn connect(path: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    Ok(socket)
+}
+
+/// Whether syslog can be reached.
+///
+/// # Errors
+/// When it cannot.
+pub fn probe(path: &Path) -> Result<(), AuditError> {
+    connect(path).map(drop).map_err(|error| AuditError::Socket(path.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Audit, Destination, facility};
+
+    #[test]
+    fn what_is_known_anew_takes_the_place_of_what_was_known_before() {
+        let mut audit = Audit::begin(Destination::default(), "r", "127.0.0.1");
+        audit.note("recovered");
+        audit.note("unproven");
+        let record = audit.record("ok", 200, true);
+        assert!(record.contains(" note=unproven ") && !record.contains("recovered"), "{record}");
+    }
+
+    #[test]
+    fn facilities_are_named_as_syslog_names_them() {
+        assert!(facility("authpriv").is_some() && facility("local7").is_some());
+        assert!(facility("nonsense").is_none());
+    }
+}

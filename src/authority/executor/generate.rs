@@ -1,0 +1,172 @@
+//! The making of a certificate: begun, or found out how it ended, and judged by what is there.
+
+use super::{Answer, Ca, Record, Stop};
+use crate::authority::executor::output::{says_key_saved, says_signed};
+use crate::model::certificate::PrivateKey;
+use crate::system::clock;
+use crate::system::command::{self, CommandError};
+use crate::system::text::excerpt;
+use crate::system::trusted_file;
+use crate::system::x509;
+
+/// How a generating ended.
+enum Conclusion {
+    Made(Answer),
+    Foreign,
+    Nothing(&'static str),
+}
+
+impl Ca<'_> {
+    pub(super) fn generate(&self) -> Result<Answer, Stop> {
+        match self.records.read(self.name)? {
+            None => {}
+            Some(Record::Issued { certificate }) => match self.files.is_recorded(&certificate)? {
+                Some(true) if !self.files.is_revoked(&certificate)? => {
+                    let key = self.files.read(&self.files.private_key())?;
+                    let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
+                        return Ok(Answer::KeyGone);
+                    };
+                    return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
+                }
+                // It was revoked, removed or replaced by hand.
+                _ => {
+                    if let answer @ (Answer::Foreign | Answer::Running) = self.revoke()? {
+                        return Ok(answer);
+                    }
+                }
+            },
+            Some(Record::Revoking { .. } | Record::Abandoned { .. }) => {
+                if let answer @ (Answer::Foreign | Answer::Running) = self.revoke()? {
+                    return Ok(answer);
+                }
+            }
+            Some(Record::Generating) => {
+                if let Some(answer) = self.settle_generating()? {
+                    return Ok(answer);
+                }
+            }
+        }
+        if self.is_taken()? {
+            return Ok(Answer::Foreign);
+        }
+        self.records.write(self.name, &Record::Generating)?;
+        let proof = self.records.new_proof(self.name)?;
+        if let Err(full) = trusted_file::reserve(&proof, command::PROOF_ROOM) {
+            // Without its word a certificate of the command's would be taken for a human's.
+            self.records.forget(self.name)?;
+            return Err(Stop::Undone(format!("no room for what the CA's command says: {full}")));
+        }
+        let ended = self.run("generate", &proof);
+        let output = command::read_back(&proof)?;
+        if let Err(error @ CommandError::TimedOut) = ended {
+            return Err(error.into());
+        }
+        let failure = match ended {
+            Err(error) => error.to_string(),
+            Ok(()) => excerpt(&output),
+        };
+        match self.conclude(&output)? {
+            Conclusion::Made(answer) => Ok(answer),
+            Conclusion::Foreign => Ok(Answer::Foreign),
+            Conclusion::Nothing(why) => Err(Stop::Undone(format!("{why}: {failure}"))),
+        }
+    }
+
+    /// Finds out how an earlier call's generating ended: with a certificate of ours, with one of
+    /// somebody's, or with nothing, so that it can begin again.
+    pub(super) fn settle_generating(&self) -> Result<Option<Answer>, Stop> {
+        let Some(output) = self.earlier_output()? else { return Ok(Some(Answer::Running)) };
+        match self.conclude(&output)? {
+            Conclusion::Made(answer) => Ok(Some(answer)),
+            Conclusion::Foreign => Ok(Some(Answer::Foreign)),
+            Conclusion::Nothing(_) => Ok(None),
+        }
+    }
+
+    /// Judges a generating by its output and its files, and leaves either a recorded certificate or nothing.
+    fn conclude(&self, output: &str) -> Result<Conclusion, Stop> {
+        let key = self.files.read(&self.files.private_key())?;
+        let Some(mut certificate) = self.files.read(&self.files.signed())? else {
+            return self.nothing(output, key.as_deref());
+        };
+        let fits = |certificate: &str| key.as_deref().is_some_and(|key| x509::key_fits(certificate, key) == Ok(true));
+        let cut_short = x509::identity(&certificate).is_err();
+        if !(says_signed(output, self.name) || (cut_short || fits(&certificate)) && says_key_saved(output, self.name)) {
+            self.records.forget(self.name)?;
+            return Ok(Conclusion::Foreign);
+        }
+        if cut_short {
+            // The node's copy may be whole. Without one nobody has the certificate, and its key goes now.
+            let copy = self.files.read(&self.files.copy())?.filter(|copy| x509::identity(copy).is_ok());
+            let whole = match &copy {
+                Some(copy) => self.flaw(copy, fits(copy))?.is_none(),
+                None => false,
+            };
+            let Some(copy) = copy.filter(|_| whole) else {
+                self.files.remove()?;
+                self.records.forget(self.name)?;
+                return Ok(Conclusion::Nothing("the certificate was not written whole"));
+            };
+            trusted_file::replace(&self.files.signed(), 0o644, copy.as_bytes())?;
+            certificate = copy;
+        }
+        if self.files.is_anothers(&x509::identity(&certificate)?.serial)? {
+            // Nobody has it, and nobody will: its key goes now.
+            self.files.remove()?;
+            self.records.forget(self.name)?;
+            return Ok(Conclusion::Nothing("its serial number is another certificate's"));
+        }
+        let fits = fits(&certificate);
+        let flaw = self.flaw(&certificate, fits)?;
+        // One with a flaw must never be handed out, wherever this call dies.
+        let record = match flaw {
+            None => Record::Issued { certificate: certificate.clone() },
+            Some(_) => Record::Revoking { certificate: certificate.clone() },
+        };
+        self.records.write(self.name, &record)?;
+        self.records.remove_proof(self.name)?;
+        match flaw {
+            None => {
+                let issued = self.issued(certificate, key.map(PrivateKey::new))?;
+                Ok(Conclusion::Made(Answer::Generated { issued }))
+            }
+            Some(flaw) => {
+                self.revoke()?;
+                Ok(Conclusion::Nothing(flaw))
+            }
+        }
+    }
+
+    /// Leaves nothing of a generating that made no certificate, but what tells one that the server signs
+    /// for its key even now, while the command that asked for it is gone.
+    fn nothing(&self, output: &str, key: Option<&str>) -> Result<Conclusion, Stop> {
+        let key = key.filter(|_| says_key_saved(output, self.name)).and_then(|key| x509::key_of_private(key).ok());
+        if let Some(key) = key {
+            self.records.write(self.name, &Record::Abandoned { key })?;
+            self.records.remove_proof(self.name)?;
+            self.files.remove()?;
+        } else {
+            self.files.remove()?;
+            self.records.forget(self.name)?;
+        }
+        Ok(Conclusion::Nothing("no certificate was made"))
+    }
+
+    /// What is wrong with a new certificate and its key.
+    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<&'static str>, Stop> {
+        let bundle = self.files.ca_certificate()?;
+        let identity = x509::identity(certificate)?;
+        Ok(if identity.common_name != self.name.as_str() {
+            Some("the certificate is for another name")
+        } else if let Err(error) = x509::verify(certificate, &bundle, clock::now()) {
+            Some(error.0)
+        } else if !key_fits {
+            Some("the private key does not belong to the certificate")
+        } else if self.files.is_revoked(certificate)? {
+            // Of a certificate from before, where the CA counts anew.
+            Some("its serial number is in the revocation list already")
+        } else {
+            None
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! The CA's commands and files, as the CA's user: what `puppet cert` and `puppetserver ca` do.
+//!
+//! Trusts no exit code and no message on its own: after each command it looks at the files and the
+//! revocation list. Touches only what a record of ours names. `puppet cert revoke` is never run for
+//! a name without an exact certificate, for it would take the name as a regular expression.
+
+mod files;
+mod generate;
+mod output;
+pub mod record;
+mod revoke;
+mod stop;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use self::files::Files;
+use self::record::{Record, Records};
+use self::stop::Stop;
+use super::protocol::{Answer, Issued, Order, Verb};
+use crate::model::certificate::PrivateKey;
+use crate::model::name::NodeName;
+use crate::system::clock::Deadline;
+use crate::system::command::{CommandError, Program};
+use crate::system::lock::{Lease, LockError, Queue};
+use crate::system::x509;
+
+/// How long the lock is waited for. Whoever asks has waited for its turn already: it is the command of
+/// a call that died which has the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a proof's command from an earlier call is waited for.
+const PROOF_WAIT: Duration = Duration::from_secs(5);
+
+/// The least that an order can make one of the CA's commands last, unless it is configured to be less:
+/// one that is ended while it writes the CA's files may leave them cut short.
+const LEAST: Duration = Duration::from_secs(30);
+
+/// Whose commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `puppet cert`, Puppet 2.7 to 5.
+    PuppetCert,
+    /// `puppetserver ca`, Puppet 6 and later, and `OpenVox`.
+    PuppetserverCa,
+}
+
+/// How the CA is run and where its files are.
+#[derive(Debug)]
+pub struct Settings {
+    /// Whose commands.
+    pub kind: Kind,
+    /// The command up to the verb.
+    pub program: Program,
+    /// `puppet.conf`, for `puppetserver ca` alone.
+    pub config: Option<PathBuf>,
+    /// Puppet's `ssldir`.
+    pub ssldir: PathBuf,
+    /// Puppet's `cadir`.
+    pub cadir: PathBuf,
+    /// The master's own certname.
+    pub master: String,
+    /// The directory of our records.
+    pub records: PathBuf,
+    /// Seconds for one command.
+    pub timeout: Duration,
+}
+
+/// Does what an order says.
+pub fn obey(settings: &Settings, order: &Order) -> Answer {
+    let ordered = Duration::from_secs(order.limit);
+    let wait = Deadline::after(settings.timeout.min(ordered));
+    match attempt(settings, order, wait, Deadline::after(settings.timeout.min(ordered.max(LEAST)))) {
+        Ok(answer) => answer,
+        Err(Stop::TimedOut) => Answer::TimedOut,
+        Err(Stop::Failed(text)) => Answer::Failed { text },
+        Err(Stop::Undone(text)) => Answer::Undone { text },
+        Err(Stop::File(error)) => Answer::Failed { text: error.to_string() },
+    }
+}
+
+fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) -> Result<Answer, Stop> {
+    let records = Records::open(&settings.records)?;
+    let name = &order.name;
+    let files = Files { ssldir: &settings.ssldir, cadir: &settings.cadir, name };
+    match order.verb {
+        Verb::Show => return Ca { settings, records, name, files, until, lock: None }.show(),
+        Verb::Check => return Ca { settings, records, name, files, until, lock: None }.check(),
+        Verb::Generate | Verb::Revoke => {}
+    }
+    let alone = Queue::new(&settings.records, "lock-queue", usize::MAX);
+    let lock = match alone.wait(wait.within(LOCK_WAIT), || records.try_lock()) {
+        Ok(lock) => lock,
+        Err(LockError::File(error)) => return Err(error.into()),
+        Err(LockError::Full | LockError::TimedOut) => return Ok(Answer::Busy),
+    };
+    let ca = Ca { settings, records, name, files, until, lock: Some(&lock) };
+    let answer = if order.verb == Verb::Generate { ca.generate() } else { ca.revoke() };
+    // After an error a command may still be there, and has the lock until it is gone.
+    if answer.is_ok() {
+        lock.give_back();
+    }
+    answer
+}
+
+/// The CA, for one name.
+struct Ca<'a> {
+    settings: &'a Settings,
+    records: Records,
+    name: &'a NodeName,
+    files: Files<'a>,
+    until: Deadline,
+    /// The lock around every change, which the commands share.
+    lock: Option<&'a Lease>,
+}
+
+impl Ca<'_> {
+    fn issued(&self, certificate: String, private_key: Option<PrivateKey>) -> Result<Issued, Stop> {
+        let identity = x509::identity(&certificate)?;
+        Ok(Issued {
+            certificate,
+            private_key,
+            ca_certificate: self.files.ca_certificate()?,
+            serial: identity.serial,
+            fingerprint: identity.fingerprint,
+            not_after: identity.not_after,
+        })
+    }
+
+    /// Whether the name is somebody's: by a file, or as one by which agents know the master.
+    fn is_taken(&self) -> Result<bool, Stop> {
+        Ok(self.files.anything_there()? || self.files.is_alias_of(&self.settings.master)?)
+    }
+
+    fn check(&self) -> Result<Answer, Stop> {
+        self.files.is_revoked(&self.files.ca_certificate()?)?;
+        self.is_taken()?;
+        self.files.is_anothers("")?;
+        Ok(Answer::Sound)
+    }
+
+    fn show(&self) -> Result<Answer, Stop> {
+        let certificate = match self.records.read(self.name)? {
+            Some(Record::Issued { certificate }) => certificate,
+            Some(_) => return Ok(Answer::Unfinished),
+            None if self.is_taken()? => return Ok(Answer::Foreign),
+            None => return Ok(Answer::Absent),
+        };
+        if self.files.is_recorded(&certificate)? != Some(true) || self.files.is_revoked(&certificate)? {
+            return Ok(Answer::Absent);
+        }
+        Ok(Answer::There { issued: self.issued(certificate, None)? })
+    }
+
+    /// What an earlier call's command printed; `None` while it runs.
+    fn earlier_output(&self) -> Result<Option<String>, Stop> {
+        let wait = self.until.within(PROOF_WAIT);
+        let alone = Queue::new(&self.settings.records, "proof-queue", usize::MAX);
+        match alone.wait(wait, || self.records.try_read_proof(self.name)) {
+            Ok(output) => Ok(Some(output)),
+            Err(LockError::File(error)) => Err(error.into()),
+            Err(LockError::Full | LockError::TimedOut) => Ok(None),
+        }
+    }
+
+    /// Runs one of the CA's commands for this name. Its exit code is not looked at: Puppet 2.7 has 0
+    /// for failures, and what counts is in the files.
+    fn run(&self, verb: &str, proof: &File) -> Result<(), CommandError> {
+        let mut program = self.settings.program.clone();
+        let name = self.name.as_str();
+        match self.settings.kind {
+            Kind::PuppetCert => program.argv.extend([verb, "--color=false", name].map(str::to_owned)),
+            Kind::PuppetserverCa => {
+                program.argv.extend([verb.to_owned(), format!("--certname={name}")]);
+                if let Some(config) = &self.settings.config {
+                    program.argv.extend(["--config".to_owned(), config.display().to_string()]);
+                }
+            }
+        }
+        let alone = self.lock.ok_or_else(|| io::Error::other("the CA is not locked"));
+        let input = alone.and_then(|lock| lock.input(b"").map_err(|error| io::Error::other(error.to_string())));
+        program.run_into(proof, input.map_err(CommandError::Io)?, self.until).map(drop)
+    }
+}

@@ -1,0 +1,132 @@
+//! The CA verbs' own record of the certificates that they made: one file a name, in a directory
+//! that belongs to the CA's user.
+//!
+//! A certificate is ours if it is recorded here and still is the one that is recorded. The record
+//! of an intent is durable before the command starts; the command's output goes to a proof file
+//! beside it, which is locked for as long as any process of the command lives.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::name::NodeName;
+use crate::system::lock::{self, Lease};
+use crate::system::trusted_file::{self, FileError, Owner};
+
+/// Bytes of a record: a certificate and a few words.
+const MAX_RECORD: u64 = 64 * 1024;
+
+/// What is recorded of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Record {
+    /// A command was started while nothing of this name was there.
+    Generating,
+    /// The certificate was made.
+    Issued {
+        /// It, PEM.
+        certificate: String,
+    },
+    /// The command made a key and failed. The server that it asks may sign for that key even now.
+    Abandoned {
+        /// What identifies the public key.
+        key: String,
+    },
+    /// Its revocation was started.
+    Revoking {
+        /// It, PEM.
+        certificate: String,
+    },
+}
+
+/// The directory of the records.
+#[derive(Debug)]
+pub struct Records(PathBuf);
+
+impl Records {
+    /// The records in a directory, if no other user can write there or put another in its place.
+    ///
+    /// # Errors
+    /// When it is not there, it or a directory above it belongs to another user, or others can write there.
+    pub fn open(directory: &Path) -> Result<Self, FileError> {
+        trusted_file::check_way(directory, Owner::RootOrSelf)?;
+        trusted_file::check_directory(directory, Owner::RootOrSelf)?;
+        Ok(Self(directory.to_owned()))
+    }
+
+    fn path(&self, name: &NodeName) -> PathBuf {
+        self.0.join(format!("{name}.json"))
+    }
+
+    fn proof_path(&self, name: &NodeName) -> PathBuf {
+        self.0.join(format!("{name}.proof"))
+    }
+
+    /// Takes the lock around every change of the CA, if it is free. Commands share it.
+    ///
+    /// # Errors
+    /// When its file cannot be used.
+    pub fn try_lock(&self) -> Result<Option<Lease>, FileError> {
+        Lease::try_take(&self.0.join("lock"))
+    }
+
+    /// What is recorded of a name.
+    ///
+    /// # Errors
+    /// When the record cannot be read; an unreadable record is never an absent one.
+    pub fn read(&self, name: &NodeName) -> Result<Option<Record>, FileError> {
+        let path = self.path(name);
+        match trusted_file::read(&path, MAX_RECORD, Owner::RootOrSelf) {
+            Ok(json) => serde_json::from_str(&json).map(Some).map_err(|error| FileError::io(&path, error.into())),
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records something of a name, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, name: &NodeName, record: &Record) -> Result<(), FileError> {
+        let json = serde_json::to_vec(record).unwrap_or_default();
+        trusted_file::replace(&self.path(name), 0o600, &json)
+    }
+
+    /// Forgets a name.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn forget(&self, name: &NodeName) -> Result<(), FileError> {
+        trusted_file::remove(&self.proof_path(name))?;
+        trusted_file::remove(&self.path(name))
+    }
+
+    /// Makes the proof file for a command, locked and durable.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new_proof(&self, name: &NodeName) -> Result<File, FileError> {
+        let path = self.proof_path(name);
+        trusted_file::remove(&path)?;
+        let file = trusted_file::create_durable(&path, 0o600)?;
+        file.lock().map_err(|error| FileError::io(&path, error))?;
+        Ok(file)
+    }
+
+    /// Reads a proof, if its command has ended; a missing one is empty.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn try_read_proof(&self, name: &NodeName) -> Result<Option<String>, FileError> {
+        lock::read_unlocked(&self.proof_path(name), crate::system::command::MAX_OUTPUT as u64)
+    }
+
+    /// Removes a proof: its outcome is recorded.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove_proof(&self, name: &NodeName) -> Result<(), FileError> {
+        trusted_file::remove(&self.proof_path(name))
+    }
+}

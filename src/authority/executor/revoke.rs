@@ -1,0 +1,81 @@
+//! The end of a certificate: revoked, and its name given up.
+
+use super::{Answer, Ca, Record, Stop};
+use crate::system::command;
+use crate::system::text::excerpt;
+use crate::system::trusted_file;
+use crate::system::x509;
+
+impl Ca<'_> {
+    pub(super) fn revoke(&self) -> Result<Answer, Stop> {
+        let mut record = self.records.read(self.name)?;
+        if record == Some(Record::Generating) {
+            if let Some(answer @ (Answer::Running | Answer::Foreign)) = self.settle_generating()? {
+                return Ok(answer);
+            }
+            record = self.records.read(self.name)?;
+        }
+        if let Some(Record::Abandoned { key }) = record {
+            record = self.late(&key)?;
+        }
+        let (Some(Record::Issued { certificate }) | Some(Record::Revoking { certificate })) = record else {
+            return Ok(if self.files.anything_there()? { Answer::Foreign } else { Answer::Absent });
+        };
+        if self.earlier_output()?.is_none() {
+            return Ok(Answer::Running);
+        }
+        let recorded = self.files.is_recorded(&certificate)?;
+        if !self.files.is_revoked(&certificate)? {
+            match recorded {
+                Some(true) => {}
+                Some(false) => {
+                    self.records.forget(self.name)?;
+                    return Ok(Answer::Foreign);
+                }
+                // The CA's commands revoke by its copy, and without one take the name as a regular expression.
+                None => trusted_file::replace(&self.files.signed(), 0o644, certificate.as_bytes())?,
+            }
+            self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
+            let proof = self.records.new_proof(self.name)?;
+            self.run("revoke", &proof)?;
+            if !self.files.is_revoked(&certificate)? {
+                let text = excerpt(&command::read_back(&proof)?);
+                return Err(Stop::Failed(format!("the serial number is not in the revocation list: {text}")));
+            }
+        }
+        self.give_up(&certificate)?;
+        Ok(Answer::Revoked)
+    }
+
+    /// Looks whether the server has signed for an abandoned key; such a certificate is to be revoked.
+    fn late(&self, key: &str) -> Result<Option<Record>, Stop> {
+        let signed = self.files.read(&self.files.signed())?;
+        let ours = signed.filter(|signed| x509::key_of_certificate(signed).is_ok_and(|of| of == key));
+        let Some(certificate) = ours else {
+            self.records.forget(self.name)?;
+            return Ok(None);
+        };
+        let record = Record::Revoking { certificate };
+        self.records.write(self.name, &record)?;
+        Ok(Some(record))
+    }
+
+    /// Frees the name of a certificate that is at its end: removes its files. While the CA's copy is this
+    /// certificate, they all are its own, a key that does not fit too; without the copy, those that fit.
+    fn give_up(&self, certificate: &str) -> Result<(), Stop> {
+        let own = match self.files.is_recorded(certificate)? {
+            Some(own) => own,
+            None => {
+                let key = self.files.read(&self.files.private_key())?;
+                let copy = self.files.read(&self.files.copy())?;
+                key.is_none_or(|key| x509::key_fits(certificate, &key) == Ok(true))
+                    && copy.is_none_or(|copy| x509::identity(&copy) == x509::identity(certificate))
+            }
+        };
+        if own {
+            self.files.remove()?;
+        }
+        self.records.forget(self.name)?;
+        Ok(())
+    }
+}

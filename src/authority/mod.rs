@@ -1,0 +1,131 @@
+//! The CA, as the handler sees it: three verbs about the certificate of one name.
+//!
+//! The verbs run in a program of their own as the CA's user; one at a time, with a bounded queue.
+//! What comes back holds a private key and goes through a pipe, never into a file of ours.
+
+pub mod executor;
+pub mod protocol;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use self::protocol::{Answer, Order, Verb};
+use crate::model::name::NodeName;
+use crate::model::state_directory;
+use crate::system::clock::Deadline;
+use crate::system::command::{CommandError, Program};
+use crate::system::lock::{LockError, Queue, Slots};
+use crate::system::text::excerpt;
+
+/// How much longer than espm-helper's own limit it is waited for; it needs time to kill.
+const HELPER_GRACE: Duration = Duration::from_secs(6);
+
+/// Why the CA did not answer.
+#[derive(Debug)]
+pub enum AuthorityError {
+    /// Another request has the CA, and no place in the queue or no time was left.
+    Busy(LockError),
+    /// The verb ran past its time.
+    TimedOut,
+    /// The command could not be run to its end.
+    Command(CommandError),
+    /// The verb failed; the text is for the log.
+    Failed(String),
+    /// It failed and nothing of it is left.
+    Undone(String),
+    /// A command from an earlier call about this certificate still runs.
+    Running,
+}
+
+impl fmt::Display for AuthorityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy(error) => write!(f, "authority: {error}"),
+            Self::TimedOut => f.write_str("authority: the command ran past its time limit"),
+            Self::Command(error) => write!(f, "authority: {error}"),
+            Self::Failed(text) | Self::Undone(text) => write!(f, "authority: {text}"),
+            Self::Running => f.write_str("authority: an earlier command about this certificate still runs"),
+        }
+    }
+}
+
+impl std::error::Error for AuthorityError {}
+
+impl AuthorityError {
+    /// Whether all is as it was: nothing was begun, or it was undone.
+    pub fn nothing_is_left(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Undone(_) | Self::Command(CommandError::Start(..)))
+    }
+}
+
+impl From<CommandError> for AuthorityError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::TimedOut => Self::TimedOut,
+            other => Self::Command(other),
+        }
+    }
+}
+
+/// How the CA's verbs are run.
+#[derive(Debug)]
+pub struct Settings {
+    /// The program that does a verb, through sudo where it must.
+    pub helper: Program,
+    /// Seconds for one verb.
+    pub timeout: Duration,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// How long one may wait.
+    pub queue_timeout: Duration,
+}
+
+/// The CA.
+#[derive(Debug)]
+pub struct Authority {
+    settings: Settings,
+    slots: Slots,
+    queue: Queue,
+}
+
+impl Authority {
+    /// The CA, with its slot in the state directory.
+    pub fn new(settings: Settings, state: &Path) -> Self {
+        let locks = state_directory::locks(state);
+        Self {
+            slots: Slots::new(&locks, "authority", 1),
+            queue: Queue::new(&locks, "authority-queue", settings.queue),
+            settings,
+        }
+    }
+
+    /// Has a verb done.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is that it failed.
+    pub fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+        let slot = match verb {
+            Verb::Show | Verb::Check => None,
+            Verb::Generate | Verb::Revoke => {
+                let wait = until.within(self.settings.queue_timeout);
+                Some(self.queue.wait(wait, || self.slots.try_take()).map_err(AuthorityError::Busy)?)
+            }
+        };
+        let limit = self.settings.timeout.min(until.left());
+        let order = Order { verb, name: name.clone(), limit: limit.as_secs().max(1) };
+        let bytes = serde_json::to_vec(&order).unwrap_or_default();
+        let ended = self.settings.helper.capture(bytes, Deadline::after(limit + HELPER_GRACE))?;
+        drop(slot);
+        match serde_json::from_slice(&ended.stdout) {
+            Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),
+            Ok(Answer::TimedOut) => Err(AuthorityError::TimedOut),
+            Ok(Answer::Busy) => Err(AuthorityError::Busy(LockError::TimedOut)),
+            Ok(Answer::Running) => Err(AuthorityError::Running),
+            Ok(Answer::Undone { text }) => Err(AuthorityError::Undone(text)),
+            Ok(answer) => Ok(answer),
+            // Standard output may hold a key and is never quoted.
+            Err(_) => Err(AuthorityError::Failed(excerpt(&String::from_utf8_lossy(&ended.stderr)))),
+        }
+    }
+}

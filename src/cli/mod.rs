@@ -1,0 +1,244 @@
+//! The operator's desk: `espm` at the shell.
+//!
+//! Started by root, its commands become the owner of the state directory first. Each change is audited.
+
+#![allow(clippy::print_stdout, reason = "its output is for the operator who runs it")]
+
+mod check;
+mod places;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::audit::{self, Audit};
+use crate::config::Config;
+use crate::config::layout;
+use crate::ledger::{Entry, Ledger, NodeState};
+use crate::model::fault::{Fault, Problem};
+use crate::model::name::NodeName;
+use crate::model::node::{Assignment, Node};
+use crate::model::request_id::RequestId;
+use crate::service::context::{self, Offices};
+use crate::system::clock::{self, Deadline};
+use crate::system::process;
+use crate::system::trusted_file::Owner;
+
+/// The agent on a Puppet master that prepares nodes for a cloud-provisioning system.
+///
+/// Without a command it takes FastCGI requests in the foreground, from the socket that systemd
+/// passes, from the one on descriptor 0, or from the one that the configuration names. With
+/// GATEWAY_INTERFACE in the environment it is a CGI program and ignores all arguments.
+#[derive(Debug, Parser)]
+#[command(name = "espm", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration
+    #[arg(short, long, global = true, default_value = layout::this().ini, value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at everything that has to be right, and compare the ledger with the console; exit 1 if one is not
+    Check {
+        /// Also finish or undo what was left unfinished, and forget nodes that are missing in the console
+        #[arg(long)]
+        settle: bool,
+        /// As a plugin of Nagios or Icinga: exit 0 ok, 1 warning, 2 critical, 3 unknown; performance data
+        #[arg(long, conflicts_with = "prometheus")]
+        nagios: bool,
+        /// As metrics for the textfile collector of Prometheus's node exporter; exit 0
+        #[arg(long)]
+        prometheus: bool,
+    },
+    /// List the nodes in the ledger
+    Nodes {
+        /// Only those that a human or a retry has to settle
+        #[arg(long)]
+        unfinished: bool,
+    },
+    /// Record a node of the console as espm's own
+    Adopt {
+        /// The node
+        name: NodeNameArg,
+    },
+    /// Remove a node from the ledger; the console and the CA are not touched
+    Forget {
+        /// The node
+        name: NodeNameArg,
+    },
+    /// Copy the ledger to a new file while espm runs
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
+}
+
+/// A node's name on the command line.
+#[derive(Debug, Clone)]
+struct NodeNameArg(NodeName);
+
+impl std::str::FromStr for NodeNameArg {
+    type Err = crate::model::name::NameError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        NodeName::parse(text).map(Self)
+    }
+}
+
+/// The command line, as its help, its manual page and its completions have it.
+pub fn command_line() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs `espm`: a command, or, without one, what takes requests.
+pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<(), E>) -> ExitCode {
+    let mut cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // A plugin's words are read from its standard output.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--nagios") => {
+            return report::misused(error.to_string().trim_end());
+        }
+        Err(error) => error.exit(),
+    };
+    // The path goes on to programs that run elsewhere, and to sudo, which compares it.
+    cli.config = std::path::absolute(&cli.config).unwrap_or(cli.config);
+    let Some(command) = cli.command else {
+        return match take_requests(&cli.config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        };
+    };
+    if let Command::Check { settle, nagios, prometheus } = command {
+        let form = match (nagios, prometheus) {
+            (true, _) => report::Form::Nagios,
+            (_, true) => report::Form::Prometheus,
+            _ => report::Form::Lines,
+        };
+        return check::main(&cli.config, settle, form);
+    }
+    match serve(&cli.config, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => fail(&what),
+    }
+}
+
+fn fail(what: &str) -> ExitCode {
+    audit::complain(what);
+    ExitCode::FAILURE
+}
+
+fn serve(path: &Path, command: Command) -> Result<(), String> {
+    let config = load(path)?;
+    match command {
+        Command::Check { .. } => Ok(()),
+        Command::Nodes { unfinished } => {
+            let ledger = Ledger::open(&config.state, "operator").map_err(|error| error.to_string())?;
+            let entries = ledger.entries(unfinished).map_err(|error| error.to_string())?;
+            entries.iter().for_each(print_entry);
+            Ok(())
+        }
+        Command::Backup { file } => {
+            let ledger = Ledger::open(&config.state, "operator").map_err(|error| error.to_string())?;
+            ledger.back_up(&file).map_err(|error| error.to_string())
+        }
+        Command::Adopt { name } => {
+            as_operator(&config, path, "operator.adopt", |ledger, offices| adopt(ledger, offices, &name.0))
+        }
+        Command::Forget { name } => {
+            as_operator(&config, path, "operator.forget", |ledger, offices| forget(ledger, offices, &name.0))
+        }
+    }
+}
+
+/// Reads the configuration as who started the program, then becomes espm's user.
+fn load(path: &Path) -> Result<Config, String> {
+    let config = Config::load(path, Owner::RootOrSelf).map_err(|error| error.to_string())?;
+    process::become_owner_of(&config.state)
+        .map_err(|error| format!("[espm] state: {}: {error}", config.state.display()))?;
+    Ok(config)
+}
+
+/// Does something with the ledger and the offices, audited as the operator's.
+fn as_operator(
+    config: &Config,
+    path: &Path,
+    event: &'static str,
+    act: impl FnOnce(&Ledger, &mut Offices<'_>) -> Result<(), Fault>,
+) -> Result<(), String> {
+    let id = RequestId::random().map_err(|error| error.to_string())?.to_string();
+    let ledger = Ledger::open(&config.state, &id).map_err(|error| error.to_string())?;
+    let mut audit = Audit::begin(config.audit.clone(), &id, "-");
+    audit.client("operator");
+    audit.event(event);
+    let (console, authority) = context::wire(config, path);
+    let mut offices = Offices {
+        state: &config.state,
+        console: &console,
+        authority: &authority,
+        audit: &mut audit,
+        master: &config.authority.master,
+        client: "operator",
+        request: &id,
+        until: Deadline::after(config.request_timeout),
+    };
+    let result = act(&ledger, &mut offices);
+    if let Some(why) = console.ran_cold() {
+        audit.cold(why);
+    }
+    let (word, status) = match &result {
+        Ok(()) => ("ok", 200),
+        Err(fault) => (fault.problem.word(), fault.problem.status()),
+    };
+    audit.result(word, status, true).map_err(|error| error.to_string())?;
+    result.map_err(|fault| match fault.for_log() {
+        cause if cause.is_empty() => fault.detail.into_owned(),
+        cause => format!("{}: {cause}", fault.detail),
+    })
+}
+
+fn adopt(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
+    offices.audit.node(name);
+    let _lock = offices.lock(ledger, name)?;
+    let entry = ledger.entry(name)?;
+    if entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
+        return Ok(());
+    }
+    if name.as_str() == offices.master {
+        return Err(Fault::new(Problem::NotFound, format!("{name} is the master's own name, which is never espm's")));
+    }
+    offices.proof(ledger, entry.as_ref().and_then(|entry| entry.proof.as_deref()))?;
+    if !offices.console.has(name, offices.until)? {
+        let detail = format!("{name} is not in the console; only a node that is there can be adopted");
+        return Err(Fault::new(Problem::NotFound, detail));
+    }
+    offices.audit.attempt()?;
+    // What an intent of ours wanted, or the node had, is the best that is known; a node of the console's own is
+    // taken as empty.
+    let assignment = entry.map_or_else(Assignment::default, |entry| entry.wanted.unwrap_or(entry.node.assignment));
+    ledger.adopt(&Node { name: name.clone(), assignment })?;
+    Ok(())
+}
+
+fn forget(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
+    offices.audit.node(name);
+    let _lock = offices.lock(ledger, name)?;
+    let Some(entry) = ledger.entry(name)? else {
+        let detail = format!("{name} is not in the ledger; 'espm nodes' lists what is");
+        return Err(Fault::new(Problem::NotFound, detail));
+    };
+    // What makes the node even now would make one that nothing shows.
+    offices.proof(ledger, entry.proof.as_deref())?;
+    offices.audit.attempt()?;
+    ledger.forget(name)?;
+    Ok(())
+}
+
+fn print_entry(entry: &Entry) {
+    let certificate = entry.certificate.map_or("-", |state| state.word());
+    let since = clock::rfc3339(entry.since);
+    println!("{:<10} {certificate:<10} {since} {}", entry.state.word(), entry.node.name);
+}

@@ -1,0 +1,368 @@
+//! The console that rake runs: Puppet Enterprise's until 3.3, and Puppet Dashboard.
+//!
+//! Each verb is one run in one of the shared slots: by the worker, where one is configured and answers, else
+//! by rake through espm-helper, as the console's user. Messages and exit codes are judged
+//! together, by pure functions in `proof`; the console ignores unknown classes and groups without a word, so
+//! what it lists is compared.
+
+mod judgement;
+pub mod output;
+pub mod task;
+pub mod worker;
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::judgement::{is_gone, judge};
+use self::output::{Proof, Separator, excerpt, names};
+use self::task::{Order, Release, Task};
+use self::worker::{Worker, WorkerError};
+use super::listing::Listing;
+use super::{Assigned, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT};
+use crate::model::name::NodeName;
+use crate::model::node::{List, Node};
+use crate::model::state_directory;
+use crate::system::clock::{self, Deadline};
+use crate::system::command::Program;
+use crate::system::lock::{self, Lease, Lock, Queue, Slots};
+use crate::system::process;
+use crate::system::text::plain;
+use crate::system::trusted_file;
+
+/// How much longer than espm-helper's own limit it is waited for; it needs time to kill.
+const HELPER_GRACE: Duration = Duration::from_secs(6);
+
+/// How the console is run and what is kept of it.
+#[derive(Debug)]
+pub struct Settings {
+    /// The program that runs a task, through sudo where it must.
+    pub helper: Program,
+    /// The worker that is asked before that.
+    pub worker: Option<Worker>,
+    /// Its tasks.
+    pub release: Release,
+    /// Seconds for one task.
+    pub timeout: Duration,
+    /// Tasks at once; by default as many as there are processors.
+    pub concurrency: Option<usize>,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// How long one may wait.
+    pub queue_timeout: Duration,
+    /// How long a list is good; zero asks for each request anew.
+    pub cache: Duration,
+}
+
+/// The console.
+#[derive(Debug)]
+pub struct Rake {
+    settings: Settings,
+    state: PathBuf,
+    queue: Queue,
+    /// Why the worker was not used.
+    cold: OnceCell<String>,
+}
+
+impl Rake {
+    /// The console, with its slots and its cache in the state directory.
+    pub fn new(settings: Settings, state: &Path) -> Self {
+        let locks = state_directory::locks(state);
+        Self {
+            queue: Queue::new(&locks, "console-queue", settings.queue),
+            state: state.to_owned(),
+            settings,
+            cold: OnceCell::new(),
+        }
+    }
+
+    /// Whether nodes can have parameters.
+    pub fn has_parameters(&self) -> bool {
+        self.settings.release.has_parameters()
+    }
+
+    /// Whether a change can be made in place.
+    pub fn changes_in_place(&self, removes_parameters: bool) -> bool {
+        self.settings.release.changes_in_place(removes_parameters)
+    }
+
+    /// Whether the console answers, with the tasks that are configured.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn probe(&self, until: Deadline) -> Result<String, String> {
+        let tasks = self.tasks(until).map_err(|error| error.to_string())?;
+        let configured = self.settings.release;
+        match Release::from_task_list(&tasks) {
+            Some(found) if found == configured => Ok(format!("answers, with the tasks of release {}", found.word())),
+            Some(found) => {
+                let (found, configured) = (found.word(), configured.word());
+                Err(format!("[console] release: has the tasks of {found}, configured is {configured}; write {found}"))
+            }
+            None => Err("rake answers, but lists no console tasks; is this the console's Rakefile?".into()),
+        }
+    }
+
+    /// Whether the worker answers, where there shall be one.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn probe_worker(&self) -> Option<Result<String, String>> {
+        let worker = self.settings.worker.as_ref()?;
+        let slot = match self.slot(Deadline::after(self.settings.timeout)) {
+            Ok(slot) => slot,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        let asked = self.warm_lines(&Task::Names { list: List::Classes }, &slot, self.settings.timeout);
+        Some(match (asked, self.ran_cold()) {
+            (Ok(Some((0, ..))), _) => Ok(format!("answers at {}", worker.socket.display())),
+            (Ok(Some((code, _, stderr))), _) => Err(format!("nodeclass:list ends with {code}: {}", excerpt(&stderr))),
+            (Ok(None), why) => Err(why.unwrap_or_default().to_owned()),
+            (Err(error), _) => Err(error.to_string()),
+        })
+    }
+
+    /// Why rake was run although there shall be a worker.
+    pub fn ran_cold(&self) -> Option<&str> {
+        self.cold.get().map(String::as_str)
+    }
+
+    /// The queue in which requests wait for each other, too.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// A list of names: the kept one while it is good, else the console's.
+    ///
+    /// Many who ask at once get the answer of one run. With `fresh`, or where no list is kept, only an
+    /// answer counts that was asked for after this call.
+    ///
+    /// # Errors
+    /// When the console cannot be asked.
+    pub fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
+        let cache = state_directory::cache(&self.state);
+        let life = self.settings.cache;
+        let fresh = fresh || life.is_zero();
+        if !fresh && let Some(kept) = Listing::load(&cache, list, life) {
+            return Ok(kept);
+        }
+        let asked_ms = clock::now_ms();
+        let answered = || {
+            if fresh {
+                Listing::load(&cache, list, Duration::MAX).filter(|kept| kept.as_of_ms >= asked_ms)
+            } else {
+                Listing::load(&cache, list, life)
+            }
+        };
+        let lock_path = state_directory::locks(&self.state).join(format!("list.{}", list.member()));
+        let turn = self.queue.wait(until.within(self.settings.queue_timeout), || {
+            Ok(match answered() {
+                Some(listing) => Some(Turn::Answered(listing)),
+                None => lock::try_take(&lock_path)?.map(Turn::Ask),
+            })
+        })?;
+        let _turn = match turn {
+            Turn::Answered(listing) => return Ok(listing),
+            Turn::Ask(lock) => lock,
+        };
+        if let Some(listing) = answered() {
+            return Ok(listing);
+        }
+        let as_of_ms = clock::now_ms();
+        let names = self.lines(Task::Names { list }, until)?;
+        let listing = Listing::new(list, &names, as_of_ms);
+        listing.save(&cache, list).map_err(ConsoleError::File)?;
+        Ok(listing)
+    }
+
+    /// Whether exactly this node is in the console.
+    ///
+    /// # Errors
+    /// When the console cannot be asked.
+    pub fn has(&self, name: &NodeName, until: Deadline) -> Result<bool, ConsoleError> {
+        if self.nodes(until)?.iter().any(|node| plain(node) == name.as_str()) {
+            return Ok(true);
+        }
+        // A node that is missing is forgotten. So the list is believed only of a rake that makes sense.
+        match Release::from_task_list(&self.tasks(until)?) {
+            Some(_) => Ok(false),
+            None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
+        }
+    }
+
+    /// The names of all nodes.
+    ///
+    /// # Errors
+    /// When the console cannot be asked.
+    pub fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
+        self.lines(Task::Nodes, until)
+    }
+
+    fn tasks(&self, until: Deadline) -> Result<String, ConsoleError> {
+        Ok(self.lines(Task::Tasks, until)?.join("\n"))
+    }
+
+    /// Adds a node. `proof` gets the output and is locked by the run for as long as it lasts.
+    ///
+    /// # Errors
+    /// When the run has no known end.
+    pub fn add(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
+        let (code, output) = self.run(Task::Add { node: node.clone() }, &slot, proof, until)?;
+        let read = Proof::read(&output, &node.name);
+        Ok(judge(&read, code, &node.assignment, Separator::Groups, &output))
+    }
+
+    /// Changes a node's assignment: in place where the console can, else by deleting it and adding it again.
+    ///
+    /// # Errors
+    /// When the run has no known end.
+    pub fn change(
+        &self,
+        node: &Node,
+        rebuild: bool,
+        slot: Lease,
+        proof: &File,
+        until: Deadline,
+    ) -> Result<Assigned, ConsoleError> {
+        let (task, separator) = if rebuild {
+            (Task::Rebuild { node: node.clone() }, Separator::Parameters)
+        } else {
+            (Task::Change { node: node.clone() }, Separator::Groups)
+        };
+        let (code, output) = self.run(task, &slot, proof, until)?;
+        let read = Proof::read(&output, &node.name);
+        Ok(judge(&read, code, &node.assignment, separator, &output))
+    }
+
+    /// Deletes a node; one that is not there is deleted.
+    ///
+    /// # Errors
+    /// When it is still there, or the run has no known end.
+    pub fn delete(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
+        let task = Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() };
+        let (code, output) = self.run(task, &slot, proof, until)?;
+        if is_gone(&Proof::read(&output, &node.name), code) {
+            Ok(())
+        } else {
+            Err(ConsoleError::Failed(excerpt(&output)))
+        }
+    }
+
+    /// A run whose output is names; it changes nothing.
+    fn lines(&self, task: Task, until: Deadline) -> Result<Vec<String>, ConsoleError> {
+        let slot = self.slot(until)?;
+        let (code, stdout, stderr) = match self.warm_lines(&task, &slot, self.limit(until))? {
+            Some(ended) => ended,
+            None => self.cold_lines(task, &slot, self.limit(until))?,
+        };
+        if code == 0 { Ok(names(&stdout)) } else { Err(ConsoleError::Failed(excerpt(&(stdout + "\n" + &stderr)))) }
+    }
+
+    /// A run that changes a node, its output in the proof.
+    fn run(&self, task: Task, slot: &Lease, proof: &File, until: Deadline) -> Result<(u32, String), ConsoleError> {
+        let code = match self.ask_worker(&task, slot, [proof, proof], self.limit(until))? {
+            Some(code) => code,
+            None => self.run_cold(task, slot, proof, self.limit(until))?,
+        };
+        Ok((code, read_back(proof)?))
+    }
+
+    /// Exit code, standard output and standard error of a run of the worker; `None` when it runs nothing.
+    fn warm_lines(
+        &self,
+        task: &Task,
+        slot: &Lease,
+        limit: Duration,
+    ) -> Result<Option<(u32, String, String)>, ConsoleError> {
+        if self.settings.worker.is_none() {
+            return Ok(None);
+        }
+        let nameless = || trusted_file::nameless(&state_directory::cache(&self.state)).map_err(ConsoleError::File);
+        let (stdout, stderr) = (nameless()?, nameless()?);
+        let Some(code) = self.ask_worker(task, slot, [&stdout, &stderr], limit)? else { return Ok(None) };
+        Ok(Some((code, read_back(&stdout)?, read_back(&stderr)?)))
+    }
+
+    /// The exit code of a run of the worker; `None` when it runs nothing.
+    fn ask_worker(
+        &self,
+        task: &Task,
+        slot: &Lease,
+        outputs: [&File; 2],
+        limit: Duration,
+    ) -> Result<Option<u32>, ConsoleError> {
+        let asks = task.is_for_worker() && self.ran_cold().is_none();
+        let Some(worker) = self.settings.worker.as_ref().filter(|_| asks) else { return Ok(None) };
+        match worker.run(&task.tasks(self.settings.release), outputs, slot.file(), limit) {
+            Ok(code) => Ok(Some(code)),
+            Err(WorkerError::NotRun(why)) => {
+                let _ = self.cold.set(why);
+                Ok(None)
+            }
+            Err(WorkerError::TimedOut) => Err(ConsoleError::TimedOut),
+            // Only who gets the proof's lock may judge what it did.
+            Err(WorkerError::Died) => Err(ConsoleError::Failed("the worker's child died on the way".into())),
+        }
+    }
+
+    fn cold_lines(&self, task: Task, slot: &Lease, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
+        let ended =
+            self.settings.helper.capture_from(order(task, slot, limit)?, Deadline::after(limit + HELPER_GRACE))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
+        Ok((judge_code(ended.code, &stderr)?, stdout, stderr))
+    }
+
+    fn run_cold(&self, task: Task, slot: &Lease, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
+        let until = Deadline::after(limit + HELPER_GRACE);
+        let ended = self.settings.helper.run_helper_into(proof, order(task, slot, limit)?, until)?;
+        judge_code(ended.code, &read_back(proof)?)
+    }
+
+    /// Waits for a slot, in which one run may be made.
+    ///
+    /// # Errors
+    /// When too many wait, or for too long.
+    pub fn slot(&self, until: Deadline) -> Result<Lease, ConsoleError> {
+        let at_once = self.settings.concurrency.unwrap_or_else(process::processors);
+        let slots = Slots::new(&state_directory::locks(&self.state), "console", at_once);
+        Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_lease())?)
+    }
+
+    /// What a run may take now.
+    fn limit(&self, until: Deadline) -> Duration {
+        self.settings.timeout.min(until.left())
+    }
+}
+
+/// The order in the slot's own file, which is the run's standard input: so the slot is taken for as long
+/// as any process of the run lives, whatever becomes of this one; who runs rake gives it back after that.
+fn order(task: Task, slot: &Lease, limit: Duration) -> Result<File, ConsoleError> {
+    let order = Order { task, limit: limit.as_secs().max(1) };
+    slot.input(&serde_json::to_vec(&order).unwrap_or_default()).map_err(ConsoleError::File)
+}
+
+fn read_back(output: &File) -> Result<String, ConsoleError> {
+    crate::system::command::read_back(output).map_err(ConsoleError::Command)
+}
+
+/// rake's exit code, if espm-helper has run it to its end.
+fn judge_code(code: Option<u32>, output: &str) -> Result<u32, ConsoleError> {
+    match code {
+        Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
+        Some(code) if EXIT_NOT_STARTED.contains(&code) => Err(ConsoleError::NotStarted(excerpt(output))),
+        Some(code) => Ok(code),
+        // espm-helper was killed and rake may still run: only who gets the proof's lock
+        // may judge what it did.
+        None => Err(ConsoleError::Failed(format!("the program that runs it was killed: {}", excerpt(output)))),
+    }
+}
+
+/// Whose turn it is to ask the console for a list.
+enum Turn {
+    /// Another process has asked meanwhile.
+    Answered(Listing),
+    /// Ours.
+    Ask(Lock),
+}

@@ -1,0 +1,244 @@
+//! What a run of rake printed, and what that proves.
+//!
+//! Exit codes and messages both lie on their own; a success is its marker lines, the verified
+//! lists and exit code 0. Lines that are not known are noise.
+
+use crate::model::name::{ClassName, GroupName, NodeName};
+use crate::model::node::{Assignment, List};
+use crate::system::text::{self, plain};
+
+/// The output of one run about one node.
+#[derive(Debug)]
+pub struct Proof<'a> {
+    lines: Vec<String>,
+    name: &'a NodeName,
+}
+
+/// The line by which `node:add` refuses a name that is there.
+const TAKEN: &str = "Node already exists!";
+
+/// How its line begins when the name came meanwhile, and what the model or the database says of that then.
+/// Elsewhere the same words may be about something else, or quote a value.
+const TAKEN_MEANWHILE: (&str, [&str; 2]) =
+    ("There was a problem saving the node: ", ["Name has already been taken", "Duplicate entry"]);
+
+/// The first line of a proof of ours: the run deletes the node and adds it again.
+pub const REBUILD: &str = "espm: rebuild";
+
+/// The first line of a proof of ours: the run adds a node again that an earlier one has deleted.
+pub const ADD_AGAIN: &str = "espm: add again";
+
+impl<'a> Proof<'a> {
+    /// Takes the output apart.
+    pub fn read(output: &str, name: &'a NodeName) -> Self {
+        Self { lines: output.lines().map(plain).collect(), name }
+    }
+
+    /// Whether the proof begins with a line of ours.
+    pub fn begins(&self, head: &str) -> bool {
+        self.lines.first().is_some_and(|line| line == head)
+    }
+
+    fn place(&self, marker: &str) -> Option<usize> {
+        self.lines.iter().position(|line| line == marker)
+    }
+
+    fn edited(&self, what: &str) -> Option<usize> {
+        self.place(&format!("Node {what} successfully edited for {}!", self.name))
+    }
+
+    /// Whether the node was created by this run.
+    pub fn created(&self) -> bool {
+        self.place("Node successfully created!").is_some()
+    }
+
+    /// Whether the node was there already and this run did not create it.
+    pub fn taken(&self) -> bool {
+        let (begin, texts) = TAKEN_MEANWHILE;
+        let meanwhile = |line: &str| line.starts_with(begin) && texts.iter().any(|text| line.contains(text));
+        !self.created() && self.lines.iter().any(|line| line == TAKEN || meanwhile(line))
+    }
+
+    /// Whether the node was not there.
+    pub fn missing(&self) -> bool {
+        let texts = [format!("Node {} doesn't exist!", self.name), "Node does not exist!".to_owned()];
+        self.lines.iter().any(|line| texts.contains(line))
+    }
+
+    /// Whether the groups were set; in a run that deletes, that the deletion may have begun.
+    pub fn groups_edited(&self) -> bool {
+        self.edited("groups").is_some()
+    }
+
+    /// The list of nodes that follows a deletion.
+    fn remaining(&self) -> &[String] {
+        self.edited("groups").and_then(|at| self.lines.get(at + 1..)).unwrap_or_default()
+    }
+
+    /// Whether the node is in the list that follows a deletion.
+    pub fn remains(&self) -> bool {
+        self.remaining().iter().any(|line| line == self.name.as_str())
+    }
+
+    /// Whether a list follows the deletion, without the node: proof without an exit code. Another text can
+    /// follow, too, such as how rake was aborted; the console's nodes tell which is a list.
+    pub fn deleted(&self, nodes: &[String]) -> bool {
+        !self.remains() && self.remaining().iter().any(|line| nodes.iter().any(|node| plain(node) == *line))
+    }
+
+    /// Whether all that an assignment needs was said and listed. `separator` names the task whose
+    /// message keeps the two lists apart.
+    ///
+    /// `Err` holds the names that the console's lists no longer have; it has ignored them silently.
+    pub fn complete(&self, wanted: &Assignment, separator: Separator) -> Completeness {
+        let between = match separator {
+            Separator::Groups => self.edited("groups"),
+            Separator::Parameters => self.edited("parameters").or_else(|| self.edited("variables")),
+        };
+        let Some(between) = between else { return Completeness::Unfinished };
+        let parameters_set =
+            wanted.parameters.is_empty() || self.edited("parameters").is_some() || self.edited("variables").is_some();
+        if !parameters_set {
+            return Completeness::Unfinished;
+        }
+        let (classes, groups) = self.lines.split_at(between);
+        let lost = |list: List, names: &[&str], lines: &[String]| -> Vec<(List, String)> {
+            let lost = names.iter().filter(|name| !lines.iter().any(|line| line == *name));
+            lost.map(|name| (list, (*name).to_owned())).collect()
+        };
+        let wanted_classes: Vec<_> = wanted.classes.iter().map(ClassName::as_str).collect();
+        let wanted_groups: Vec<_> = wanted.groups.iter().map(GroupName::as_str).collect();
+        let mut missing = lost(List::Classes, &wanted_classes, classes);
+        missing.extend(lost(List::Groups, &wanted_groups, groups));
+        if missing.is_empty() { Completeness::Whole } else { Completeness::Lost(missing) }
+    }
+}
+
+/// The task whose message stands between the two lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Separator {
+    /// `node:groups`
+    Groups,
+    /// `node:parameters`
+    Parameters,
+}
+
+/// How much of an assignment was made.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// All.
+    Whole,
+    /// All but these, which the console does not know any more.
+    Lost(Vec<(List, String)>),
+    /// The run did not come to its end.
+    Unfinished,
+}
+
+/// The names in a listing's standard output, as the console spells them.
+pub fn names(output: &str) -> Vec<String> {
+    let noise =
+        |line: &&str| (line.starts_with("(in /") && line.ends_with(')')) || line.starts_with("DEPRECATION WARNING");
+    output.lines().filter(|line| !noise(line)).map(str::to_owned).collect()
+}
+
+/// What a log can hold of a run's output: how rake was aborted, whose backtrace can be long, else its last lines.
+pub fn excerpt(output: &str) -> String {
+    match output.rfind("rake aborted!").and_then(|at| output.get(at..)) {
+        Some(abort) => text::excerpt(&abort.lines().take(3).collect::<Vec<_>>().join("\n")),
+        None => text::excerpt(output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Completeness, Proof, Separator, excerpt, names};
+    use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+    use crate::model::node::{Assignment, List};
+
+    fn wanted() -> Assignment {
+        Assignment {
+            groups: vec![GroupName::parse("web").unwrap()],
+            classes: vec![ClassName::parse("web").unwrap()],
+            parameters: [(ParameterName::parse("a").unwrap(), ParameterValue::parse("1").unwrap())].into(),
+        }
+    }
+
+    fn complete(output: &str) -> Completeness {
+        Proof::read(output, &NodeName::parse("t1").unwrap()).complete(&wanted(), Separator::Groups)
+    }
+
+    const CREATED: &str = "Node successfully created!\nNode parameters successfully edited for t1!\n";
+
+    #[test]
+    fn a_whole_run_is_whole() {
+        let output = format!("(in /)\nnoise\n{CREATED}web\nNode groups successfully edited for t1!\ndefault\nweb\n");
+        assert_eq!(complete(&output), Completeness::Whole);
+        assert!(Proof::read(&output, &NodeName::parse("t1").unwrap()).created());
+    }
+
+    #[test]
+    fn a_name_in_the_other_list_does_not_count() {
+        let lost = |list| Completeness::Lost(vec![(list, "web".to_owned())]);
+        let output = format!("{CREATED}web\nNode groups successfully edited for t1!\ndefault\n");
+        assert_eq!(complete(&output), lost(List::Groups));
+        let output = format!("{CREATED}apache\nNode groups successfully edited for t1!\nweb\n");
+        assert_eq!(complete(&output), lost(List::Classes));
+    }
+
+    #[test]
+    fn an_interrupted_run_is_unfinished() {
+        assert_eq!(complete(""), Completeness::Unfinished);
+        assert_eq!(complete(CREATED), Completeness::Unfinished);
+        let without_parameters = "Node successfully created!\nweb\nNode groups successfully edited for t1!\nweb\n";
+        assert_eq!(complete(without_parameters), Completeness::Unfinished);
+        let of_another = format!("{CREATED}web\nNode groups successfully edited for t11!\nweb\n");
+        assert_eq!(complete(&of_another), Completeness::Unfinished);
+    }
+
+    #[test]
+    fn every_text_for_a_taken_name_is_known() {
+        let name = NodeName::parse("s2.").unwrap_or(NodeName::parse("s2").unwrap());
+        for text in [
+            "Node already exists!",
+            "There was a problem saving the node: Validation failed: Name has already been taken",
+            "There was a problem saving the node: Mysql::Error: Duplicate entry 's2.' for key 'uc_node_name': INSERT",
+        ] {
+            let output = format!("(in /)\n{text}\n");
+            let proof = Proof::read(&output, &name);
+            assert!(proof.taken() && !proof.created(), "{text}");
+        }
+        assert!(!Proof::read("Node successfully created!\nNode already exists!\n", &name).taken());
+        for of_something_else in ["Mysql::Error: Duplicate entry '1-2' for key 'x'", "VALUES('Node already exists!')"] {
+            assert!(!Proof::read(of_something_else, &name).taken(), "{of_something_else}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_is_proven_by_the_list_that_follows() {
+        let name = NodeName::parse("t1").unwrap();
+        let nodes = ["t1", "t11"].map(str::to_owned);
+        let deleted = |output: &str| Proof::read(output, &name).deleted(&nodes);
+        assert!(deleted("Node groups successfully edited for t1!\nt11\n"));
+        assert!(!deleted("Node groups successfully edited for t1!\nt1\n"));
+        assert!(!deleted("Node groups successfully edited for t1!\n"), "an empty list is not told from none");
+        assert!(!deleted("t11\n"));
+        assert!(!deleted("Node groups successfully edited for t1!\nrake aborted!\nMysql::Error: x\n"), "no list");
+        assert!(Proof::read("Node t1 doesn't exist!\n", &name).missing());
+        assert!(!Proof::read("Node t11 doesn't exist!\n", &name).missing());
+    }
+
+    #[test]
+    fn an_abort_is_kept_and_its_backtrace_is_not() {
+        let output =
+            format!("(in /)\nrake aborted!\nMysql::Error: x\n{}(See full trace)\n", "/a.rb:1:in `b'\n".repeat(9));
+        assert_eq!(excerpt(&output), "rake aborted! | Mysql::Error: x | /a.rb:1:in `b'");
+        assert_eq!(excerpt("(in /)\nNode  doesn't exist!\n"), "(in /) | Node  doesn't exist!");
+    }
+
+    #[test]
+    fn a_listing_keeps_names_as_they_are() {
+        let output = "(in /)\n padded \na,b\n(in /x\ny (z)\nGröße 日本\n\nDEPRECATION WARNING: x\nweb servers\n";
+        assert_eq!(names(output), [" padded ", "a,b", "(in /x", "y (z)", "Größe 日本", "", "web servers"]);
+        assert!(names("").is_empty());
+    }
+}

@@ -1,0 +1,103 @@
+//! Who may ask: the preshared-key check, which turns a request into an admitted one.
+//!
+//! Every refusal is the same 401, and takes the same time wherever the key differs.
+
+use crate::config::Client;
+use crate::http::request::Request;
+use crate::model::fault::{Fault, Problem};
+
+/// A request whose key is right. Only [`admit`] makes one, so nothing is routed before the check.
+#[derive(Debug)]
+pub struct Admitted {
+    request: Request,
+    client: String,
+}
+
+impl Admitted {
+    /// The client's name.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// The request.
+    pub fn into_request(self) -> Request {
+        self.request
+    }
+}
+
+/// Checks a request's transport.
+///
+/// # Errors
+/// 403 when it did not come over TLS and must.
+pub fn check_transport(request: &Request, require_tls: bool) -> Result<(), Fault> {
+    if request.https || !require_tls {
+        return Ok(());
+    }
+    Err(Fault::new(Problem::TlsRequired, "send the request over TLS"))
+}
+
+/// Admits a request whose key is one of the clients'.
+///
+/// All digests are compared, so the time does not tell which key was nearly right.
+///
+/// # Errors
+/// 401, the same for a missing, malformed and wrong key.
+pub fn admit(request: Request, clients: &[Client]) -> Result<Admitted, Fault> {
+    let sent = request.psk.as_ref().map(crate::model::psk::Psk::digest);
+    let found = sent.and_then(|sent| {
+        clients.iter().fold(None, |found, client| if client.digest.matches(&sent) { Some(client) } else { found })
+    });
+    match found {
+        Some(client) => Ok(Admitted { client: client.name.clone(), request }),
+        None => Err(Fault::new(Problem::Unauthorized, "send a valid key in X-ESPM-PSK")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Client, admit, check_transport};
+    use crate::http::request::{Method, Request};
+    use crate::model::psk::Psk;
+    use crate::service::operation::Body;
+
+    fn request(psk: Option<&str>) -> Request {
+        Request {
+            method: Method::Get,
+            path: "/v1/classes".into(),
+            addr: "192.0.2.7".into(),
+            https: true,
+            psk: psk.map(|key| Psk::new(key.into())),
+            content_type: None,
+            if_none_match: None,
+            no_cache: false,
+            idempotency_key: None,
+            body: Body::Whole(vec![]),
+        }
+    }
+
+    fn clients() -> Vec<Client> {
+        ["old", "new"].map(|key| Client { name: format!("client-{key}"), digest: Psk::new(key.into()).digest() }).into()
+    }
+
+    #[test]
+    fn each_key_admits_its_client() {
+        assert_eq!(admit(request(Some("old")), &clients()).unwrap().client(), "client-old");
+        assert_eq!(admit(request(Some("new")), &clients()).unwrap().client(), "client-new");
+    }
+
+    #[test]
+    fn every_refusal_is_the_same() {
+        let refusals: Vec<_> = [None, Some(""), Some("ol"), Some("old, old"), Some("OLD")]
+            .map(|key| format!("{:?}", admit(request(key), &clients()).unwrap_err()))
+            .into();
+        assert!(refusals.iter().all(|refusal| *refusal == refusals[0]));
+        assert!(admit(request(Some("old")), &[]).is_err());
+    }
+
+    #[test]
+    fn without_tls_nothing_is_done_unless_the_configuration_says_so() {
+        let plain = Request { https: false, ..request(Some("old")) };
+        assert!(check_transport(&plain, true).is_err());
+        assert!(check_transport(&plain, false).is_ok());
+    }
+}

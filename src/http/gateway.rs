@@ -1,0 +1,288 @@
+//! The gate: takes FastCGI requests and starts a handler for each.
+//!
+//! Knows nothing of keys, nodes or rake. Passes a fixed list of variables and none of the client's
+//! other headers. Bounds how many handlers run at once; beyond that it answers by itself. The
+//! library that speaks the protocol can panic, or overflow a stack, on a hostile server's input;
+//! that is why this is a process apart, which a supervisor starts again.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::audit::{self, Audit, Destination};
+use crate::config::{Config, ConfigError};
+use crate::http::cgi;
+use crate::http::response;
+use crate::model::fault::{Fault, Problem};
+use crate::model::request_id::RequestId;
+use crate::system::clock::Deadline;
+use crate::system::command;
+use crate::system::process;
+use crate::system::trusted_file::{self, FileError, Owner};
+
+/// Handlers beyond all that can wait or work at the console and the CA: room for quick requests.
+const RESERVE: usize = 32;
+
+/// How long a request waits for a place. In a crowd most are refused by their handlers within milliseconds,
+/// and the quick ones among them shall get their turn.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+
+/// Threads of a gate without requests: the main one and the one that waits for signals.
+const IDLE_THREADS: usize = 2;
+
+/// How much longer than a request the end of the last handlers is waited for.
+const DRAIN_MARGIN: Duration = Duration::from_secs(15);
+
+/// Why the gate does not run.
+#[derive(Debug)]
+pub enum GateError {
+    /// The configuration cannot be used.
+    Config(ConfigError),
+    /// The socket cannot be made or used.
+    Socket(PathBuf, io::Error),
+    /// Something of the process itself failed.
+    Process(io::Error),
+    /// Taking connections failed.
+    Accept,
+}
+
+impl fmt::Display for GateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Socket(path, error) => write!(f, "[espm] listen: {}: {error}", path.display()),
+            Self::Process(error) => write!(f, "cannot start: {error}"),
+            Self::Accept => f.write_str("connections cannot be taken any more"),
+        }
+    }
+}
+
+impl std::error::Error for GateError {}
+
+struct Gate {
+    program: PathBuf,
+    config: OsString,
+    audit: Destination,
+    places: Places,
+}
+
+/// The places of the handlers that run at once.
+struct Places {
+    free: Mutex<usize>,
+    given_back: Condvar,
+}
+
+/// A place, given back however the request ends.
+struct Place<'a>(&'a Places);
+
+impl Places {
+    fn new(most: usize) -> Self {
+        Self { free: Mutex::new(most), given_back: Condvar::new() }
+    }
+
+    /// The free places; a thread that panicked has not left the number half written.
+    fn free(&self) -> MutexGuard<'_, usize> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place, if one comes free soon.
+    fn take(&self) -> Option<Place<'_>> {
+        let waited = self.given_back.wait_timeout_while(self.free(), PLACE_WAIT, |free| *free == 0);
+        let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *free = free.checked_sub(1)?;
+        Some(Place(self))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.free() += 1;
+        self.0.given_back.notify_one();
+    }
+}
+
+/// What the main thread waits for.
+enum Event {
+    Stop,
+    AcceptEnded,
+}
+
+/// Serves until a signal (SIGTERM, SIGINT) says to stop; then lets running handlers end.
+///
+/// # Errors
+/// When it cannot start, or cannot take connections any more.
+pub fn main(config_path: &Path) -> Result<(), GateError> {
+    process::keep_memory_private().map_err(GateError::Process)?;
+    process::raise_file_limit().map_err(GateError::Process)?;
+    process::check_ends_of_children().map_err(|why| GateError::Process(io::Error::other(why)))?;
+    let config = Config::load(config_path, Owner::RootOrSelf).map_err(GateError::Config)?;
+    process::become_owner_of(&config.state).map_err(GateError::Process)?;
+    let mut listener = listen(&config.listen)?;
+    let most = config.console.most_at_once() + 1 + config.authority.command.queue + RESERVE;
+    let gate = Arc::new(Gate {
+        program: std::env::current_exe().map_err(GateError::Process)?,
+        config: config_path.as_os_str().to_owned(),
+        audit: config.audit.clone(),
+        places: Places::new(most),
+    });
+    panic::set_hook(Box::new(|_| audit::complain("a FastCGI connection was dropped: it did not speak the protocol")));
+
+    let (sender, events) = mpsc::channel();
+    wait_for_signals(sender.clone()).map_err(GateError::Process)?;
+    let descriptor = listener.as_raw_fd();
+    let accept = thread::spawn(move || {
+        // Accepting fails when the descriptor is replaced below, or for want of descriptors; the library panics then.
+        let _ = panic::catch_unwind(|| fastcgi::run_raw(move |request| gate.serve(request), descriptor));
+        let _ = sender.send(Event::AcceptEnded);
+    });
+    let event = events.recv();
+    let _ = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let stop = matches!(event, Ok(Event::Stop));
+    let ends = if stop { stop_accepting(&mut listener).map_err(GateError::Process)? } else { true };
+    drain(ends.then_some(&accept), Deadline::after(config.request_timeout + DRAIN_MARGIN));
+    if stop { Ok(()) } else { Err(GateError::Accept) }
+}
+
+fn wait_for_signals(sender: mpsc::Sender<Event>) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
+    thread::spawn(move || {
+        for _ in signals.forever() {
+            let _ = sender.send(Event::Stop);
+        }
+    });
+    Ok(())
+}
+
+/// The socket to listen on: the one that systemd passes, the one on descriptor 0, or the configured one.
+fn listen(path: &Path) -> Result<OwnedFd, GateError> {
+    let error = |error| GateError::Socket(path.to_owned(), error);
+    if let Some(passed) = listenfd::ListenFd::from_env().take_unix_listener(0).map_err(error)? {
+        passed.set_nonblocking(false).map_err(error)?;
+        return Ok(passed.into());
+    }
+    let stdin = io::stdin();
+    if !stdin.is_terminal() && rustix::net::sockopt::socket_acceptconn(stdin.as_fd()).unwrap_or(false) {
+        return stdin.as_fd().try_clone_to_owned().map_err(error);
+    }
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        if UnixStream::connect(path).is_ok() {
+            return Err(error(io::Error::other("another gate listens there; stop it first")));
+        }
+        trusted_file::remove(path).map_err(|e| error(file_error(&e)))?;
+    }
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
+    let bound = UnixListener::bind(path);
+    rustix::process::umask(before);
+    bound.map(OwnedFd::from).map_err(|e| error(with_hint(path, e)))
+}
+
+/// What to do about a socket that cannot be made, where it is known.
+fn with_hint(path: &Path, error: io::Error) -> io::Error {
+    let directory = path.parent().unwrap_or(path).display();
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => format!("make its directory: install -d -o espm -g www-data -m 2750 {directory}"),
+        io::ErrorKind::PermissionDenied => format!("its directory must be espm's: chown espm {directory}"),
+        _ => return error,
+    };
+    io::Error::other(format!("{error}; {hint}"))
+}
+
+fn file_error(error: &FileError) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
+/// Takes no more connections: those that wait stay in the socket's queue for the next gate. Tells
+/// whether the thread that accepts ends, which it does not when the socket's file is gone.
+fn stop_accepting(listener: &mut OwnedFd) -> io::Result<bool> {
+    let address = rustix::net::getsockname(&*listener)?;
+    let nothing = OwnedFd::from(open_null()?);
+    rustix::io::dup2(&nothing, listener)?;
+    // The thread that waits in accept(2) still has the socket; this wakes it. When a client has just done
+    // so, nobody has the socket any more, and refuses.
+    let path = rustix::net::SocketAddrUnix::try_from(address).ok().and_then(|unix| unix.path().map(|p| p.into_owned()));
+    let woken = path.and_then(|path| path.into_string().ok()).map(UnixStream::connect);
+    Ok(woken.is_some_and(|woken| woken.map_or_else(|e| e.kind() == io::ErrorKind::ConnectionRefused, |_| true)))
+}
+
+fn open_null() -> io::Result<File> {
+    trusted_file::open_existing(Path::new("/dev/null")).map_err(|error| file_error(&error))
+}
+
+/// Waits until none serves a connection: until no thread but the idle ones is left, once the one that
+/// accepts has ended, if it does.
+fn drain(accept: Option<&JoinHandle<()>>, until: Deadline) {
+    let serving = || match accept {
+        // First: what it accepted last has a thread by then.
+        Some(accept) => !accept.is_finished() || process::threads() > IDLE_THREADS,
+        None => process::threads() > IDLE_THREADS + 1,
+    };
+    while serving() && !until.passed() {
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A request's body up to one byte beyond its limit; nothing of one that was aborted.
+fn read_body(request: &mut fastcgi::Request) -> Vec<u8> {
+    let mut body = Vec::new();
+    if request.stdin().take(cgi::MAX_BODY as u64 + 1).read_to_end(&mut body).is_err() {
+        body.clear();
+    }
+    body
+}
+
+impl Gate {
+    fn serve(&self, mut request: fastcgi::Request) {
+        // Before it takes a place: a client that sends slowly, or nothing more, keeps nobody out.
+        let body = read_body(&mut request);
+        let answer = match self.places.take() {
+            Some(_place) => self.handle(&request, &body),
+            None => self.refuse(&request, Problem::Busy, "too many requests at once; try again"),
+        };
+        // A client that has left changes nothing.
+        let _ = request.stdout().write_all(&answer);
+    }
+
+    fn handle(&self, request: &fastcgi::Request, body: &[u8]) -> Vec<u8> {
+        let mut environment: Vec<(&str, OsString)> =
+            vec![("GATEWAY_INTERFACE", "CGI/1.1".into()), (cgi::CONFIG_VARIABLE, self.config.clone())];
+        for name in cgi::VARIABLES {
+            if let Some(value) = request.param(name).filter(|value| !value.contains('\0')) {
+                environment.push((name, value.into()));
+            }
+        }
+        match command::run_handler(&self.program, &environment, body) {
+            Ok(handled) if handled.well && !handled.output.is_empty() => handled.output,
+            Ok(_) => {
+                self.refuse(request, Problem::Internal, "the request's handler died; its outcome is in the ledger")
+            }
+            Err(error) => {
+                audit::complain(&format!("a handler cannot be started: {error}"));
+                self.refuse(request, Problem::Unavailable, "a handler cannot be started; try again")
+            }
+        }
+    }
+
+    /// An answer of the gate's own, audited.
+    fn refuse(&self, request: &fastcgi::Request, problem: Problem, detail: &'static str) -> Vec<u8> {
+        let Ok(id) = RequestId::random() else { return Vec::new() };
+        let addr = request.param("REMOTE_ADDR").unwrap_or_else(|| "-".to_owned());
+        let mut record = Audit::begin(self.audit.clone(), &id.to_string(), &addr);
+        record.event("gate.refuse");
+        if let Err(error) = record.result(problem.word(), problem.status(), false) {
+            audit::complain(&error.to_string());
+        }
+        response::render(&Err(Fault::new(problem, detail)), Some(&id), false).to_bytes()
+    }
+}

@@ -1,0 +1,9 @@
+//! HTTP behind the web server: the gateway takes FastCGI requests, a handler answers each.
+
+pub mod auth;
+pub mod cgi;
+pub mod gateway;
+pub mod handler;
+pub mod request;
+pub mod response;
+pub mod routes;

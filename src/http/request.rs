@@ -1,0 +1,72 @@
+//! What a client asks, as the web server hands it over, not yet judged.
+
+use crate::model::psk::Psk;
+use crate::service::operation::Body;
+
+/// An HTTP method (RFC 9110, section 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD: as GET, without the body.
+    Head,
+    /// POST
+    Post,
+    /// PATCH (RFC 5789)
+    Patch,
+    /// DELETE
+    Delete,
+    /// Any other method; none is used.
+    Other(String),
+}
+
+impl Method {
+    /// The method of that name; names are case-sensitive.
+    pub fn parse(name: &str) -> Self {
+        match name {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PATCH" => Self::Patch,
+            "DELETE" => Self::Delete,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// The method's name.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// One HTTP request.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path of the request's target, still percent-encoded, without the query.
+    pub path: String,
+    /// The client's address, as the web server saw it.
+    pub addr: String,
+    /// Whether it came over TLS.
+    pub https: bool,
+    /// `X-ESPM-PSK`
+    pub psk: Option<Psk>,
+    /// `Content-Type`
+    pub content_type: Option<String>,
+    /// `If-None-Match`
+    pub if_none_match: Option<String>,
+    /// Whether `Cache-Control` holds `no-cache`.
+    pub no_cache: bool,
+    /// `Idempotency-Key`
+    pub idempotency_key: Option<String>,
+    /// The body.
+    pub body: Body,
+}

@@ -1,0 +1,9 @@
+//! The words of the field as values that cannot be wrong.
+
+pub mod certificate;
+pub mod fault;
+pub mod name;
+pub mod node;
+pub mod psk;
+pub mod request_id;
+pub mod state_directory;

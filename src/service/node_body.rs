@@ -1,0 +1,336 @@
+//! The JSON bodies (RFC 8259) of `POST /v1/nodes` and `PATCH /v1/nodes/{name}`.
+//!
+//! All that is wrong is collected for one answer. Repeated members are refused, since JSON
+//! libraries disagree about which of them counts.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::model::fault::{Fault, FieldError, Problem};
+use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue};
+use crate::model::node::Change;
+use crate::service::operation::Body;
+use crate::service::operation::Unread;
+
+/// A name from a list in a body, with its place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed<T> {
+    /// The index in the list.
+    pub index: usize,
+    /// The name.
+    pub name: T,
+}
+
+/// What a body says, as far as it could be read, and what is wrong with it.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// `name`
+    pub name: Option<NodeName>,
+    /// `groups`
+    pub groups: Option<Vec<Placed<GroupName>>>,
+    /// `classes`
+    pub classes: Option<Vec<Placed<ClassName>>>,
+    /// `parameters`; `None` as a value removes one.
+    pub parameters: Vec<(ParameterName, Option<ParameterValue>)>,
+    /// What is wrong.
+    pub errors: Vec<FieldError>,
+}
+
+impl Draft {
+    /// The change that the draft asks for.
+    pub fn into_change(self) -> Change {
+        fn names<T>(list: Vec<Placed<T>>) -> Vec<T> {
+            list.into_iter().map(|placed| placed.name).collect()
+        }
+        Change { groups: self.groups.map(names), classes: self.classes.map(names), parameters: self.parameters }
+    }
+}
+
+/// Which of the two bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A new node: `name` is needed, no parameter is `null`.
+    New,
+    /// A change: there is no `name`.
+    Change,
+}
+
+/// The bytes of a JSON body. A merge patch (RFC 7396) is a change alone.
+///
+/// # Errors
+/// 413, 400 for a truncated one, 415.
+pub fn bytes(unread: &Unread, shape: Shape) -> Result<&[u8], Fault> {
+    let bytes = match &unread.body {
+        Body::Whole(bytes) => bytes,
+        Body::TooLarge => return Err(Fault::new(Problem::TooLarge, "a body has at most 65536 bytes")),
+        Body::Truncated => {
+            return Err(Fault::new(Problem::BadRequest, "the body is shorter than its Content-Length"));
+        }
+    };
+    let media_type = unread.content_type.as_deref().unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence != "application/json" && !(essence == "application/merge-patch+json" && shape == Shape::Change) {
+        return Err(Fault::new(Problem::UnsupportedMediaType, "send Content-Type: application/json"));
+    }
+    Ok(bytes)
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// When it cannot be read as JSON at all; what is wrong inside it is in the draft.
+pub fn parse(unread: &Unread, shape: Shape) -> Result<Draft, Fault> {
+    let json: Json = serde_json::from_slice(bytes(unread, shape)?).map_err(|error| {
+        let place = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
+        Fault::new(Problem::BadJson, place).because(error)
+    })?;
+    let mut draft = Draft::default();
+    let Json::Object(members) = json else {
+        draft.errors.push(FieldError::new("", "the body is a JSON object"));
+        return Ok(draft);
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, value) in &members {
+        if seen.contains(&name.as_str()) {
+            draft.errors.push(FieldError::new(name, "is given twice"));
+            continue;
+        }
+        seen.push(name);
+        match name.as_str() {
+            "name" if shape == Shape::New => draft.name = read_name(value, &mut draft.errors),
+            "groups" => draft.groups = Some(read_list(name, value, GroupName::parse, &mut draft.errors)),
+            "classes" => draft.classes = Some(read_list(name, value, ClassName::parse, &mut draft.errors)),
+            "parameters" => draft.parameters = read_parameters(value, shape, &mut draft.errors),
+            "name" => draft.errors.push(FieldError::new("name", "a node's name cannot be changed")),
+            _ => draft.errors.push(FieldError::new(name, "is not known; name, groups, classes and parameters are")),
+        }
+    }
+    if shape == Shape::New && !seen.contains(&"name") {
+        draft.errors.push(FieldError::new("name", "is missing"));
+    }
+    Ok(draft)
+}
+
+fn read_name(value: &Json, errors: &mut Vec<FieldError>) -> Option<NodeName> {
+    let Json::String(text) = value else {
+        errors.push(FieldError::new("name", "is a string"));
+        return None;
+    };
+    NodeName::parse(text).map_err(|error| errors.push(FieldError::new("name", error.to_string()))).ok()
+}
+
+fn read_list<T: PartialEq>(
+    member: &str,
+    value: &Json,
+    parse: impl Fn(&str) -> Result<T, NameError>,
+    errors: &mut Vec<FieldError>,
+) -> Vec<Placed<T>> {
+    let Json::Array(items) = value else {
+        errors.push(FieldError::new(member, "is a list of strings"));
+        return Vec::new();
+    };
+    let mut names: Vec<Placed<T>> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let field = || format!("{member}[{index}]");
+        let parsed = match item {
+            Json::String(text) => parse(text).map_err(|error| error.to_string()),
+            _ => Err("is a string".to_owned()),
+        };
+        match parsed {
+            Ok(name) if names.iter().any(|placed| placed.name == name) => {
+                errors.push(FieldError::new(field(), "is in the list twice"));
+            }
+            Ok(name) => names.push(Placed { index, name }),
+            Err(detail) => errors.push(FieldError::new(field(), detail)),
+        }
+    }
+    names
+}
+
+fn read_parameters(
+    value: &Json,
+    shape: Shape,
+    errors: &mut Vec<FieldError>,
+) -> Vec<(ParameterName, Option<ParameterValue>)> {
+    let Json::Object(members) = value else {
+        errors.push(FieldError::new("parameters", "is an object of strings"));
+        return Vec::new();
+    };
+    let mut parameters: Vec<(ParameterName, Option<ParameterValue>)> = Vec::new();
+    for (name, value) in members {
+        let field = format!("parameters.{name}");
+        let parsed = match value {
+            Json::String(text) => ParameterValue::parse(text).map(Some).map_err(|error| error.to_string()),
+            Json::Null if shape == Shape::Change => Ok(None),
+            _ => Err("is a string; write numbers and truth values as strings".to_owned()),
+        };
+        match (ParameterName::parse(name), parsed) {
+            (Ok(name), _) if parameters.iter().any(|(other, _)| *other == name) => {
+                errors.push(FieldError::new(field, "is given twice"));
+            }
+            (Ok(name), Ok(value)) => parameters.push((name, value)),
+            (name, value) => {
+                let details = [name.err().map(|error| error.to_string()), value.err()];
+                errors.extend(details.into_iter().flatten().map(|detail| FieldError::new(field.clone(), detail)));
+            }
+        }
+    }
+    parameters
+}
+
+/// JSON with its members as they were sent: in order, repeated ones kept.
+enum Json {
+    Null,
+    /// A number or a truth value; neither has a use here.
+    Other,
+    String(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::String(text.to_owned()))
+    }
+    fn visit_string<E>(self, text: String) -> Result<Json, E> {
+        Ok(Json::String(text))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Json::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Draft, Shape, parse};
+    use crate::model::fault::{Fault, Problem};
+    use crate::service::operation::Body;
+    use crate::service::operation::Unread;
+
+    fn read(body: &str, shape: Shape) -> Result<Draft, Fault> {
+        let content_type = Some("application/json; charset=utf-8".to_owned());
+        parse(&Unread { content_type, body: Body::Whole(body.into()) }, shape)
+    }
+
+    fn wrong(body: &str, shape: Shape) -> Vec<String> {
+        read(body, shape).unwrap().errors.into_iter().map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn a_merge_patch_makes_no_node() {
+        let judged = |content_type: &str, shape| {
+            let unread = Unread { content_type: Some(content_type.into()), body: Body::Whole(b"{}".to_vec()) };
+            parse(&unread, shape).map_err(|fault| fault.problem).err()
+        };
+        let merge = "application/merge-patch+json";
+        assert_eq!(judged(merge, Shape::Change), None);
+        for (media_type, shape) in [(merge, Shape::New), ("text/plain", Shape::Change), ("", Shape::New)] {
+            assert_eq!(judged(media_type, shape), Some(Problem::UnsupportedMediaType), "{media_type} {shape:?}");
+        }
+        assert_eq!(judged("Application/JSON ; charset=utf-8", Shape::New), None);
+    }
+
+    #[test]
+    fn missing_lists_are_empty() {
+        let draft = read(r#"{"name":"web01"}"#, Shape::New).unwrap();
+        assert!(draft.errors.is_empty() && draft.groups.is_none() && draft.parameters.is_empty());
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let body =
+            r#"{"groups":["a","a","b,c",1],"classes":"x","parameters":{"A":"1","b":2,"c":null,"d":"x,y"},"x":1}"#;
+        let fields = wrong(body, Shape::New);
+        let expected = [
+            "groups[1]",
+            "groups[2]",
+            "groups[3]",
+            "classes",
+            "parameters.A",
+            "parameters.b",
+            "parameters.c",
+            "parameters.d",
+            "x",
+            "name",
+        ];
+        assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn repeated_members_are_refused() {
+        assert_eq!(wrong(r#"{"name":"a","name":"b"}"#, Shape::New), ["name"]);
+        assert_eq!(wrong(r#"{"parameters":{"a":"1","a":"2"}}"#, Shape::Change), ["parameters.a"]);
+    }
+
+    #[test]
+    fn what_is_of_another_type_is_not_taken_as_missing() {
+        for value in ["null", "1", "\"x\"", "[]", "{}", "true"] {
+            for (member, good) in [("name", "\"x\""), ("groups", "[]"), ("classes", "[]"), ("parameters", "{}")] {
+                let body = match member {
+                    "name" => format!(r#"{{"name":{value}}}"#),
+                    _ => format!(r#"{{"name":"a","{member}":{value}}}"#),
+                };
+                let expected: &[&str] = if value == good { &[] } else { &[member] };
+                assert_eq!(wrong(&body, Shape::New), expected, "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_has_no_name_and_may_remove_parameters() {
+        assert_eq!(wrong(r#"{"name":"a"}"#, Shape::Change), ["name"]);
+        let draft = read(r#"{"parameters":{"a":null}}"#, Shape::Change).unwrap();
+        assert!(draft.errors.is_empty() && draft.parameters[0].1.is_none());
+    }
+
+    #[test]
+    fn what_is_not_json_says_line_and_column() {
+        let fault = read("{\n \"name\": }", Shape::New).unwrap_err();
+        assert_eq!(fault.problem, Problem::BadJson);
+        assert_eq!(fault.detail, "the body is not JSON: line 2, column 10");
+        for bad in ["", "\u{feff}{}", "{} {}", "{\"name\":\"\u{1}\"}", &"[".repeat(200)] {
+            assert!(read(bad, Shape::New).is_err(), "{bad:?}");
+        }
+        assert_eq!(wrong("[]", Shape::New), [""]);
+    }
+}

@@ -1,0 +1,57 @@
+//! What espm can answer when it succeeds.
+
+use crate::model::certificate::Certificate;
+use crate::model::node::Node;
+
+/// A success.
+#[derive(Debug)]
+pub enum Outcome {
+    /// espm runs and can read its configuration.
+    Healthy,
+    /// The interface's description.
+    Description,
+    /// A list of names, its body ready to send.
+    Names {
+        /// The weak entity tag (RFC 9110, section 8.8.3).
+        etag: String,
+        /// The JSON.
+        body: Vec<u8>,
+    },
+    /// The client has this list already.
+    NotModified {
+        /// The list's entity tag.
+        etag: String,
+    },
+    /// A node.
+    Node(Node),
+    /// A node that was added, now or by the same request before.
+    NodeCreated(Node),
+    /// A node or a certificate has come to its end.
+    Gone,
+    /// A certificate.
+    Certificate(Certificate),
+    /// A certificate that was generated for this answer.
+    CertificateCreated(Certificate),
+}
+
+impl Outcome {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Healthy | Self::Description | Self::Names { .. } | Self::Node(_) | Self::Certificate(_) => 200,
+            Self::NodeCreated(_) | Self::CertificateCreated(_) => 201,
+            Self::Gone => 204,
+            Self::NotModified { .. } => 304,
+        }
+    }
+
+    /// The word for it in the audit.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NodeCreated(_) | Self::CertificateCreated(_) => "created",
+            Self::Gone => "gone",
+            Self::NotModified { .. } => "not-modified",
+            _ => "ok",
+        }
+    }
+}

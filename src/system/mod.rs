@@ -1,0 +1,12 @@
+//! The operating system and its formats: the only floor that starts programs and opens files.
+
+pub mod clock;
+pub mod command;
+pub mod ini;
+pub mod lock;
+pub mod process;
+#[cfg(test)]
+pub mod scratch;
+pub mod text;
+pub mod trusted_file;
+pub mod x509;
