@@ -12,10 +12,14 @@ use crate::audit;
 use crate::authority::Authority;
 use crate::authority::protocol::{Answer, Verb};
 use crate::config::{Config, Console, Tls};
+use crate::console::Standing;
 use crate::ledger::{CertificateState, Entry, Ledger, NodeState};
+use crate::model::fault::Fault;
 use crate::model::name::NodeName;
+use crate::service::certificates;
+use crate::service::change::{Locked, LockedNode};
 use crate::service::context;
-use crate::service::recovery;
+use crate::service::recovery::{self, Aim, Settled};
 use crate::system::clock::{self, Deadline};
 use crate::system::process;
 use crate::system::text;
@@ -66,7 +70,7 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
     report.line("state directory", state);
     report.line("syslog", probe_syslog(config));
     report.unsent(std::fs::read_dir(&config.audit.unsent).map_or(0, Iterator::count));
-    let (console, authority) = context::wire(config, path);
+    let (console, authority) = (context::console(config, path), context::authority(config, path));
     let until = Deadline::after(PATIENCE);
     let places = places::check(config);
     let there = places.is_ok();
@@ -265,16 +269,13 @@ fn compare(
             continue;
         }
         let mut in_doubt = false;
-        let mended = as_operator(config, path, "operator.settle", |ledger, offices| {
-            offices.audit.node(name);
-            let _lock = offices.lock(ledger, name)?;
-            match recovery::settle(ledger, offices, name, recovery::Aim::Keep)? {
-                recovery::Settled::Ours(entry) if !there && !offices.console.has(name, offices.until)? => {
-                    recovery::settle_missing(ledger, offices, &entry)
-                }
-                recovery::Settled::Ours(entry) => recovery::settle_certificate(ledger, offices, &entry),
-                recovery::Settled::NotOurs => Ok(()),
-                recovery::Settled::Unproven => {
+        let mended = as_operator(config, path, "operator.settle", name, |context| {
+            let ledger = context.ledger()?;
+            let mut locked = Locked::acquire(context, ledger, name)?;
+            match recovery::settle(&mut locked, Aim::Keep)? {
+                Settled::Ours(entry) => settle_active(LockedNode { locked, entry: *entry }, there),
+                Settled::NotOurs => Ok(()),
+                Settled::Unproven => {
                     in_doubt = true;
                     Ok(())
                 }
@@ -289,4 +290,18 @@ fn compare(
     if wrong == 0 {
         report.line("nodes", Ok("every node in the ledger is in the console".into()));
     }
+}
+
+/// Settles a node that no intent is open of, and that the console's list had or lacked when the check began.
+fn settle_active(mut node: LockedNode<'_>, listed: bool) -> Result<(), Fault> {
+    if !listed {
+        let context = &node.locked.context;
+        match context.console.standing(&node.entry.node.name, context.until)? {
+            Standing::Listed(_) | Standing::Published => {}
+            missing @ (Standing::Unlisted | Standing::Unpublished) => {
+                return recovery::settle_missing(&mut node, &missing);
+            }
+        }
+    }
+    certificates::settle(node)
 }

@@ -16,15 +16,20 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::config::layout;
+use crate::console::Standing;
 use crate::ledger::{Entry, Ledger, NodeState};
 use crate::model::fault::{Fault, Problem};
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, Node};
 use crate::model::request_id::RequestId;
-use crate::service::context::{self, Offices};
-use crate::system::clock::{self, Deadline};
+use crate::service::change::Locked;
+use crate::service::context::Context;
+use crate::system::clock;
 use crate::system::process;
 use crate::system::trusted_file::Owner;
+
+/// The client and the request of what the operator does.
+const OPERATOR: &str = "operator";
 
 /// The agent on a Puppet master that prepares nodes for a cloud-provisioning system.
 ///
@@ -136,20 +141,20 @@ fn serve(path: &Path, command: Command) -> Result<(), String> {
     match command {
         Command::Check { .. } => Ok(()),
         Command::Nodes { unfinished } => {
-            let ledger = Ledger::open(&config.state, "operator").map_err(|error| error.to_string())?;
+            let ledger = Ledger::open(&config.state, OPERATOR).map_err(|error| error.to_string())?;
             let entries = ledger.entries(unfinished).map_err(|error| error.to_string())?;
             entries.iter().for_each(print_entry);
             Ok(())
         }
         Command::Backup { file } => {
-            let ledger = Ledger::open(&config.state, "operator").map_err(|error| error.to_string())?;
+            let ledger = Ledger::open(&config.state, OPERATOR).map_err(|error| error.to_string())?;
             ledger.back_up(&file).map_err(|error| error.to_string())
         }
         Command::Adopt { name } => {
-            as_operator(&config, path, "operator.adopt", |ledger, offices| adopt(ledger, offices, &name.0))
+            as_operator(&config, path, "operator.adopt", &name.0, |context| adopt(context, &name.0))
         }
         Command::Forget { name } => {
-            as_operator(&config, path, "operator.forget", |ledger, offices| forget(ledger, offices, &name.0))
+            as_operator(&config, path, "operator.forget", &name.0, |context| forget(context, &name.0))
         }
     }
 }
@@ -162,79 +167,69 @@ fn load(path: &Path) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Does something with the ledger and the offices, audited as the operator's.
+/// Does something about a node, audited as the operator's.
 fn as_operator(
     config: &Config,
     path: &Path,
     event: &'static str,
-    act: impl FnOnce(&Ledger, &mut Offices<'_>) -> Result<(), Fault>,
+    name: &NodeName,
+    act: impl FnOnce(&mut Context) -> Result<(), Fault>,
 ) -> Result<(), String> {
-    let id = RequestId::random().map_err(|error| error.to_string())?.to_string();
-    let ledger = Ledger::open(&config.state, &id).map_err(|error| error.to_string())?;
-    let mut audit = Audit::begin(config.audit.clone(), &id, "-");
-    audit.client("operator");
+    let id = RequestId::random().map_err(|error| error.to_string())?;
+    let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), "-");
+    audit.client(OPERATOR);
     audit.event(event);
-    let (console, authority) = context::wire(config, path);
-    let mut offices = Offices {
-        state: &config.state,
-        console: &console,
-        authority: &authority,
-        audit: &mut audit,
-        master: &config.authority.master,
-        client: "operator",
-        request: &id,
-        until: Deadline::after(config.request_timeout),
-    };
-    let result = act(&ledger, &mut offices);
-    if let Some(why) = console.ran_cold() {
-        audit.cold(why);
+    audit.node(name);
+    let mut context = Context::new(config, path, audit, OPERATOR.to_owned(), &id);
+    let result = act(&mut context);
+    if let Some(why) = context.console.ran_cold() {
+        context.audit.cold(why);
     }
     let (word, status) = match &result {
         Ok(()) => ("ok", 200),
         Err(fault) => (fault.problem.word(), fault.problem.status()),
     };
-    audit.result(word, status, true).map_err(|error| error.to_string())?;
+    context.audit.result(word, status, true).map_err(|error| error.to_string())?;
     result.map_err(|fault| match fault.for_log() {
         cause if cause.is_empty() => fault.detail.into_owned(),
         cause => format!("{}: {cause}", fault.detail),
     })
 }
 
-fn adopt(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
-    offices.audit.node(name);
-    let _lock = offices.lock(ledger, name)?;
-    let entry = ledger.entry(name)?;
+fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
+    let ledger = context.ledger()?;
+    let mut locked = Locked::acquire(context, ledger, name)?;
+    let entry = locked.ledger.entry(name)?;
     if entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
         return Ok(());
     }
-    if name.as_str() == offices.master {
+    if name.as_str() == locked.context.master {
         return Err(Fault::new(Problem::NotFound, format!("{name} is the master's own name, which is never espm's")));
     }
-    offices.proof(ledger, entry.as_ref().and_then(|entry| entry.proof.as_deref()))?;
-    if !offices.console.has(name, offices.until)? {
+    if let Some(entry) = &entry {
+        locked.output(entry)?;
+    }
+    if let Standing::Unlisted | Standing::Unpublished = locked.context.console.standing(name, locked.context.until)? {
         let detail = format!("{name} is not in the console; only a node that is there can be adopted");
         return Err(Fault::new(Problem::NotFound, detail));
     }
-    offices.audit.attempt()?;
+    let audited = locked.audited()?;
     // What an intent of ours wanted, or the node had, is the best that is known; a node of the console's own is
     // taken as empty.
     let assignment = entry.map_or_else(Assignment::default, |entry| entry.wanted.unwrap_or(entry.node.assignment));
-    ledger.adopt(&Node { name: name.clone(), assignment })?;
-    Ok(())
+    Ok(audited.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
 }
 
-fn forget(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
-    offices.audit.node(name);
-    let _lock = offices.lock(ledger, name)?;
-    let Some(entry) = ledger.entry(name)? else {
+fn forget(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
+    let ledger = context.ledger()?;
+    let mut locked = Locked::acquire(context, ledger, name)?;
+    let Some(entry) = locked.ledger.entry(name)? else {
         let detail = format!("{name} is not in the ledger; 'espm nodes' lists what is");
         return Err(Fault::new(Problem::NotFound, detail));
     };
     // What makes the node even now would make one that nothing shows.
-    offices.proof(ledger, entry.proof.as_deref())?;
-    offices.audit.attempt()?;
-    ledger.forget(name)?;
-    Ok(())
+    locked.output(&entry)?;
+    Ok(locked.audited()?.locked.ledger.forget(name)?)
 }
 
 fn print_entry(entry: &Entry) {

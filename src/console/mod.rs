@@ -12,7 +12,7 @@ use std::fmt;
 use std::fs::File;
 
 use self::listing::Listing;
-use self::published::Enc;
+use self::published::Published;
 use self::rake::Rake;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List, Node};
@@ -93,21 +93,131 @@ impl From<CommandError> for ConsoleError {
     }
 }
 
-/// What became of an assignment.
+/// How an assignment is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The node stays.
+    InPlace,
+    /// The node is deleted and added again in one run.
+    Rebuild,
+    /// A node that an earlier rebuilding has deleted is added again.
+    AddAgain,
+}
+
+/// A change of one node, as it is recorded before it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// A node that is not there yet.
+    Add {
+        /// The node.
+        node: Node,
+    },
+    /// Another assignment.
+    Change {
+        /// The node with it.
+        node: Node,
+        /// How.
+        way: Way,
+    },
+    /// The end of a node.
+    Delete {
+        /// The node with its last known assignment.
+        node: Node,
+    },
+}
+
+impl Intent {
+    /// The node.
+    pub fn node(&self) -> &Node {
+        match self {
+            Self::Add { node } | Self::Change { node, .. } | Self::Delete { node } => node,
+        }
+    }
+
+    /// The first line of the output file: what the ledger's row does not say of the change.
+    pub fn head(&self) -> &'static str {
+        match self {
+            Self::Change { way: Way::Rebuild, .. } => REBUILD,
+            Self::Change { way: Way::AddAgain, .. } => ADD_AGAIN,
+            Self::Change { way: Way::InPlace, .. } | Self::Add { .. } | Self::Delete { .. } => "",
+        }
+    }
+}
+
+/// The first line of the output file of a rebuilding.
+const REBUILD: &str = "espm: rebuild";
+
+/// The first line of the output file of a run that adds a node again.
+const ADD_AGAIN: &str = "espm: add again";
+
+/// What is known of a command that was to make a change.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// What it printed.
+    pub output: &'a str,
+    /// Its exit code; `None` when the process that waited for it died.
+    pub exit: Option<u32>,
+    /// The nodes that the console lists now; empty when it was not asked.
+    pub nodes: &'a [String],
+}
+
+/// What a command has done, as far as its evidence proves it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Assigned {
-    /// It is made.
-    Whole,
-    /// It is made but for these, which the console no longer has.
-    Lost(Vec<(List, String)>),
-    /// The node's name is taken; nothing was made.
+pub enum Verdict {
+    /// All of it.
+    Done,
+    /// The node is there and espm's, but not all was assigned.
+    Partial(Gap),
+    /// The command ended by itself, said why, and did nothing.
+    Refused(Refusal),
+    /// It was not begun: the node is what it was before.
+    NotBegun,
+    /// The evidence does not tell; the text is for the log.
+    Unknown(String),
+}
+
+/// What is missing of an assignment.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// Names that the console does not know any more.
+    Names(Vec<(List, String)>),
+    /// The rest of a run that did not come to it; the text is for the log.
+    Rest(String),
+}
+
+/// Why a command did nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The name is taken by somebody else's node.
     Taken,
-    /// The node is not there; nothing was made.
+    /// The node is not there.
     Missing,
-    /// It failed on the way; the node was created by this run.
-    Partly(String),
-    /// It failed; whether anything was made is for recovery to find out.
-    Failed(String),
+    /// What it said; the text is for the log.
+    Said(String),
+}
+
+/// What a console says of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It lists the name, with these others.
+    Listed(Vec<String>),
+    /// Its list, which is to be believed, lacks the name.
+    Unlisted,
+    /// It has no nodes of its own, only what espm publishes; something is published under the name.
+    Published,
+    /// As before; nothing is published under the name.
+    Unpublished,
+}
+
+/// Whether a new node's name is somebody's, as far as the console can say before the node is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It is.
+    Taken,
+    /// It is not, by the console; only the CA may know more.
+    Free,
+    /// The command that adds the node tells.
+    CommandTells,
 }
 
 /// The console.
@@ -116,7 +226,7 @@ pub enum Console {
     /// The one that rake runs.
     Rake(Box<Rake>),
     /// The operator's catalogue and espm's own classifier.
-    Enc(Enc),
+    Published(Published),
 }
 
 impl Console {
@@ -124,28 +234,43 @@ impl Console {
     pub fn queue(&self) -> &Queue {
         match self {
             Self::Rake(rake) => rake.queue(),
-            Self::Enc(enc) => enc.queue(),
+            Self::Published(published) => published.queue(),
         }
-    }
-
-    /// Whether it has only what espm publishes, so that the ledger alone says whose a node is.
-    pub fn follows_ledger(&self) -> bool {
-        matches!(self, Self::Enc(_))
     }
 
     /// Whether nodes can have parameters.
     pub fn has_parameters(&self) -> bool {
         match self {
             Self::Rake(rake) => rake.has_parameters(),
-            Self::Enc(_) => true,
+            Self::Published(_) => true,
         }
     }
 
-    /// Whether a change can be made in place, or the node must be deleted and added in one run.
-    pub fn changes_in_place(&self, removes_parameters: bool) -> bool {
+    /// How it changes a node's assignment.
+    pub fn way(&self, before: &Assignment, after: &Assignment) -> Way {
+        let removes = !before.parameters.keys().all(|name| after.parameters.contains_key(name));
         match self {
-            Self::Rake(rake) => rake.changes_in_place(removes_parameters),
-            Self::Enc(_) => true,
+            Self::Rake(rake) if !rake.changes_in_place(removes) => Way::Rebuild,
+            Self::Rake(_) | Self::Published(_) => Way::InPlace,
+        }
+    }
+
+    /// The change of an assignment that an unfinished command was to make, by the first line of its output file;
+    /// where that is lost, as the console makes it now.
+    pub fn intended_change(&self, output: &str, before: &Assignment, node: Node) -> Intent {
+        let way = match output.lines().next() {
+            Some(ADD_AGAIN) => Way::AddAgain,
+            Some(REBUILD) => Way::Rebuild,
+            _ => self.way(before, &node.assignment),
+        };
+        Intent::Change { node, way }
+    }
+
+    /// What a command has done, by its evidence.
+    pub fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict {
+        match self {
+            Self::Rake(_) => rake::verdict(intent, evidence),
+            Self::Published(_) => published::verdict(intent),
         }
     }
 
@@ -156,7 +281,7 @@ impl Console {
     pub fn probe(&self, until: Deadline) -> Result<String, String> {
         match self {
             Self::Rake(rake) => rake.probe(until),
-            Self::Enc(enc) => enc.probe(),
+            Self::Published(published) => published.probe(),
         }
     }
 
@@ -167,7 +292,7 @@ impl Console {
     pub fn probe_worker(&self) -> Option<Result<String, String>> {
         match self {
             Self::Rake(rake) => rake.probe_worker(),
-            Self::Enc(_) => None,
+            Self::Published(_) => None,
         }
     }
 
@@ -175,7 +300,7 @@ impl Console {
     pub fn ran_cold(&self) -> Option<&str> {
         match self {
             Self::Rake(rake) => rake.ran_cold(),
-            Self::Enc(_) => None,
+            Self::Published(_) => None,
         }
     }
 
@@ -186,7 +311,7 @@ impl Console {
     pub fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
         match self {
             Self::Rake(rake) => rake.names(list, fresh, until),
-            Self::Enc(enc) => enc.names(list),
+            Self::Published(published) => published.names(list),
         }
     }
 
@@ -198,18 +323,29 @@ impl Console {
     pub fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
         match self {
             Self::Rake(_) => Ok(Vec::new()),
-            Self::Enc(enc) => enc.lost(assignment),
+            Self::Published(published) => published.lost(assignment),
         }
     }
 
-    /// Whether exactly this node is in the console.
+    /// What it says of a name.
     ///
     /// # Errors
     /// When the console cannot be asked.
-    pub fn has(&self, name: &NodeName, until: Deadline) -> Result<bool, ConsoleError> {
+    pub fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
         match self {
-            Self::Rake(rake) => rake.has(name, until),
-            Self::Enc(enc) => enc.has(name),
+            Self::Rake(rake) => rake.standing(name, until),
+            Self::Published(published) => published.standing(name),
+        }
+    }
+
+    /// Whether the name of a node that is to be added is somebody's.
+    ///
+    /// # Errors
+    /// When the console cannot be asked.
+    pub fn claim(&self, name: &NodeName) -> Result<Claim, ConsoleError> {
+        match self {
+            Self::Rake(_) => Ok(Claim::CommandTells),
+            Self::Published(published) => published.claim(name),
         }
     }
 
@@ -220,63 +356,42 @@ impl Console {
     pub fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
         match self {
             Self::Rake(rake) => rake.nodes(until),
-            Self::Enc(enc) => enc.nodes(),
+            Self::Published(published) => published.nodes(),
         }
     }
 
-    /// Waits for a turn to change it. To be had before an intent is recorded: a request that gets none
-    /// has then written nothing.
+    /// Waits for a permit to make one change. To be acquired before an intent is recorded: a request that gets
+    /// none has then written nothing.
     ///
     /// # Errors
     /// When too many wait, or for too long.
-    pub fn turn(&self, until: Deadline) -> Result<Turn<'_>, ConsoleError> {
-        Ok(match self {
-            Self::Rake(rake) => Turn::Rake(rake, rake.slot(until)?),
-            Self::Enc(enc) => Turn::Enc(enc),
-        })
+    pub fn permit(&self, until: Deadline) -> Result<Permit, ConsoleError> {
+        Ok(Permit(match self {
+            Self::Rake(rake) => Some(rake.slot(until)?),
+            // A file is written at any time.
+            Self::Published(_) => None,
+        }))
+    }
+
+    /// Makes a change. `output` gets what a command prints and is locked by it for as long as it lasts.
+    ///
+    /// # Errors
+    /// When the command has no known end.
+    pub fn run(
+        &self,
+        intent: &Intent,
+        permit: Permit,
+        output: &File,
+        until: Deadline,
+    ) -> Result<Verdict, ConsoleError> {
+        match (self, permit.0) {
+            (Self::Rake(rake), Some(slot)) => rake.run(intent, slot, output, until),
+            (Self::Rake(rake), None) => rake.run(intent, rake.slot(until)?, output, until),
+            (Self::Published(published), _) => published.run(intent),
+        }
     }
 }
 
-/// A turn to make one change of the console.
+/// Leave to make one change of the console.
 #[derive(Debug)]
-pub enum Turn<'a> {
-    /// A slot for one run of rake.
-    Rake(&'a Rake, Lease),
-    /// A file of the classifier's is written at any time.
-    Enc(&'a Enc),
-}
-
-impl Turn<'_> {
-    /// Adds a node. `proof` gets the output of a command and is locked by it for as long as it lasts.
-    ///
-    /// # Errors
-    /// When it has no known end.
-    pub fn add(self, node: &Node, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
-        match self {
-            Self::Rake(rake, slot) => rake.add(node, slot, proof, until),
-            Self::Enc(enc) => enc.add(node),
-        }
-    }
-
-    /// Changes a node's assignment, in place or by deleting it and adding it again.
-    ///
-    /// # Errors
-    /// When it has no known end.
-    pub fn change(self, node: &Node, rebuild: bool, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
-        match self {
-            Self::Rake(rake, slot) => rake.change(node, rebuild, slot, proof, until),
-            Self::Enc(enc) => enc.publish(node),
-        }
-    }
-
-    /// Deletes a node; one that is not there is deleted.
-    ///
-    /// # Errors
-    /// When it is still there, or that has no known end.
-    pub fn delete(self, node: &Node, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
-        match self {
-            Self::Rake(rake, slot) => rake.delete(node, slot, proof, until),
-            Self::Enc(enc) => enc.withdraw(&node.name),
-        }
-    }
-}
+pub struct Permit(Option<Lease>);

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::catalogue::Catalogue;
 use super::listing::Listing;
-use super::{Assigned, ConsoleError};
+use super::{Claim, ConsoleError, Gap, Intent, Refusal, Standing, Verdict};
 use crate::model::name::NodeName;
-use crate::model::node::{Assignment, List, Node};
+use crate::model::node::{Assignment, List};
 use crate::model::state_directory;
 use crate::system::clock;
 use crate::system::lock::Queue;
@@ -22,18 +22,18 @@ const MAX_CATALOGUE: u64 = 4 * 1024 * 1024;
 
 /// The catalogue and where nodes are published.
 #[derive(Debug)]
-pub struct Enc {
+pub struct Published {
     catalogue: PathBuf,
-    published: PathBuf,
+    directory: PathBuf,
     queue: Queue,
 }
 
-impl Enc {
+impl Published {
     /// A catalogue and a directory to publish in, with places to wait in the state directory.
-    pub fn new(catalogue: &Path, published: &Path, queue: usize, state: &Path) -> Self {
+    pub fn new(catalogue: &Path, directory: &Path, queue: usize, state: &Path) -> Self {
         Self {
             catalogue: catalogue.to_owned(),
-            published: published.to_owned(),
+            directory: directory.to_owned(),
             queue: Queue::new(&state_directory::locks(state), "console-queue", queue),
         }
     }
@@ -56,7 +56,7 @@ impl Enc {
     /// A sentence that says what is wrong.
     pub fn probe(&self) -> Result<String, String> {
         let catalogue = self.read().map_err(|error| error.to_string())?;
-        trusted_file::check_directory(&self.published, Owner::RootOrSelf).map_err(|error| error.to_string())?;
+        trusted_file::check_directory(&self.directory, Owner::RootOrSelf).map_err(|error| error.to_string())?;
         let classes = text::count(catalogue.classes().len(), "class", "classes");
         let groups = text::count(catalogue.groups().len(), "group", "groups");
         Ok(format!("a catalogue of {classes} and {groups}"))
@@ -85,14 +85,11 @@ impl Enc {
     }
 
     fn file(&self, name: &NodeName) -> PathBuf {
-        published_file(&self.published, name)
+        published_file(&self.directory, name)
     }
 
-    /// Whether a node is published; a link counts, too.
-    ///
-    /// # Errors
-    /// When the directory cannot be looked at.
-    pub fn has(&self, name: &NodeName) -> Result<bool, ConsoleError> {
+    /// Whether something is published under a name; a link counts, too.
+    fn has(&self, name: &NodeName) -> Result<bool, ConsoleError> {
         let path = self.file(name);
         match path.symlink_metadata() {
             Ok(_) => Ok(true),
@@ -101,57 +98,59 @@ impl Enc {
         }
     }
 
+    pub(super) fn standing(&self, name: &NodeName) -> Result<Standing, ConsoleError> {
+        Ok(if self.has(name)? { Standing::Published } else { Standing::Unpublished })
+    }
+
+    pub(super) fn claim(&self, name: &NodeName) -> Result<Claim, ConsoleError> {
+        Ok(if self.has(name)? { Claim::Taken } else { Claim::Free })
+    }
+
     /// The names of the published nodes.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub fn nodes(&self) -> Result<Vec<String>, ConsoleError> {
-        let error = |error| ConsoleError::File(FileError::io(&self.published, error));
+        let error = |error| ConsoleError::File(FileError::io(&self.directory, error));
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.published).map_err(error)? {
+        for entry in std::fs::read_dir(&self.directory).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
             names.extend(name.to_str().and_then(|name| name.strip_suffix(".yaml")).map(str::to_owned));
         }
         Ok(names)
     }
 
-    /// Publishes a new node's classification, unless something is published under its name.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be used or the file cannot be written.
-    pub fn add(&self, node: &Node) -> Result<Assigned, ConsoleError> {
-        let catalogue = self.read()?;
-        let yaml = catalogue.classify(&node.assignment);
-        match trusted_file::place(&self.file(&node.name), 0o644, yaml.as_bytes()) {
-            Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Assigned::Taken),
-            placed => placed.map(|()| assigned(&catalogue, node)).map_err(ConsoleError::File),
+    /// Publishes a classification or withdraws it; a new one only where nothing is published under the name.
+    pub(super) fn run(&self, intent: &Intent) -> Result<Verdict, ConsoleError> {
+        let node = intent.node();
+        let file = self.file(&node.name);
+        if matches!(intent, Intent::Delete { .. }) {
+            return trusted_file::remove(&file).map(|()| Verdict::Done).map_err(ConsoleError::File);
         }
-    }
-
-    /// Publishes a node's classification: written beside, durable, then renamed.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be used or the file cannot be written.
-    pub fn publish(&self, node: &Node) -> Result<Assigned, ConsoleError> {
         let catalogue = self.read()?;
         let yaml = catalogue.classify(&node.assignment);
-        trusted_file::replace(&self.file(&node.name), 0o644, yaml.as_bytes()).map_err(ConsoleError::File)?;
-        Ok(assigned(&catalogue, node))
-    }
-
-    /// Withdraws a node's classification.
-    ///
-    /// # Errors
-    /// When the file cannot be removed.
-    pub fn withdraw(&self, name: &NodeName) -> Result<(), ConsoleError> {
-        trusted_file::remove(&self.file(name)).map_err(ConsoleError::File)
+        let written = if matches!(intent, Intent::Add { .. }) {
+            trusted_file::place(&file, 0o644, yaml.as_bytes())
+        } else {
+            trusted_file::replace(&file, 0o644, yaml.as_bytes())
+        };
+        match written {
+            Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Verdict::Refused(Refusal::Taken)),
+            Err(error) => Err(ConsoleError::File(error)),
+            Ok(()) => {
+                let lost = catalogue.lost(&node.assignment);
+                Ok(if lost.is_empty() { Verdict::Done } else { Verdict::Partial(Gap::Names(lost)) })
+            }
+        }
     }
 }
 
-/// How much of a node's assignment the catalogue has.
-fn assigned(catalogue: &Catalogue, node: &Node) -> Assigned {
-    let lost = catalogue.lost(&node.assignment);
-    if lost.is_empty() { Assigned::Whole } else { Assigned::Lost(lost) }
+/// What an unfinished change has done: nothing that an answer depends on, for what is published follows the ledger.
+pub(super) fn verdict(intent: &Intent) -> Verdict {
+    match intent {
+        Intent::Add { .. } | Intent::Change { .. } => Verdict::Partial(Gap::Rest(String::new())),
+        Intent::Delete { .. } => Verdict::NotBegun,
+    }
 }
 
 /// The file of a node in a directory of published classifications.

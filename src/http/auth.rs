@@ -1,4 +1,4 @@
-//! Who may ask: the preshared-key check, which turns a request into an admitted one.
+//! Who may ask: the preshared-key check, which turns a request into an authenticated one.
 //!
 //! Every refusal is the same 401, and takes the same time wherever the key differs.
 
@@ -6,22 +6,22 @@ use crate::config::Client;
 use crate::http::request::Request;
 use crate::model::fault::{Fault, Problem};
 
-/// A request whose key is right. Only [`admit`] makes one, so nothing is routed before the check.
+/// A request whose key is right. Only [`authenticate`] makes one, so nothing is routed before the check.
 #[derive(Debug)]
-pub struct Admitted {
+pub struct Authenticated {
     request: Request,
     client: String,
 }
 
-impl Admitted {
+impl Authenticated {
     /// The client's name.
     pub fn client(&self) -> &str {
         &self.client
     }
 
     /// The request.
-    pub fn into_request(self) -> Request {
-        self.request
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 }
 
@@ -36,29 +36,30 @@ pub fn check_transport(request: &Request, require_tls: bool) -> Result<(), Fault
     Err(Fault::new(Problem::TlsRequired, "send the request over TLS"))
 }
 
-/// Admits a request whose key is one of the clients'.
+/// Authenticates a request whose key is one of the clients'.
 ///
 /// All digests are compared, so the time does not tell which key was nearly right.
 ///
 /// # Errors
 /// 401, the same for a missing, malformed and wrong key.
-pub fn admit(request: Request, clients: &[Client]) -> Result<Admitted, Fault> {
+pub fn authenticate(request: Request, clients: &[Client]) -> Result<Authenticated, Fault> {
     let sent = request.psk.as_ref().map(crate::model::psk::Psk::digest);
     let found = sent.and_then(|sent| {
         clients.iter().fold(None, |found, client| if client.digest.matches(&sent) { Some(client) } else { found })
     });
     match found {
-        Some(client) => Ok(Admitted { client: client.name.clone(), request }),
+        Some(client) => Ok(Authenticated { client: client.name.clone(), request }),
         None => Err(Fault::new(Problem::Unauthorized, "send a valid key in X-ESPM-PSK")),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, admit, check_transport};
+    use super::{authenticate, check_transport};
+    use crate::config::Client;
+    use crate::http::request::Body;
     use crate::http::request::{Method, Request};
     use crate::model::psk::Psk;
-    use crate::service::operation::Body;
 
     fn request(psk: Option<&str>) -> Request {
         Request {
@@ -81,17 +82,17 @@ mod tests {
 
     #[test]
     fn each_key_admits_its_client() {
-        assert_eq!(admit(request(Some("old")), &clients()).unwrap().client(), "client-old");
-        assert_eq!(admit(request(Some("new")), &clients()).unwrap().client(), "client-new");
+        assert_eq!(authenticate(request(Some("old")), &clients()).unwrap().client(), "client-old");
+        assert_eq!(authenticate(request(Some("new")), &clients()).unwrap().client(), "client-new");
     }
 
     #[test]
     fn every_refusal_is_the_same() {
         let refusals: Vec<_> = [None, Some(""), Some("ol"), Some("old, old"), Some("OLD")]
-            .map(|key| format!("{:?}", admit(request(key), &clients()).unwrap_err()))
+            .map(|key| format!("{:?}", authenticate(request(key), &clients()).unwrap_err()))
             .into();
         assert!(refusals.iter().all(|refusal| *refusal == refusals[0]));
-        assert!(admit(request(Some("old")), &[]).is_err());
+        assert!(authenticate(request(Some("old")), &[]).is_err());
     }
 
     #[test]

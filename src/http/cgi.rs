@@ -7,10 +7,9 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 
-use crate::http::request::{Method, Request};
+use crate::http::request::{Body, Method, Request};
 use crate::http::response::Reply;
 use crate::model::psk::Psk;
-use crate::service::operation::Body;
 
 /// Bytes of a body that are read; 64 KiB holds a node with more classes and parameters than any console's page.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -122,8 +121,8 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::{MAX_BODY, Malformed, receive};
+    use crate::http::request::Body;
     use crate::http::request::Method;
-    use crate::service::operation::Body;
 
     fn variables<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<OsString> + 'a {
         move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())

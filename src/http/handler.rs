@@ -1,27 +1,31 @@
-//! One request as a CGI program: read it, judge it, do it, audit it, answer it, exit.
+//! One request as a CGI program: receive, authenticate, route, parse, service, audit, respond.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use sha2::{Digest, Sha256};
+
+use super::node_body::{self, Shape};
+use super::request::{Method, Request};
+use super::routes::{self, Operation};
+use super::{auth, cgi, response};
 use crate::audit::{self, Audit, Destination};
-use crate::config::Config;
-use crate::config::layout;
-use crate::http::auth;
-use crate::http::cgi;
-use crate::http::request::{Method, Request};
-use crate::http::response;
-use crate::http::routes::{self, HEALTH};
+use crate::config::{Config, layout};
 use crate::model::fault::{Fault, Problem};
 use crate::model::request_id::RequestId;
-use crate::service::context::{self, Offices};
-use crate::service::nodes::perform;
-use crate::service::operation::Operation;
-use crate::service::outcome::Outcome;
-use crate::system::clock::Deadline;
+use crate::service::change::LockedNode;
+use crate::service::context::Context;
+use crate::service::nodes::Retry;
+use crate::service::outcome::{self, Outcome};
+use crate::service::recovery::Aim;
+use crate::service::{certificates, nodes};
 use crate::system::process;
 use crate::system::trusted_file::Owner;
+
+/// Bytes of an `Idempotency-Key`.
+const MAX_KEY: usize = 255;
 
 /// Handles the request in this process's environment and standard input.
 pub fn main() -> ExitCode {
@@ -43,93 +47,99 @@ pub fn main() -> ExitCode {
 fn handle(variable: &impl Fn(&str) -> Option<OsString>, id: &RequestId) -> (Result<Outcome, Fault>, bool) {
     let path = variable(cgi::CONFIG_VARIABLE).map_or_else(|| PathBuf::from(layout::this().ini), PathBuf::from);
     let request = cgi::receive(variable, io::stdin().lock());
-    let addr = request.as_ref().map_or_else(|_| "-".to_owned(), |request| request.addr.clone());
-    let refuse =
-        |destination, fault| (record(&Audit::begin(destination, &id.to_string(), &addr), Err(fault), false), false);
+    let addr = request.as_ref().map_or("-", |request| request.addr.as_str()).to_owned();
     let config = match Config::load(&path, Owner::RootOrSelf) {
         Ok(config) => config,
         Err(error) => {
             let detail = "espm's configuration cannot be used; the master's log says why";
-            return refuse(Destination::default(), Fault::new(Problem::Internal, detail).because(error));
+            let fault = Fault::new(Problem::Internal, detail).because(error);
+            return (respond(&Audit::begin(Destination::default(), &id.to_string(), &addr), Err(fault), false), false);
         }
     };
+    let audit = Audit::begin(config.audit.clone(), &id.to_string(), &addr);
     let request = match request {
         Ok(request) => request,
-        Err(malformed) => return refuse(config.audit, Fault::new(Problem::BadRequest, malformed.0)),
+        Err(malformed) => return (respond(&audit, Err(Fault::new(Problem::BadRequest, malformed.0)), false), false),
     };
-    let head = request.method == Method::Head;
-    let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), &request.addr);
     audit.send_kept();
+    let head = request.method == Method::Head;
     if let Err(fault) = auth::check_transport(&request, config.require_tls) {
-        return (record(&audit, Err(fault), false), head);
+        return (respond(&audit, Err(fault), false), head);
     }
-    if is_health(&request) {
+    if routes::needs_no_key(&request) {
         return (Ok(Outcome::Healthy), head);
     }
-    let (operation, client) = match admit_and_route(request, &config, &mut audit) {
-        Ok(operation) => operation,
-        Err(fault) => return (record(&audit, Err(fault), false), head),
+    (answer(request, &config, &path, audit, id), head)
+}
+
+fn answer(request: Request, config: &Config, path: &Path, mut audit: Audit, id: &RequestId) -> Result<Outcome, Fault> {
+    let authenticated = match auth::authenticate(request, &config.clients) {
+        Ok(authenticated) => authenticated,
+        Err(fault) => return respond(&audit, Err(fault), false),
     };
-    let changes = operation.changes();
-    let result = work(operation, &client, &config, &path, &mut audit, id);
-    (record(&audit, result, changes), head)
+    audit.client(authenticated.client());
+    let (route, operation) = match routes::route(&authenticated) {
+        Ok(routed) => routed,
+        Err(fault) => return respond(&audit, Err(fault), false),
+    };
+    audit.event(route.event);
+    let mut context = Context::new(config, path, audit, authenticated.client().to_owned(), id);
+    let result = serve(operation, authenticated.request(), &mut context);
+    if let Some(why) = context.console.ran_cold() {
+        context.audit.cold(why);
+    }
+    respond(&context.audit, result, route.changes)
 }
 
-fn is_health(request: &Request) -> bool {
-    request.path == HEALTH && matches!(request.method, Method::Get | Method::Head)
-}
-
-fn admit_and_route(request: Request, config: &Config, audit: &mut Audit) -> Result<(Operation, String), Fault> {
-    let admitted = auth::admit(request, &config.clients)?;
-    let client = admitted.client().to_owned();
-    audit.client(&client);
-    let operation = routes::route(admitted)?;
-    audit.event(operation.event());
+/// Does what is asked. The order of judgement is ownership, media type, JSON, content.
+fn serve(operation: Operation, request: &Request, context: &mut Context) -> Result<Outcome, Fault> {
     if let Some(name) = operation.node() {
-        audit.node(name);
-        if name.as_str() == config.authority.master {
+        context.audit.node(name);
+        if name.as_str() == context.master {
             return Err(Fault::not_found());
         }
     }
-    Ok((operation, client))
+    match operation {
+        Operation::Health => Ok(Outcome::Healthy),
+        Operation::Describe => Ok(Outcome::Description),
+        Operation::ListNames(list) => match nodes::list_names(context, list, request.no_cache)? {
+            Outcome::Names { etag, .. } if request.has_already(&etag) => Ok(Outcome::NotModified { etag }),
+            outcome => Ok(outcome),
+        },
+        Operation::AddNode => add_node(request, context),
+        Operation::ShowNode(name) => nodes::show(context, &name),
+        Operation::ChangeNode(name) => {
+            let node = LockedNode::open(context, &name, Aim::Keep)?;
+            nodes::change(node, node_body::parse(request, Shape::Change)?)
+        }
+        Operation::DeleteNode(name) => nodes::delete(LockedNode::open(context, &name, Aim::End)?),
+        Operation::GenerateCertificate(name) => certificates::generate(LockedNode::open(context, &name, Aim::Keep)?),
+        Operation::ShowCertificate(name) => certificates::show(context, &name),
+        Operation::RevokeCertificate(name) => certificates::revoke(LockedNode::open(context, &name, Aim::Keep)?),
+    }
 }
 
-fn work(
-    operation: Operation,
-    client: &str,
-    config: &Config,
-    path: &Path,
-    audit: &mut Audit,
-    id: &RequestId,
-) -> Result<Outcome, Fault> {
-    let (console, authority) = context::wire(config, path);
-    let mut offices = Offices {
-        state: &config.state,
-        console: &console,
-        authority: &authority,
-        audit,
-        master: &config.authority.master,
-        client,
-        request: &id.to_string(),
-        until: Deadline::after(config.request_timeout),
-    };
-    let result = perform(operation, &mut offices);
-    if let Some(why) = console.ran_cold() {
-        audit.cold(why);
+fn add_node(request: &Request, context: &mut Context) -> Result<Outcome, Fault> {
+    let visible = |key: &String| key.len() <= MAX_KEY && key.bytes().all(|b| b.is_ascii_graphic());
+    if !request.idempotency_key.as_ref().is_none_or(visible) {
+        return Err(Fault::new(Problem::BadRequest, "an Idempotency-Key is 1 to 255 visible ASCII characters"));
     }
-    result
+    let draft = node_body::parse(request, Shape::New)?;
+    if let Some(name) = &draft.name {
+        context.audit.node(name);
+    }
+    let body = node_body::bytes(request, Shape::New)?;
+    let retry = request.idempotency_key.clone().map(|key| {
+        let digest = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+        Retry { key, digest }
+    });
+    nodes::add(context, draft, retry.as_ref())
 }
 
-/// Audits a result; one that can be neither written nor kept goes to standard error.
-fn record(audit: &Audit, result: Result<Outcome, Fault>, changes: bool) -> Result<Outcome, Fault> {
-    let (word, status, cause) = match &result {
-        Ok(outcome) => (outcome.word(), outcome.status(), String::new()),
-        Err(fault) => (fault.problem.word(), fault.problem.status(), fault.for_log()),
-    };
-    if !cause.is_empty() {
-        audit.explain(&cause);
-    }
-    if let Err(error) = audit.result(word, status, changes) {
+/// Audits a result and hands it on; one that can be neither written nor kept goes to standard error.
+fn respond(audit: &Audit, result: Result<Outcome, Fault>, changes: bool) -> Result<Outcome, Fault> {
+    if let Err(error) = outcome::record(audit, &result, changes) {
+        let (word, status) = outcome::ending(&result);
         audit::complain(&format!("{error}: outcome={word} status={status}"));
     }
     result

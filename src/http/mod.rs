@@ -4,6 +4,7 @@ pub mod auth;
 pub mod cgi;
 pub mod gateway;
 pub mod handler;
+pub mod node_body;
 pub mod request;
 pub mod response;
 pub mod routes;

@@ -1,7 +1,6 @@
 //! What a client asks, as the web server hands it over, not yet judged.
 
 use crate::model::psk::Psk;
-use crate::service::operation::Body;
 
 /// An HTTP method (RFC 9110, section 9).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +45,17 @@ impl Method {
     }
 }
 
+/// The body of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// It is longer than the limit; it was not read to its end.
+    TooLarge,
+    /// Fewer bytes arrived than `Content-Length` says.
+    Truncated,
+}
+
 /// One HTTP request.
 #[derive(Debug)]
 pub struct Request {
@@ -69,4 +79,13 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// The body.
     pub body: Body,
+}
+
+impl Request {
+    /// Whether the client has what has this entity tag already, by `If-None-Match` (RFC 9110, section 13.1.2).
+    pub fn has_already(&self, etag: &str) -> bool {
+        let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        let matches = |tags: &str| tags.trim() == "*" || tags.split(',').any(|tag| weak(tag) == weak(etag));
+        self.if_none_match.as_deref().is_some_and(matches)
+    }
 }

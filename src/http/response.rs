@@ -97,8 +97,8 @@ fn failure(fault: &Fault, id: Option<&RequestId>) -> Reply {
     if problem.status() == 401 {
         reply.fields.push(("WWW-Authenticate", "ESPM-PSK".to_owned()));
     }
-    if let Some(allow) = fault.allow {
-        reply.fields.push(("Allow", allow.to_owned()));
+    if let Some(allow) = &fault.allow {
+        reply.fields.push(("Allow", allow.clone()));
     }
     if let Some(average) = problem.retry_after() {
         // A crowd that is refused together shall not come back together.

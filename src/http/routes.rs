@@ -1,94 +1,191 @@
-//! From an admitted request to an operation: path, then method.
+//! From an authenticated request to an operation: path, then method.
 
-use crate::http::auth::Admitted;
-use crate::http::request::{Method, Request};
+use super::auth::Authenticated;
+use super::request::{Method, Request};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::model::node::List;
-use crate::service::operation::{Conditions, Operation, Unread};
 
-/// The path that needs no key.
-pub const HEALTH: &str = "/v1/health";
+/// One operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Whether espm runs.
+    Health,
+    /// The OpenAPI description of the interface.
+    Describe,
+    /// The console's classes or groups.
+    ListNames(List),
+    /// A new node.
+    AddNode,
+    /// A node as espm assigned it.
+    ShowNode(NodeName),
+    /// Another assignment.
+    ChangeNode(NodeName),
+    /// The end of a node.
+    DeleteNode(NodeName),
+    /// A certificate for a node.
+    GenerateCertificate(NodeName),
+    /// The certificate of a node, without its key.
+    ShowCertificate(NodeName),
+    /// The end of a certificate.
+    RevokeCertificate(NodeName),
+}
 
-/// A path, with the methods that it has and what each of them does.
-type Row = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+impl Operation {
+    /// The node that the path names.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Health | Self::Describe | Self::ListNames(_) | Self::AddNode => None,
+            Self::ShowNode(name)
+            | Self::ChangeNode(name)
+            | Self::DeleteNode(name)
+            | Self::GenerateCertificate(name)
+            | Self::ShowCertificate(name)
+            | Self::RevokeCertificate(name) => Some(name),
+        }
+    }
+}
 
-/// Every path that there is, and its methods; `{name}` stands for a node's name. `HEAD` goes with `GET`.
-pub const TABLE: &[Row] = &[
-    (&["classes"], &[("GET", "listClasses")]),
-    (&["groups"], &[("GET", "listGroups")]),
-    (&["nodes"], &[("POST", "addNode")]),
-    (&["nodes", "{name}"], &[("GET", "showNode"), ("PATCH", "changeNode"), ("DELETE", "deleteNode")]),
-    (
-        &["nodes", "{name}", "certificate"],
-        &[("POST", "generateCertificate"), ("GET", "showCertificate"), ("DELETE", "revokeCertificate")],
-    ),
-    (&["health"], &[("GET", "health")]),
-    (&["openapi.json"], &[("GET", "describe")]),
-];
+/// How an operation is made of its path.
+#[derive(Debug)]
+enum Make {
+    Plain(Operation),
+    OfNode(fn(NodeName) -> Operation),
+}
 
-/// Finds out what an admitted request asks.
+/// One method of one path.
+#[derive(Debug)]
+pub struct Route {
+    /// The method; `HEAD` goes with `GET`.
+    pub method: &'static str,
+    /// The path; `{name}` stands for the name of a node.
+    pub path: &'static str,
+    /// The `operationId` in the OpenAPI description.
+    pub id: &'static str,
+    /// The event in the audit.
+    pub event: &'static str,
+    /// Whether it changes the console, the CA or the ledger.
+    pub changes: bool,
+    /// Whether it needs a key.
+    pub needs_key: bool,
+    make: Make,
+}
+
+impl Route {
+    const fn new(method: &'static str, path: &'static str, id: &'static str, event: &'static str, make: Make) -> Self {
+        Self { method, path, id, event, changes: false, needs_key: true, make }
+    }
+
+    const fn changes(mut self) -> Self {
+        self.changes = true;
+        self
+    }
+
+    const fn without_key(mut self) -> Self {
+        self.needs_key = false;
+        self
+    }
+
+    /// The name in a path of this route; `None` when the path is another.
+    fn matches(&self, path: &str) -> Option<Option<NodeName>> {
+        let mut name = None;
+        let mut given = path.split('/');
+        for wanted in self.path.split('/') {
+            let segment = given.next()?;
+            match wanted {
+                "{name}" => name = Some(NodeName::parse(segment).ok()?),
+                literal if literal == segment => {}
+                _ => return None,
+            }
+        }
+        given.next().is_none().then_some(name)
+    }
+
+    fn has(&self, method: &Method) -> bool {
+        method.as_str() == self.method || (*method == Method::Head && self.method == "GET")
+    }
+
+    fn operation(&self, name: Option<NodeName>) -> Option<Operation> {
+        match (&self.make, name) {
+            (Make::Plain(operation), _) => Some(operation.clone()),
+            (Make::OfNode(make), Some(name)) => Some(make(name)),
+            (Make::OfNode(_), None) => None,
+        }
+    }
+}
+
+/// Every route that there is; those of one path stand together.
+pub const ROUTES: &[Route] = {
+    use Make::{OfNode, Plain};
+    &[
+        Route::new("GET", "/v1/classes", "listClasses", "class.list", Plain(Operation::ListNames(List::Classes))),
+        Route::new("GET", "/v1/groups", "listGroups", "group.list", Plain(Operation::ListNames(List::Groups))),
+        Route::new("POST", "/v1/nodes", "addNode", "node.add", Plain(Operation::AddNode)).changes(),
+        Route::new("GET", "/v1/nodes/{name}", "showNode", "node.show", OfNode(Operation::ShowNode)),
+        Route::new("PATCH", "/v1/nodes/{name}", "changeNode", "node.change", OfNode(Operation::ChangeNode)).changes(),
+        Route::new("DELETE", "/v1/nodes/{name}", "deleteNode", "node.delete", OfNode(Operation::DeleteNode)).changes(),
+        Route::new(
+            "GET",
+            "/v1/nodes/{name}/certificate",
+            "showCertificate",
+            "certificate.show",
+            OfNode(Operation::ShowCertificate),
+        ),
+        Route::new(
+            "POST",
+            "/v1/nodes/{name}/certificate",
+            "generateCertificate",
+            "certificate.generate",
+            OfNode(Operation::GenerateCertificate),
+        )
+        .changes(),
+        Route::new(
+            "DELETE",
+            "/v1/nodes/{name}/certificate",
+            "revokeCertificate",
+            "certificate.revoke",
+            OfNode(Operation::RevokeCertificate),
+        )
+        .changes(),
+        Route::new("GET", "/v1/health", "health", "health.show", Plain(Operation::Health)).without_key(),
+        Route::new("GET", "/v1/openapi.json", "describe", "openapi.show", Plain(Operation::Describe)),
+    ]
+};
+
+/// Whether a request is one that needs no key.
+pub fn needs_no_key(request: &Request) -> bool {
+    let is = |route: &&Route| !route.needs_key && route.has(&request.method) && route.matches(&request.path).is_some();
+    ROUTES.iter().any(|route| is(&route))
+}
+
+/// Finds out what an authenticated request asks.
 ///
 /// # Errors
 /// 404 for a path that is not known, 405 for a method that the path does not have.
-pub fn route(admitted: Admitted) -> Result<Operation, Fault> {
-    let request = admitted.into_request();
-    let path = request.path.strip_prefix("/v1/").ok_or_else(Fault::not_found)?.to_owned();
-    let segments: Vec<&str> = path.split('/').collect();
-    let known = match segments.as_slice() {
-        ["classes" | "groups" | "nodes" | "health" | "openapi.json"] => true,
-        ["nodes", name] | ["nodes", name, "certificate"] => NodeName::parse(name).is_ok(),
-        _ => false,
-    };
-    if !known {
+pub fn route(authenticated: &Authenticated) -> Result<(&'static Route, Operation), Fault> {
+    let request = authenticated.request();
+    let of_path: Vec<_> =
+        ROUTES.iter().filter_map(|route| route.matches(&request.path).map(|name| (route, name))).collect();
+    if of_path.is_empty() {
         return Err(Fault::not_found());
     }
-    let name = || segments.get(1).and_then(|name| NodeName::parse(name).ok()).ok_or_else(Fault::not_found);
-    let read = matches!(request.method, Method::Get | Method::Head);
-    Ok(match (segments.as_slice(), &request.method) {
-        (["classes"], _) if read => Operation::ListNames(List::Classes, conditions(request)),
-        (["groups"], _) if read => Operation::ListNames(List::Groups, conditions(request)),
-        (["openapi.json"], _) if read => Operation::Describe,
-        (["nodes"], Method::Post) => {
-            let key = request.idempotency_key.clone();
-            Operation::AddNode(unread(request), key)
-        }
-        (["nodes", _], _) if read => Operation::ShowNode(name()?),
-        (["nodes", _], Method::Patch) => Operation::ChangeNode(name()?, unread(request)),
-        (["nodes", _], Method::Delete) => Operation::DeleteNode(name()?),
-        (["nodes", _, _], Method::Post) => Operation::GenerateCertificate(name()?),
-        (["nodes", _, _], _) if read => Operation::ShowCertificate(name()?),
-        (["nodes", _, _], Method::Delete) => Operation::RevokeCertificate(name()?),
-        (segments, _) => {
-            let allow = match segments {
-                ["nodes"] => "POST",
-                ["nodes", _] => "GET, HEAD, PATCH, DELETE",
-                ["nodes", ..] => "GET, HEAD, POST, DELETE",
-                _ => "GET, HEAD",
-            };
-            return Err(Fault::method_not_allowed(allow));
-        }
-    })
-}
-
-fn conditions(request: Request) -> Conditions {
-    Conditions { fresh: request.no_cache, if_none_match: request.if_none_match }
-}
-
-fn unread(request: Request) -> Unread {
-    Unread { content_type: request.content_type, body: request.body }
+    let found = of_path.iter().find(|(route, _)| route.has(&request.method));
+    let Some((route, name)) = found else {
+        let allow = of_path.iter().map(|(route, _)| if route.method == "GET" { "GET, HEAD" } else { route.method });
+        return Err(Fault::method_not_allowed(&allow.collect::<Vec<_>>().join(", ")));
+    };
+    let operation = route.operation(name.clone()).ok_or_else(Fault::not_found)?;
+    Ok((route, operation))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{TABLE, route};
+    use super::{Operation, ROUTES, route};
     use crate::config::Client;
-    use crate::http::auth::admit;
-    use crate::http::request::{Method, Request};
+    use crate::http::auth::authenticate;
+    use crate::http::request::{Body, Method, Request};
     use crate::model::fault::Fault;
     use crate::model::psk::Psk;
-    use crate::service::operation::Body;
-    use crate::service::operation::Operation;
 
     fn ask(method: &str, path: &str) -> Result<Operation, Fault> {
         let request = Request {
@@ -104,23 +201,23 @@ mod tests {
             body: Body::Whole(vec![]),
         };
         let clients = [Client { name: "c".into(), digest: Psk::new("k".into()).digest() }];
-        route(admit(request, &clients).unwrap())
+        route(&authenticate(request, &clients).unwrap()).map(|(_, operation)| operation)
     }
 
     #[test]
-    fn every_row_of_the_table_is_routed_and_no_other_method_is() {
-        for (segments, methods) in TABLE {
-            let path = format!("/v1/{}", segments.join("/")).replace("{name}", "web01");
-            if path == "/v1/health" {
-                continue;
-            }
+    fn every_route_is_found_by_its_method_and_no_other() {
+        for found in ROUTES {
+            let path = found.path.replace("{name}", "web01");
+            let of_path: Vec<_> = ROUTES.iter().filter(|route| route.path == found.path).collect();
             for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get"] {
-                let has = methods.iter().any(|(name, _)| *name == method || (method == "HEAD" && *name == "GET"));
+                let has =
+                    of_path.iter().any(|route| route.method == method || (method == "HEAD" && route.method == "GET"));
                 match ask(method, &path) {
                     Ok(_) => assert!(has, "{method} {path}"),
                     Err(fault) => {
                         assert!(!has && fault.problem.status() == 405, "{method} {path}");
-                        assert!(methods.iter().all(|(name, _)| fault.allow.unwrap().contains(name)), "{method} {path}");
+                        let allow = fault.allow.unwrap();
+                        assert!(of_path.iter().all(|route| allow.contains(route.method)), "{method} {path}: {allow}");
                     }
                 }
             }

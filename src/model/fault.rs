@@ -146,7 +146,7 @@ pub struct Fault {
     /// What is wrong, field by field.
     pub errors: Vec<FieldError>,
     /// The methods that the path has, for `Allow`.
-    pub allow: Option<&'static str>,
+    pub allow: Option<String>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -164,9 +164,9 @@ impl Fault {
     }
 
     /// The path does not have this method, but these.
-    pub fn method_not_allowed(allow: &'static str) -> Self {
+    pub fn method_not_allowed(allow: &str) -> Self {
         let detail = format!("this path has the methods {allow}");
-        Self { allow: Some(allow), ..Self::new(Problem::MethodNotAllowed, detail) }
+        Self { allow: Some(allow.to_owned()), ..Self::new(Problem::MethodNotAllowed, detail) }
     }
 
     /// There is nothing here, or nothing of ours: one answer for both.

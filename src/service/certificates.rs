@@ -1,9 +1,8 @@
 //! The certificate of a node of ours: generated, shown, revoked.
 
-use super::context::Offices;
-use super::nodes::ours;
+use super::change::{Audited, LockedNode};
+use super::context::Context;
 use super::outcome::Outcome;
-use super::recovery::{self, Aim};
 use crate::authority::AuthorityError;
 use crate::authority::protocol::{Answer, Issued, Verb};
 use crate::ledger::{CertificateState, Entry};
@@ -11,6 +10,145 @@ use crate::model::certificate::Certificate;
 use crate::model::fault::{Fault, Problem};
 use crate::model::name::NodeName;
 use crate::system::clock;
+
+/// Generates a node's certificate, or hands it out again while its key is on the master.
+///
+/// # Errors
+/// When the CA does not make it, or has another of the name.
+pub fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+    let entry = &node.entry;
+    let name = &entry.node.name;
+    let mut audited = node.locked.audited()?;
+    if !is_known(entry) {
+        // What the CA's record still has is another life's of this name, and is not handed out.
+        end(&mut audited, entry)?;
+    }
+    let asked = audited.ask(Verb::Generate)?;
+    let ledger = &audited.locked.ledger;
+    let record = |issued: &Issued| {
+        let identity = Some((issued.serial.as_str(), issued.fingerprint.as_str()));
+        ledger.certificate(name, CertificateState::Issued, identity)
+    };
+    match asked {
+        Err(error) if error.nothing_is_left() => {
+            match state_without(&error, entry.certificate) {
+                None => ledger.forget_certificate(name)?,
+                Some(state) => ledger.certificate(name, state, None)?,
+            }
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+        Ok(Answer::Generated { issued }) => {
+            record(&issued)?;
+            Ok(Outcome::CertificateCreated(certificate(name, issued)))
+        }
+        Ok(Answer::There { issued }) => {
+            record(&issued)?;
+            Ok(Outcome::Certificate(certificate(name, issued)))
+        }
+        Ok(Answer::KeyGone) => {
+            ledger.certificate(name, CertificateState::Issued, None)?;
+            let detail = "the certificate's private key is no longer on the master; revoke it and ask again";
+            Err(Fault::new(Problem::KeyGone, detail))
+        }
+        Ok(_) => {
+            match entry.certificate {
+                Some(CertificateState::Revoked) => ledger.certificate(name, CertificateState::Revoked, None)?,
+                _ => ledger.forget_certificate(name)?,
+            }
+            let detail =
+                "the CA has files of this name that espm did not make, or it is a name of the master's; choose another";
+            Err(Fault::new(Problem::CertificateExists, detail))
+        }
+    }
+}
+
+/// Shows a node's certificate, without its key.
+///
+/// # Errors
+/// 404 when it has none of ours.
+pub fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault> {
+    let entry = context.ledger()?.entry_of_ours(name)?;
+    if !entry.as_ref().is_some_and(is_known) {
+        return Err(Fault::not_found());
+    }
+    match context.authority.ask(Verb::Show, name, context.until)? {
+        Answer::There { issued } => Ok(Outcome::Certificate(certificate(name, issued))),
+        _ => Err(Fault::not_found()),
+    }
+}
+
+/// Revokes a node's certificate for its client.
+///
+/// # Errors
+/// 404 when it has none of ours.
+pub fn revoke(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+    let entry = &node.entry;
+    // A ledger from a backup does not know what was made since.
+    if !is_known(entry) && !is_recorded(node.locked.context, &entry.node.name)? {
+        return entry.certificate.map(|_| Outcome::Gone).ok_or_else(Fault::not_found);
+    }
+    end(&mut node.locked.audited()?, entry)?;
+    match node.locked.ledger.entry(&entry.node.name)?.and_then(|entry| entry.certificate) {
+        Some(CertificateState::Revoked) => Ok(Outcome::Gone),
+        _ => Err(Fault::not_found()),
+    }
+}
+
+/// Settles a certificate whose generating or revoking was not finished.
+///
+/// # Errors
+/// When it cannot be settled now.
+pub fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
+    match node.entry.certificate {
+        Some(CertificateState::Generating | CertificateState::Revoking) => {
+            end(&mut node.locked.audited()?, &node.entry)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Revokes a node's certificate, if it has one of ours.
+///
+/// # Errors
+/// When it is still valid.
+pub(super) fn end(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
+    let name = &entry.node.name;
+    if !is_known(entry) && !is_recorded(audited.locked.context, name)? {
+        return Ok(());
+    }
+    let answer = audited.ask(Verb::Revoke)??;
+    let ledger = &audited.locked.ledger;
+    match answer {
+        Answer::Revoked => Ok(ledger.certificate(name, CertificateState::Revoked, None)?),
+        // An earlier request has had it revoked and died before it heard so.
+        Answer::Absent if matches!(entry.certificate, Some(CertificateState::Revoking | CertificateState::Revoked)) => {
+            Ok(ledger.certificate(name, CertificateState::Revoked, None)?)
+        }
+        other => {
+            ledger.forget_certificate(name)?;
+            if matches!(other, Answer::Foreign) {
+                audited.locked.context.audit.note("foreign-certificate-left");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whether the ledger knows of a certificate that is not revoked.
+fn is_known(entry: &Entry) -> bool {
+    !matches!(entry.certificate, None | Some(CertificateState::Revoked))
+}
+
+/// Whether the CA's record has a certificate of a name that the ledger does not know: from before the node was
+/// forgotten and came back, of a failure, or from after a backup that was restored.
+fn is_recorded(context: &mut Context, name: &NodeName) -> Result<bool, Fault> {
+    let answer = context.authority.ask(Verb::Show, name, context.until)?;
+    if matches!(answer, Answer::Foreign) {
+        context.audit.note("foreign-certificate-left");
+    }
+    Ok(matches!(answer, Answer::There { .. } | Answer::Unfinished))
+}
 
 fn certificate(name: &NodeName, issued: Issued) -> Certificate {
     Certificate {
@@ -25,85 +163,11 @@ fn certificate(name: &NodeName, issued: Issued) -> Certificate {
 }
 
 /// The state of a node's certificate when nothing is left of a generating.
-fn certificate_without(error: &AuthorityError, before: Option<CertificateState>) -> Option<CertificateState> {
+fn state_without(error: &AuthorityError, before: Option<CertificateState>) -> Option<CertificateState> {
     match (error, before) {
         (AuthorityError::Undone(_), None | Some(CertificateState::Generating)) => None,
         // What there was before has been revoked to make room.
         (AuthorityError::Undone(_), Some(_)) => Some(CertificateState::Revoked),
         _ => before,
-    }
-}
-
-pub(super) fn generate(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    let (ledger, _lock, entry) = ours(offices, name, Aim::Keep)?;
-    offices.audit.attempt()?;
-    if matches!(entry.certificate, None | Some(CertificateState::Revoked)) {
-        // What the CA's record still has is another life's of this name, and is not handed out.
-        recovery::revoke(&ledger, offices, &entry)?;
-    }
-    ledger.certificate(name, CertificateState::Generating, None)?;
-    let answer = match offices.authority.ask(Verb::Generate, name, offices.until) {
-        Err(error) if error.nothing_is_left() => {
-            match certificate_without(&error, entry.certificate) {
-                None => ledger.forget_certificate(name)?,
-                Some(state) => ledger.certificate(name, state, None)?,
-            }
-            return Err(error.into());
-        }
-        asked => asked?,
-    };
-    let record = |issued: &Issued| {
-        let identity = Some((issued.serial.as_str(), issued.fingerprint.as_str()));
-        ledger.certificate(name, CertificateState::Issued, identity)
-    };
-    match answer {
-        Answer::Generated { issued } => {
-            record(&issued)?;
-            Ok(Outcome::CertificateCreated(certificate(name, issued)))
-        }
-        Answer::There { issued } => {
-            record(&issued)?;
-            Ok(Outcome::Certificate(certificate(name, issued)))
-        }
-        Answer::KeyGone => {
-            ledger.certificate(name, CertificateState::Issued, None)?;
-            let detail = "the certificate's private key is no longer on the master; revoke it and ask again";
-            Err(Fault::new(Problem::KeyGone, detail))
-        }
-        _ => {
-            match entry.certificate {
-                Some(CertificateState::Revoked) => ledger.certificate(name, CertificateState::Revoked, None)?,
-                _ => ledger.forget_certificate(name)?,
-            }
-            let detail =
-                "the CA has files of this name that espm did not make, or it is a name of the master's; choose another";
-            Err(Fault::new(Problem::CertificateExists, detail))
-        }
-    }
-}
-
-pub(super) fn show(offices: &Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    let entry = offices.ledger()?.entry_of_ours(name)?;
-    let has = |entry: &Entry| !matches!(entry.certificate, None | Some(CertificateState::Revoked));
-    if !entry.as_ref().is_some_and(has) {
-        return Err(Fault::not_found());
-    }
-    match offices.authority.ask(Verb::Show, name, offices.until)? {
-        Answer::There { issued } => Ok(Outcome::Certificate(certificate(name, issued))),
-        _ => Err(Fault::not_found()),
-    }
-}
-
-pub(super) fn revoke(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    let (ledger, _lock, entry) = ours(offices, name, Aim::Keep)?;
-    // A ledger from a backup does not know what was made since.
-    if matches!(entry.certificate, None | Some(CertificateState::Revoked)) && !recovery::is_recorded(offices, name)? {
-        return entry.certificate.map(|_| Outcome::Gone).ok_or_else(Fault::not_found);
-    }
-    offices.audit.attempt()?;
-    recovery::revoke(&ledger, offices, &entry)?;
-    match ledger.entry(name)?.and_then(|entry| entry.certificate) {
-        Some(CertificateState::Revoked) => Ok(Outcome::Gone),
-        _ => Err(Fault::not_found()),
     }
 }

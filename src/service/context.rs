@@ -1,32 +1,91 @@
-//! The offices that a decision works with, and their errors as faults.
+//! What a request works with, and the errors of that as faults.
 //!
 //! A client reads one sentence of ours about what failed; the cause goes to the log alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::audit::{Audit, AuditError};
 use crate::authority::{self, Authority, AuthorityError};
 use crate::config::{self, Config};
-use crate::console::published::Enc;
+use crate::console::published::Published;
 use crate::console::rake::worker::Worker;
 use crate::console::rake::{self, Rake};
 use crate::console::{Console, ConsoleError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::fault::{Fault, Problem};
-use crate::model::name::NodeName;
+use crate::model::request_id::RequestId;
 use crate::system::clock::Deadline;
 use crate::system::command::Program;
-use crate::system::lock::{Lock, LockError};
+use crate::system::lock::LockError;
 use crate::system::process;
 use crate::system::trusted_file::FileError;
 
 /// How long a request waits for another one that works on the same node.
 const NODE_WAIT: Duration = Duration::from_secs(5);
 
-/// The console and the CA, as the configuration at that path describes them.
-pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
-    let console = match &config.console {
+/// What one request may use.
+#[derive(Debug)]
+pub struct Context {
+    /// The console.
+    pub console: Console,
+    /// The CA.
+    pub authority: Authority,
+    /// The audit of this request.
+    pub audit: Audit,
+    /// The master's own certname.
+    pub master: String,
+    /// The client's name.
+    pub client: String,
+    /// When the request must be answered.
+    pub until: Deadline,
+    state: PathBuf,
+    request: String,
+}
+
+impl Context {
+    /// The context of a request of a client's, as the configuration at that path says.
+    pub fn new(config: &Config, path: &Path, audit: Audit, client: String, request: &RequestId) -> Self {
+        Self {
+            console: console(config, path),
+            authority: authority(config, path),
+            audit,
+            master: config.authority.master.clone(),
+            client,
+            until: Deadline::after(config.request_timeout),
+            state: config.state.clone(),
+            request: request.to_string(),
+        }
+    }
+
+    /// Opens the ledger.
+    ///
+    /// # Errors
+    /// 503 when it cannot be used.
+    pub fn ledger(&self) -> Result<Ledger, Fault> {
+        Ok(Ledger::open(&self.state, &self.request)?)
+    }
+
+    /// Waits in the console's queue until an attempt gives something.
+    ///
+    /// # Errors
+    /// 503 with that sentence when it does not for too long, or too many wait.
+    pub(super) fn wait<T>(
+        &self,
+        busy: &'static str,
+        attempt: impl FnMut() -> Result<Option<T>, FileError>,
+    ) -> Result<T, Fault> {
+        let given = self.console.queue().wait(self.until.within(NODE_WAIT), attempt);
+        given.map_err(|error| match error {
+            LockError::File(error) => Fault::from(error),
+            error => Fault::new(Problem::Busy, busy).because(error),
+        })
+    }
+}
+
+/// The console that the configuration describes.
+pub fn console(config: &Config, path: &Path) -> Console {
+    match &config.console {
         config::Console::Rake(rake) => Console::Rake(Box::new(Rake::new(
             rake::Settings {
                 helper: helper(config, path, "console", &rake.command),
@@ -43,82 +102,32 @@ pub fn wire(config: &Config, path: &Path) -> (Console, Authority) {
             },
             &config.state,
         ))),
-        config::Console::Enc(enc) => Console::Enc(Enc::new(&enc.catalogue, &enc.published, enc.queue, &config.state)),
-    };
+        config::Console::Enc(enc) => {
+            Console::Published(Published::new(&enc.catalogue, &enc.published, enc.queue, &config.state))
+        }
+    }
+}
+
+/// The CA that the configuration describes.
+pub fn authority(config: &Config, path: &Path) -> Authority {
     let command = &config.authority.command;
-    let authority = authority::Settings {
+    let settings = authority::Settings {
         helper: helper(config, path, "authority", command),
         timeout: command.timeout,
         queue: command.queue,
         queue_timeout: command.queue_timeout,
     };
-    (console, Authority::new(authority, &config.state))
+    Authority::new(settings, &config.state)
 }
 
-/// `espm-helper OFFICE FILE`, through sudo when the office's commands run as another user than this process.
-fn helper(config: &Config, path: &Path, office: &str, command: &config::Command) -> Program {
+/// `espm-helper WHAT FILE`, through sudo when its commands run as another user than this process.
+fn helper(config: &Config, path: &Path, what: &str, command: &config::Command) -> Program {
     let mut argv = Vec::new();
     if let Some(user) = command.user.as_deref().filter(|user| !process::runs_as(user)) {
         argv.extend([config.sudo.display().to_string(), "-n".to_owned(), "-u".to_owned(), user.to_owned()]);
     }
-    argv.extend([config.helper.display().to_string(), office.to_owned(), path.display().to_string()]);
+    argv.extend([config.helper.display().to_string(), what.to_owned(), path.display().to_string()]);
     Program { argv, environment: Vec::new(), directory: "/".into() }
-}
-
-/// What an operation may use, for one request.
-#[derive(Debug)]
-pub struct Offices<'a> {
-    /// The state directory.
-    pub state: &'a Path,
-    /// The console.
-    pub console: &'a Console,
-    /// The CA.
-    pub authority: &'a Authority,
-    /// The audit of this request.
-    pub audit: &'a mut Audit,
-    /// The master's own certname.
-    pub master: &'a str,
-    /// The client's name.
-    pub client: &'a str,
-    /// The request's id.
-    pub request: &'a str,
-    /// When the request must be answered.
-    pub until: Deadline,
-}
-
-impl Offices<'_> {
-    /// Opens the ledger.
-    ///
-    /// # Errors
-    /// 503 when it cannot be used.
-    pub fn ledger(&self) -> Result<Ledger, Fault> {
-        Ok(Ledger::open(self.state, self.request)?)
-    }
-
-    /// Waits for a node's turn, in the queue's places.
-    ///
-    /// # Errors
-    /// 503 when another request works on it for too long, or too many wait.
-    pub fn lock(&self, ledger: &Ledger, name: &NodeName) -> Result<Lock, Fault> {
-        let turn = self.console.queue().wait(self.until.within(NODE_WAIT), || ledger.try_lock(name));
-        turn.map_err(|error| match error {
-            LockError::File(error) => Fault::from(error),
-            busy => Fault::new(Problem::Busy, "another request works on this node; try again").because(busy),
-        })
-    }
-
-    /// Waits for the command of an earlier intent to end, and reads what it printed.
-    ///
-    /// # Errors
-    /// 503 when it still runs.
-    pub fn proof(&self, ledger: &Ledger, proof: Option<&str>) -> Result<String, Fault> {
-        let Some(proof) = proof else { return Ok(String::new()) };
-        let turn = self.console.queue().wait(self.until.within(NODE_WAIT), || ledger.try_read_proof(proof));
-        turn.map_err(|error| match error {
-            LockError::File(error) => Fault::from(error),
-            busy => Fault::new(Problem::Busy, "an earlier command for this node still runs; try again").because(busy),
-        })
-    }
 }
 
 impl From<ConsoleError> for Fault {

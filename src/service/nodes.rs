@@ -1,97 +1,71 @@
-//! Each operation, from the ownership check to the outcome.
+//! The nodes of ours and the console's lists: each operation, from what its client asked to the outcome.
 //!
-//! The order of judgement is ownership, media type, JSON, content; nothing that changes anything
-//! is run before that. Then attempt in the audit, intent in the ledger, command, outcome in the
-//! ledger. A node that is not ours is 404 whatever else is wrong.
+//! Nothing that changes anything is run before all that can be refused is.
 
 use super::certificates;
-use sha2::{Digest, Sha256};
-
+use super::change::{Locked, LockedNode};
+use super::context::Context;
+use super::draft::{Draft, Placed};
+use super::outcome::Outcome;
+use super::recovery::{self, Aim, Settled};
 use crate::authority::protocol::{Answer, Verb};
-use crate::console::rake::output::REBUILD;
-use crate::console::{Assigned, ConsoleError};
-use crate::ledger::{Entry, Key, Ledger, NodeState};
+use crate::console::{Claim, ConsoleError, Gap, Intent, Refusal, Standing, Verdict};
+use crate::ledger::{Key, Ledger, NodeState};
 use crate::model::fault::{Fault, FieldError, Problem};
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List, Node};
-use crate::service::context::Offices;
-use crate::service::node_body::{self, Draft, Placed, Shape};
-use crate::service::operation::{Conditions, Operation, Unread};
-use crate::service::outcome::Outcome;
-use crate::service::recovery::{self, Aim, Settled};
 use crate::system::clock;
-use crate::system::lock::Lock;
 
-/// Bytes of an `Idempotency-Key`.
-const MAX_KEY: usize = 255;
+/// An `Idempotency-Key` and the SHA-256 of the body that it came with, in hexadecimal.
+#[derive(Debug)]
+pub struct Retry {
+    /// The key.
+    pub key: String,
+    /// The digest.
+    pub digest: String,
+}
 
-/// Performs an operation.
+/// The console's classes or groups; with `fresh`, asked for after this call.
 ///
 /// # Errors
-/// When it is refused or fails; then nothing was changed, or the ledger knows what is unfinished.
-pub fn perform(operation: Operation, offices: &mut Offices<'_>) -> Result<Outcome, Fault> {
-    match operation {
-        Operation::Describe => Ok(Outcome::Description),
-        Operation::ListNames(list, conditions) => list_names(offices, list, &conditions),
-        Operation::AddNode(unread, key) => add(offices, &unread, key.as_deref()),
-        Operation::ShowNode(name) => show(offices, &name),
-        Operation::ChangeNode(name, unread) => change(offices, &name, &unread),
-        Operation::DeleteNode(name) => delete(offices, &name),
-        Operation::GenerateCertificate(name) => certificates::generate(offices, &name),
-        Operation::ShowCertificate(name) => certificates::show(offices, &name),
-        Operation::RevokeCertificate(name) => certificates::revoke(offices, &name),
-    }
+/// When the console cannot be asked.
+pub fn list_names(context: &Context, list: List, fresh: bool) -> Result<Outcome, Fault> {
+    let listing = context.console.names(list, fresh, context.until)?;
+    Ok(Outcome::Names { etag: listing.etag, body: listing.body.into_bytes() })
 }
 
-fn list_names(offices: &Offices<'_>, list: List, conditions: &Conditions) -> Result<Outcome, Fault> {
-    let listing = offices.console.names(list, conditions.fresh, offices.until)?;
-    let etag = listing.etag;
-    let known = conditions.if_none_match.as_deref().is_some_and(|tags| {
-        let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-        tags.trim() == "*" || tags.split(',').any(|tag| weak(tag) == weak(&etag))
-    });
-    if known { Ok(Outcome::NotModified { etag }) } else { Ok(Outcome::Names { etag, body: listing.body.into_bytes() }) }
-}
-
-/// A node's lock and entry, once it is known that it is ours and settled for that aim.
-pub(super) fn ours(offices: &mut Offices<'_>, name: &NodeName, aim: Aim) -> Result<(Ledger, Lock, Box<Entry>), Fault> {
-    let ledger = offices.ledger()?;
-    if ledger.entry_of_ours(name)?.is_none() {
-        return Err(Fault::not_found());
-    }
-    let lock = offices.lock(&ledger, name)?;
-    match recovery::settle(&ledger, offices, name, aim)? {
-        Settled::Ours(entry) => Ok((ledger, lock, entry)),
-        Settled::NotOurs | Settled::Unproven => Err(Fault::not_found()),
-    }
-}
-
-fn show(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    let ledger = offices.ledger()?;
+/// A node as espm assigned it.
+///
+/// # Errors
+/// 404 when it is not ours.
+pub fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
+    let ledger = context.ledger()?;
     let Some(entry) = ledger.entry_of_ours(name)? else { return Err(Fault::not_found()) };
     match entry.state {
         NodeState::Active => Ok(Outcome::Node(entry.node)),
         NodeState::Unproven => Err(Fault::not_found()),
         // While its change runs, a node is what it was; one whose request has died is settled first.
         NodeState::Changing if ledger.try_lock(name)?.is_none() => Ok(Outcome::Node(entry.node)),
-        _ => ours(offices, name, Aim::Keep).map(|(_, _, entry)| Outcome::Node(entry.node)),
+        NodeState::Changing | NodeState::Creating | NodeState::Deleting => {
+            LockedNode::open(context, name, Aim::Keep).map(|node| Outcome::Node(node.entry.node))
+        }
     }
 }
 
 /// A draft whose names the console knows; or all that is wrong with it.
-fn checked(offices: &mut Offices<'_>, mut draft: Draft) -> Result<Draft, Fault> {
-    offices.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
+fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
+    context.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
     let start = clock::now_ms();
     let mut unknown = Vec::new();
-    unknown.extend(unknown_names(offices, List::Groups, start, draft.groups.as_deref(), |name| name.as_str())?);
-    unknown.extend(unknown_names(offices, List::Classes, start, draft.classes.as_deref(), |name| name.as_str())?);
+    unknown.extend(unknown_names(context, List::Groups, start, draft.groups.as_deref(), |name| name.as_str())?);
+    unknown.extend(unknown_names(context, List::Classes, start, draft.classes.as_deref(), |name| name.as_str())?);
     draft.errors.extend(unknown);
     let sets = draft.parameters.iter().any(|(_, value)| value.is_some());
-    if sets && !offices.console.has_parameters() {
+    if sets && !context.console.has_parameters() {
         let detail = "this console has no task that sets parameters (Puppet Dashboard before 1.2.7)";
         draft.errors.push(FieldError::new("parameters", detail));
     }
-    if draft.name.as_ref().is_some_and(|name| name.as_str() == offices.master) {
+    if draft.name.as_ref().is_some_and(|name| name.as_str() == context.master) {
         draft.errors.push(FieldError::new("name", "is the master's own certname"));
     }
     if draft.errors.is_empty() { Ok(draft) } else { Err(Fault::invalid(draft.errors)) }
@@ -99,7 +73,7 @@ fn checked(offices: &mut Offices<'_>, mut draft: Draft) -> Result<Draft, Fault> 
 
 /// The names that the console does not list, not even when it is asked anew.
 fn unknown_names<T>(
-    offices: &Offices<'_>,
+    context: &Context,
     list: List,
     start: i64,
     names: Option<&[Placed<T>]>,
@@ -109,11 +83,11 @@ fn unknown_names<T>(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let mut listing = offices.console.names(list, false, offices.until)?;
+    let mut listing = context.console.names(list, false, context.until)?;
     let mut known = listing.names(list);
     let missing = |known: &[String]| names.iter().any(|placed| !known.iter().any(|name| name == text(&placed.name)));
     if missing(&known) && listing.as_of_ms < start {
-        listing = offices.console.names(list, true, offices.until)?;
+        listing = context.console.names(list, true, context.until)?;
         known = listing.names(list);
     }
     let unknown = names.iter().filter(|placed| !known.iter().any(|name| name == text(&placed.name)));
@@ -135,50 +109,56 @@ fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
     Fault::invalid(errors.collect())
 }
 
-fn add(offices: &mut Offices<'_>, unread: &Unread, key: Option<&str>) -> Result<Outcome, Fault> {
-    let visible = |key: &str| !key.is_empty() && key.len() <= MAX_KEY && key.bytes().all(|b| b.is_ascii_graphic());
-    if key.is_some_and(|key| !visible(key)) {
-        return Err(Fault::new(Problem::BadRequest, "an Idempotency-Key is 1 to 255 visible ASCII characters"));
-    }
-    let draft = node_body::parse(unread, Shape::New)?;
-    if let Some(name) = &draft.name {
-        offices.audit.node(name);
-    }
-    let digest = Sha256::digest(node_body::bytes(unread, Shape::New)?)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
-    let key = key.map(|key| Key { client: offices.client, key, digest: &digest });
-    let ledger = offices.ledger()?;
+/// Adds a node.
+///
+/// # Errors
+/// 409 when its name is taken, 422 when the draft is wrong or its console has not what it assigns.
+pub fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) -> Result<Outcome, Fault> {
+    let client = context.client.clone();
+    let key = retry.map(|retry| Key { client: &client, key: &retry.key, digest: &retry.digest });
+    let ledger = context.ledger()?;
     if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
         return Ok(outcome);
     }
-    let draft = checked(offices, draft)?;
+    let draft = checked(context, draft)?;
     let Some(name) = draft.name.clone() else { return Err(Fault::invalid(draft.errors)) };
     let node = Node { name, assignment: draft.into_change().apply(Assignment::default()) };
-    offices.audit.assignment(&node.assignment);
+    context.audit.assignment(&node.assignment);
 
-    let _lock = offices.lock(&ledger, &node.name)?;
-    let settled = recovery::settle(&ledger, offices, &node.name, Aim::Keep)?;
-    if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
+    let mut locked = Locked::acquire(context, ledger, &node.name)?;
+    let settled = recovery::settle(&mut locked, Aim::Keep)?;
+    if let Some(outcome) = first_answer(&locked.ledger, key.as_ref())? {
         return Ok(outcome);
     }
-    if !matches!(settled, Settled::NotOurs) {
+    if !matches!(settled, Settled::NotOurs) || is_taken(locked.context, &node.name)? {
         return Err(taken());
     }
-    // Where there is no console to refuse a taken name, what is published tells, and the CA.
-    if offices.console.follows_ledger()
-        && (offices.console.has(&node.name, offices.until)?
-            || matches!(offices.authority.ask(Verb::Show, &node.name, offices.until)?, Answer::Foreign))
-    {
-        return Err(taken());
-    }
-    let turn = offices.console.turn(offices.until)?;
-    offices.audit.attempt()?;
-    let (proof, file) = ledger.new_proof("")?;
-    ledger.intend_to_add(&node, &proof, key.as_ref())?;
-    let assigned = turn.add(&node, &file, offices.until);
-    conclude_add(&ledger, offices, &node, assigned)
+    let permit = locked.permit()?;
+    let mut audited = locked.audited()?;
+    let intent = Intent::Add { node: node.clone() };
+    let verdict = audited.intend(permit, intent.clone(), key.as_ref())?.run().conclude(None)?;
+    let fault = match &verdict {
+        Verdict::Done => return Ok(Outcome::NodeCreated(node)),
+        Verdict::Refused(Refusal::Taken) => taken(),
+        Verdict::Partial(Gap::Names(lost)) => lost_names(lost, &node.assignment),
+        Verdict::Refused(Refusal::Missing) => failed("node:add says that the node is missing"),
+        Verdict::NotBegun => failed("node:add was not begun"),
+        Verdict::Partial(Gap::Rest(said)) | Verdict::Refused(Refusal::Said(said)) | Verdict::Unknown(said) => {
+            failed(said)
+        }
+    };
+    recovery::finish_addition(&mut audited, &intent, verdict)?;
+    Err(fault)
+}
+
+/// Whether a name is known to be somebody's before the node is added. Where there is no console to refuse it, what
+/// is published tells, and the CA.
+fn is_taken(context: &Context, name: &NodeName) -> Result<bool, Fault> {
+    Ok(match context.console.claim(name)? {
+        Claim::Taken => true,
+        Claim::Free => matches!(context.authority.ask(Verb::Show, name, context.until)?, Answer::Foreign),
+        Claim::CommandTells => false,
+    })
 }
 
 /// The answer to the first request with this key, if it was a success.
@@ -197,110 +177,70 @@ fn taken() -> Fault {
     Fault::new(Problem::NameTaken, "a node of this name exists; choose another name")
 }
 
-fn conclude_add(
-    ledger: &Ledger,
-    offices: &mut Offices<'_>,
-    node: &Node,
-    assigned: Result<Assigned, ConsoleError>,
-) -> Result<Outcome, Fault> {
-    match assigned {
-        Ok(Assigned::Whole) => {
-            ledger.settle(node)?;
-            Ok(Outcome::NodeCreated(node.clone()))
-        }
-        Ok(Assigned::Taken) => {
-            ledger.forget(&node.name)?;
-            Err(taken())
-        }
-        Ok(Assigned::Lost(lost)) => {
-            recovery::delete(ledger, offices, node, false)?;
-            Err(lost_names(&lost, &node.assignment))
-        }
-        Ok(Assigned::Partly(text)) => {
-            recovery::delete(ledger, offices, node, false)?;
-            Err(failed(text))
-        }
-        Ok(Assigned::Missing) => Err(failed("node:add says that the node is missing".into())),
-        Ok(Assigned::Failed(text)) => {
-            if offices.console.has(&node.name, offices.until)? {
-                offices.audit.note("unproven");
-                ledger.mark_unproven(&node.name)?;
-            } else {
-                ledger.forget(&node.name)?;
-            }
-            Err(failed(text))
-        }
-        Err(error) => {
-            if error.nothing_was_run() {
-                ledger.forget(&node.name)?;
-            }
-            Err(error.into())
-        }
-    }
+fn failed(said: &str) -> Fault {
+    ConsoleError::Failed(said.to_owned()).into()
 }
 
-fn failed(text: String) -> Fault {
-    ConsoleError::Failed(text).into()
-}
-
-fn change(offices: &mut Offices<'_>, name: &NodeName, unread: &Unread) -> Result<Outcome, Fault> {
-    let (ledger, _lock, entry) = ours(offices, name, Aim::Keep)?;
-    let change = checked(offices, node_body::parse(unread, Shape::Change)?)?.into_change();
-    let before = entry.node.clone();
-    let after = Node { name: name.clone(), assignment: change.apply(before.assignment.clone()) };
-    offices.audit.assignment(&after.assignment);
+/// Changes the assignment of a node.
+///
+/// # Errors
+/// 404 when the console has it no more, 422 when the draft is wrong or the console has not what it assigns.
+pub fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
+    let context = &mut *node.locked.context;
+    let change = checked(context, draft)?.into_change();
+    let before = node.entry.node.clone();
+    let after = Node { name: before.name.clone(), assignment: change.apply(before.assignment.clone()) };
+    context.audit.assignment(&after.assignment);
     if after.assignment.outgrows(&before.assignment) {
         let detail = "those of a node have at most 65536 bytes together; set some to null";
         return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
     }
-    let lost = offices.console.lost(&after.assignment)?;
+    let lost = context.console.lost(&after.assignment)?;
     if !lost.is_empty() {
         return Err(lost_names(&lost, &after.assignment));
     }
-    if !offices.console.follows_ledger() && !offices.console.has(name, offices.until)? {
-        return forget_missing(&ledger, offices, &entry);
+    let standing = context.console.standing(&before.name, context.until)?;
+    if standing == Standing::Unlisted {
+        recovery::settle_missing(&mut node, &standing)?;
+        return Err(Fault::not_found());
     }
-    let rebuild = recovery::needs_rebuild(offices, &before.assignment, &after.assignment);
-    let turn = offices.console.turn(offices.until)?;
-    offices.audit.attempt()?;
-    let (proof, file) = ledger.new_proof(if rebuild { REBUILD } else { "" })?;
-    ledger.intend(name, NodeState::Changing, Some(&after.assignment), &proof)?;
-    match turn.change(&after, rebuild, &file, offices.until) {
-        Ok(Assigned::Whole) => {
-            ledger.settle(&after)?;
-            Ok(Outcome::Node(after))
-        }
-        Ok(Assigned::Lost(lost)) => {
+    let way = context.console.way(&before.assignment, &after.assignment);
+    let permit = node.locked.permit()?;
+    let mut audited = node.locked.audited()?;
+    let intent = Intent::Change { node: after.clone(), way };
+    match audited.intend(permit, intent, None)?.run().conclude(Some(&before))? {
+        Verdict::Done => Ok(Outcome::Node(after)),
+        Verdict::Partial(Gap::Names(lost)) => {
             // What was added can be taken away again only as the console can remove it.
-            let rebuild = recovery::needs_rebuild(offices, &after.assignment, &before.assignment);
-            recovery::assign(&ledger, offices, &before, rebuild)?;
+            let back = audited.locked.context.console.way(&after.assignment, &before.assignment);
+            recovery::assign(&mut audited, &before, back)?;
             Err(lost_names(&lost, &after.assignment))
         }
-        Ok(Assigned::Missing | Assigned::Taken) => forget_missing(&ledger, offices, &entry),
-        Ok(Assigned::Partly(text) | Assigned::Failed(text)) => Err(failed(text)),
-        Err(error) => {
-            if error.nothing_was_run() {
-                ledger.settle(&before)?;
-            }
-            Err(error.into())
+        Verdict::Refused(Refusal::Missing | Refusal::Taken) => {
+            recovery::settle_missing(&mut node, &Standing::Unlisted)?;
+            Err(Fault::not_found())
         }
+        Verdict::Partial(Gap::Rest(said)) | Verdict::Refused(Refusal::Said(said)) | Verdict::Unknown(said) => {
+            Err(failed(&said))
+        }
+        Verdict::NotBegun => Err(failed("the change was not begun")),
     }
 }
 
-/// A node of ours that somebody has deleted is not ours any more.
-fn forget_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<Outcome, Fault> {
-    recovery::settle_missing(ledger, offices, entry)?;
-    Err(Fault::not_found())
-}
-
-fn delete(offices: &mut Offices<'_>, name: &NodeName) -> Result<Outcome, Fault> {
-    let (ledger, _lock, entry) = ours(offices, name, Aim::End)?;
-    offices.audit.attempt()?;
-    recovery::revoke(&ledger, offices, &entry)?;
-    if offices.console.has(name, offices.until)? {
-        recovery::delete(&ledger, offices, &entry.node, entry.state == NodeState::Active)?;
-    } else {
-        ledger.forget(name)?;
+/// Deletes a node; its certificate is revoked first.
+///
+/// # Errors
+/// When it is not known to be gone.
+pub fn delete(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+    let entry = &node.entry;
+    let mut audited = node.locked.audited()?;
+    certificates::end(&mut audited, entry)?;
+    let context = &audited.locked.context;
+    match context.console.standing(&entry.node.name, context.until)? {
+        Standing::Listed(_) | Standing::Published => {
+            recovery::delete(&mut audited, &entry.node, entry.state == NodeState::Active)?;
+        }
+        Standing::Unlisted | Standing::Unpublished => audited.locked.ledger.forget(&entry.node.name)?,
     }
     Ok(Outcome::Gone)
 }

@@ -1,6 +1,8 @@
 //! What espm can answer when it succeeds.
 
+use crate::audit::{Audit, AuditError};
 use crate::model::certificate::Certificate;
+use crate::model::fault::Fault;
 use crate::model::node::Node;
 
 /// A success.
@@ -54,4 +56,25 @@ impl Outcome {
             _ => "ok",
         }
     }
+}
+
+/// The word in the audit and the status code of a result.
+pub fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
+    match result {
+        Ok(outcome) => (outcome.word(), outcome.status()),
+        Err(fault) => (fault.problem.word(), fault.problem.status()),
+    }
+}
+
+/// Audits how a request ended, and why it failed.
+///
+/// # Errors
+/// When the record was neither written nor kept.
+pub fn record(audit: &Audit, result: &Result<Outcome, Fault>, changes: bool) -> Result<(), AuditError> {
+    let cause = result.as_ref().err().map(Fault::for_log).unwrap_or_default();
+    if !cause.is_empty() {
+        audit.explain(&cause);
+    }
+    let (word, status) = ending(result);
+    audit.result(word, status, changes)
 }

@@ -1,22 +1,21 @@
-//! What to do about an intent that was not finished: look at what its command printed, at the
-//! console and at the CA, and finish or undo it.
+//! What to do about an intent that was not finished: look at what its command printed, at the console and at the CA,
+//! and finish or undo it.
 //!
-//! When it cannot be proven that a node is ours it is left alone, and a human decides. To be called
-//! with the node's lock held.
+//! When it cannot be proven that a node is ours it is left alone, and a human decides.
 
-use crate::authority::protocol::{Answer, Verb};
-use crate::console::Assigned;
-use crate::console::rake::output::{ADD_AGAIN, Completeness, Proof, REBUILD, Separator};
-use crate::ledger::{CertificateState, Entry, Ledger, NodeState};
+use super::certificates;
+use super::change::{Audited, Locked, LockedNode};
+use super::context::Context;
+use crate::console::{ConsoleError, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
+use crate::ledger::{Entry, NodeState};
 use crate::model::fault::{Fault, Problem};
 use crate::model::name::NodeName;
-use crate::model::node::{Assignment, Node};
-use crate::service::context::Offices;
+use crate::model::node::Node;
 
 /// A node as it is after recovery.
 #[derive(Debug)]
 pub enum Settled {
-    /// It is ours and active.
+    /// It is ours and active; or it is about to be deleted, and known to be ours.
     Ours(Box<Entry>),
     /// It is not in the ledger, or not any more.
     NotOurs,
@@ -34,189 +33,234 @@ pub enum Aim {
     End,
 }
 
+/// What is done next about an unfinished intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The console is asked what it says of the name.
+    Look,
+    /// The change is recorded as done.
+    Settle,
+    /// The row goes: the node is not ours.
+    Forget,
+    /// The row goes, and the certificate before it: the node was ours and is not any more.
+    GiveUp,
+    /// What was intended is assigned; where the console refuses that, what the node had before.
+    Assign,
+    /// What the ledger last confirmed is published again.
+    Restore,
+    /// A node that our own run has deleted is added again.
+    AddAgain,
+    /// The node is deleted.
+    Delete,
+    /// The node is known to be ours, and that is enough.
+    Leave,
+    /// A human decides.
+    Unproven,
+}
+
+/// The next step, out of all that is known: what was intended, what its command has done, what the console says of
+/// the name once it was asked, and what for.
+fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, aim: Aim) -> Step {
+    match intent {
+        Intent::Add { .. } => match (verdict, standing) {
+            (Verdict::Done, _) => Step::Settle,
+            (Verdict::Partial(_), _) => Step::Delete,
+            (Verdict::Refused(Refusal::Taken), _) => Step::Forget,
+            (_, None) => Step::Look,
+            (_, Some(Standing::Listed(_) | Standing::Published)) => Step::Unproven,
+            (_, Some(Standing::Unlisted | Standing::Unpublished)) => Step::Forget,
+        },
+        Intent::Change { .. } => match (verdict, standing) {
+            (Verdict::Refused(Refusal::Taken), _) => Step::GiveUp,
+            (Verdict::Unknown(_), None) => Step::Look,
+            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::Unproven,
+            _ if aim == Aim::End => Step::Leave,
+            (_, None) => Step::Look,
+            (_, Some(Standing::Published | Standing::Unpublished)) => Step::Restore,
+            (Verdict::Unknown(_), Some(Standing::Unlisted)) => Step::AddAgain,
+            (_, Some(Standing::Unlisted)) => Step::GiveUp,
+            (Verdict::Done, Some(Standing::Listed(_))) => Step::Settle,
+            (_, Some(Standing::Listed(_))) => Step::Assign,
+        },
+        Intent::Delete { .. } => match (verdict, standing) {
+            (_, None) => Step::Look,
+            (_, Some(Standing::Published | Standing::Unpublished)) => Step::Delete,
+            (_, Some(Standing::Unlisted)) | (Verdict::Done, _) => Step::Forget,
+            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::Unproven,
+            (_, Some(Standing::Listed(_))) => Step::Delete,
+        },
+    }
+}
+
+impl<'c> LockedNode<'c> {
+    /// Locks a node of ours and settles what is unfinished of it.
+    ///
+    /// # Errors
+    /// 404 when it is not ours, or that cannot be proven; 503 when another request works on it.
+    pub fn open(context: &'c mut Context, name: &NodeName, aim: Aim) -> Result<Self, Fault> {
+        let ledger = context.ledger()?;
+        if ledger.entry_of_ours(name)?.is_none() {
+            return Err(Fault::not_found());
+        }
+        let mut locked = Locked::acquire(context, ledger, name)?;
+        match settle(&mut locked, aim)? {
+            Settled::Ours(entry) => Ok(Self { locked, entry: *entry }),
+            Settled::NotOurs | Settled::Unproven => Err(Fault::not_found()),
+        }
+    }
+}
+
 /// Settles what the ledger has of a name.
 ///
 /// # Errors
 /// When it cannot be settled now; the intent stays for the next request.
-pub fn settle(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName, aim: Aim) -> Result<Settled, Fault> {
-    let Some(entry) = ledger.entry(name)? else { return Ok(Settled::NotOurs) };
+pub fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault> {
+    let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::NotOurs) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
-    offices.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
+    locked.context.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
     match entry.state {
         NodeState::Active => return Ok(Settled::Ours(Box::new(entry))),
         NodeState::Unproven => return Ok(Settled::Unproven),
         NodeState::Creating | NodeState::Changing | NodeState::Deleting => {}
     }
-    offices.audit.note("recovered");
-    offices.audit.attempt()?;
-    let output = offices.proof(ledger, entry.proof.as_deref())?;
-    match entry.state {
-        NodeState::Changing if offices.console.follows_ledger() && aim == Aim::End => {}
-        _ if offices.console.follows_ledger() => settle_following(ledger, offices, &entry)?,
-        NodeState::Creating => settle_creating(ledger, offices, &entry, &output)?,
-        NodeState::Changing => settle_changing(ledger, offices, &entry, &output, aim)?,
-        _ => settle_deleting(ledger, offices, &entry, &output)?,
-    }
+    locked.context.audit.note("recovered");
+    let mut audited = locked.audited()?;
+    let output = audited.locked.output(&entry)?;
+    let intent = unfinished(audited.locked.context, &entry, &output);
+    let judge = |context: &Context, nodes: &[String]| {
+        context.console.verdict(&intent, Evidence { output: &output, exit: None, nodes })
+    };
+    let verdict = judge(audited.locked.context, &[]);
+    finish(&mut audited, &intent, &entry, verdict, aim, judge)?;
     let enough = |state| state == NodeState::Active || (aim == Aim::End && state == NodeState::Changing);
-    Ok(match ledger.entry(name)? {
+    Ok(match locked.ledger.entry(&locked.name)? {
         Some(entry) if enough(entry.state) => Settled::Ours(Box::new(entry)),
         Some(_) => Settled::Unproven,
         None => Settled::NotOurs,
     })
 }
 
-fn wanted(entry: &Entry) -> Node {
+/// The intent in a row.
+fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
     let assignment = entry.wanted.clone().unwrap_or_else(|| entry.node.assignment.clone());
-    Node { name: entry.node.name.clone(), assignment }
-}
-
-/// Whether the console can make this change only by deleting the node and adding it again.
-pub fn needs_rebuild(offices: &Offices<'_>, before: &Assignment, after: &Assignment) -> bool {
-    let removes = !before.parameters.keys().all(|name| after.parameters.contains_key(name));
-    !offices.console.changes_in_place(removes)
-}
-
-fn settle_creating(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
-    let node = wanted(entry);
-    let proof = Proof::read(output, &node.name);
-    if proof.created() {
-        return match proof.complete(&node.assignment, Separator::Groups) {
-            Completeness::Whole => Ok(ledger.settle(&node)?),
-            Completeness::Lost(_) | Completeness::Unfinished => delete(ledger, offices, &node, false),
-        };
+    let wanted = Node { name: entry.node.name.clone(), assignment };
+    match entry.state {
+        NodeState::Creating => Intent::Add { node: wanted },
+        NodeState::Deleting => Intent::Delete { node: entry.node.clone() },
+        NodeState::Changing | NodeState::Active | NodeState::Unproven => {
+            context.console.intended_change(output, &entry.node.assignment, wanted)
+        }
     }
-    if proof.taken() || !offices.console.has(&node.name, offices.until)? {
-        return Ok(ledger.forget(&node.name)?);
-    }
-    leave(ledger, offices, &node.name)
 }
 
-fn settle_changing(
-    ledger: &Ledger,
-    offices: &mut Offices<'_>,
+/// Finishes or undoes an intent. `judge` gives the verdict anew once the console has said which nodes it lists.
+fn finish(
+    audited: &mut Audited<'_, '_>,
+    intent: &Intent,
     entry: &Entry,
-    output: &str,
+    mut verdict: Verdict,
     aim: Aim,
+    judge: impl Fn(&Context, &[String]) -> Verdict,
 ) -> Result<(), Fault> {
-    let node = wanted(entry);
-    let proof = Proof::read(output, &node.name);
-    let again = proof.begins(ADD_AGAIN);
-    let rebuild = again || proof.begins(REBUILD) || needs_rebuild(offices, &entry.node.assignment, &node.assignment);
-    let there = offices.console.has(&node.name, offices.until)?;
-    if proof.created() {
-        // Deleted and added again by our run: ours, whole or not.
-        let separator = if again { Separator::Groups } else { Separator::Parameters };
-        return match proof.complete(&node.assignment, separator) {
-            _ if aim == Aim::End => Ok(()),
-            _ if !there => forget(ledger, offices, entry),
-            Completeness::Whole => Ok(ledger.settle(&node)?),
-            _ => assign_or_undo(ledger, offices, entry, true),
-        };
+    let mut step = next_step(intent, &verdict, None, aim);
+    if step == Step::Look {
+        let context = &audited.locked.context;
+        let standing = context.console.standing(&audited.locked.name, context.until)?;
+        if let Standing::Listed(nodes) = &standing {
+            verdict = judge(context, nodes);
+        }
+        step = next_step(intent, &verdict, Some(&standing), aim);
     }
-    if proof.taken() {
-        offices.audit.note("taken-by-another");
-        return forget(ledger, offices, entry);
+    match step {
+        Step::Look | Step::Leave => Ok(()),
+        Step::Settle => Ok(audited.locked.ledger.settle(intent.node())?),
+        Step::Forget => Ok(audited.locked.ledger.forget(&audited.locked.name)?),
+        Step::GiveUp => {
+            if verdict == Verdict::Refused(Refusal::Taken) {
+                audited.locked.context.audit.note("taken-by-another");
+            }
+            give_up(audited)
+        }
+        Step::Assign => assign_or_undo(audited, intent, &entry.node),
+        Step::Restore => assign(audited, &entry.node, Way::InPlace),
+        Step::AddAgain => add_again(audited, intent.node()),
+        Step::Delete => delete(audited, intent.node(), false),
+        Step::Unproven => {
+            audited.locked.context.audit.note("unproven");
+            Ok(audited.locked.ledger.mark_unproven(&audited.locked.name)?)
+        }
     }
-    match (rebuild, there, again || proof.groups_edited()) {
-        // The deletion may have been done, and somebody may have added the name again.
-        (true, true, true) => leave(ledger, offices, &node.name),
-        _ if aim == Aim::End => Ok(()),
-        // Our run deleted it and did not come to adding it.
-        (true, false, true) => add_again(ledger, offices, entry, &node),
-        (_, true, _) => assign_or_undo(ledger, offices, entry, rebuild),
-        (_, false, _) => forget(ledger, offices, entry),
-    }
+}
+
+/// Finishes an addition whose run has just ended otherwise than with the whole node.
+///
+/// # Errors
+/// When it cannot be finished now; the intent stays for the next request.
+pub fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: Verdict) -> Result<(), Fault> {
+    let Some(entry) = audited.locked.ledger.entry(&audited.locked.name)? else { return Ok(()) };
+    let judged = |_: &Context, _: &[String]| Verdict::Unknown(String::new());
+    finish(audited, intent, &entry, verdict, Aim::Keep, judged)
 }
 
 /// Assigns what an unfinished change wanted or, when the console refuses that, what the node had before:
 /// a change that fails each time must not keep its node from every other change and from its end.
-fn assign_or_undo(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, rebuild: bool) -> Result<(), Fault> {
-    let (before, wanted) = (&entry.node, wanted(entry));
-    match try_assign(ledger, offices, &wanted, rebuild)? {
-        Ok(()) => Ok(()),
-        // A rebuilding that did not add the node again may have deleted it, which is settled first.
-        Err(refused) if rebuild && !matches!(refused, Assigned::Partly(_)) => Err(unsettled(&refused)),
-        Err(_) if before.assignment != wanted.assignment => {
-            let rebuild = rebuild || needs_rebuild(offices, &wanted.assignment, &before.assignment);
-            assign(ledger, offices, before, rebuild)
-        }
-        Err(refused) => Err(unsettled(&refused)),
+fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node) -> Result<(), Fault> {
+    let wanted = intent.node();
+    let way = match intent {
+        Intent::Change { way: Way::InPlace, .. } => Way::InPlace,
+        _ => Way::Rebuild,
+    };
+    let Err(refused) = try_assign(audited, wanted, way)? else { return Ok(()) };
+    // A rebuilding that did not add the node again may have deleted it, which is settled first.
+    let may_be_gone = way == Way::Rebuild && !matches!(refused, Verdict::Partial(_));
+    if may_be_gone || before.assignment == wanted.assignment {
+        return Err(unsettled(&refused));
     }
-}
-
-/// Where the console has only what espm publishes, it is made to say what the ledger last confirmed.
-fn settle_following(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
-    match entry.state {
-        NodeState::Changing => assign(ledger, offices, &entry.node, false),
-        _ => delete(ledger, offices, &entry.node, false),
-    }
-}
-
-/// Its certificate was revoked before the intent to delete it was recorded.
-fn settle_deleting(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, output: &str) -> Result<(), Fault> {
-    let proof = Proof::read(output, &entry.node.name);
-    if !offices.console.has(&entry.node.name, offices.until)? || proof.deleted(&offices.console.nodes(offices.until)?) {
-        return Ok(ledger.forget(&entry.node.name)?);
-    }
-    if proof.groups_edited() {
-        return leave(ledger, offices, &entry.node.name);
-    }
-    delete(ledger, offices, &entry.node, false)
-}
-
-/// Leaves a node alone for a human to decide.
-fn leave(ledger: &Ledger, offices: &mut Offices<'_>, name: &NodeName) -> Result<(), Fault> {
-    offices.audit.note("unproven");
-    Ok(ledger.mark_unproven(name)?)
+    let back = match way {
+        Way::InPlace => audited.locked.context.console.way(&wanted.assignment, &before.assignment),
+        Way::Rebuild | Way::AddAgain => Way::Rebuild,
+    };
+    assign(audited, before, back)
 }
 
 /// Adds a node of ours again that our own run has deleted. It stays one that is being changed: when
-/// this dies, too, the node is still to be had again.
-fn add_again(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry, node: &Node) -> Result<(), Fault> {
-    let turn = offices.console.turn(offices.until)?;
-    let (name, file) = ledger.new_proof(ADD_AGAIN)?;
-    ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
-    match turn.add(node, &file, offices.until)? {
-        Assigned::Whole => Ok(ledger.settle(node)?),
-        Assigned::Taken => forget(ledger, offices, entry),
+/// this dies, too, the node can still be added again.
+fn add_again(audited: &mut Audited<'_, '_>, node: &Node) -> Result<(), Fault> {
+    match run(audited, Intent::Change { node: node.clone(), way: Way::AddAgain })? {
+        Verdict::Done => Ok(()),
+        Verdict::Refused(Refusal::Taken) => give_up(audited),
         other => Err(unsettled(&other)),
     }
 }
 
-/// Assigns to a node of ours what it shall have.
+/// Assigns to a node of ours what it is to have.
 ///
 /// # Errors
 /// When that fails; the intent stays.
-pub fn assign(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, rebuild: bool) -> Result<(), Fault> {
-    try_assign(ledger, offices, node, rebuild)?.map_err(|refused| unsettled(&refused))
+pub fn assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<(), Fault> {
+    try_assign(audited, node, way)?.map_err(|refused| unsettled(&refused))
 }
 
 /// The same; the inner error is what the console says of an assignment that it does not make.
-fn try_assign(
-    ledger: &Ledger,
-    offices: &mut Offices<'_>,
-    node: &Node,
-    rebuild: bool,
-) -> Result<Result<(), Assigned>, Fault> {
-    let turn = offices.console.turn(offices.until)?;
-    let (name, file) = ledger.new_proof(if rebuild { REBUILD } else { "" })?;
-    ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
-    match turn.change(node, rebuild, &file, offices.until)? {
+fn try_assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<Result<(), Verdict>, Fault> {
+    match run(audited, Intent::Change { node: node.clone(), way })? {
+        Verdict::Done => {}
         // What the console no longer has cannot be assigned again.
-        Assigned::Whole | Assigned::Lost(_) => ledger.settle(node)?,
-        Assigned::Missing | Assigned::Taken => {
-            if let Some(entry) = ledger.entry(&node.name)? {
-                forget(ledger, offices, &entry)?;
-            }
-        }
+        Verdict::Partial(Gap::Names(_)) => audited.locked.ledger.settle(node)?,
+        Verdict::Refused(Refusal::Missing | Refusal::Taken) => give_up(audited)?,
         other => return Ok(Err(other)),
     }
     Ok(Ok(()))
 }
 
-fn unsettled(assigned: &Assigned) -> Fault {
+fn run(audited: &mut Audited<'_, '_>, intent: Intent) -> Result<Verdict, Fault> {
+    let permit = audited.locked.permit()?;
+    audited.intend(permit, intent, None)?.run().conclude(None)
+}
+
+fn unsettled(verdict: &Verdict) -> Fault {
     let detail = "an earlier change of this node could not be settled; the master's log says why";
-    Fault::new(Problem::CommandFailed, detail).because(format!("{assigned:?}"))
+    Fault::new(Problem::CommandFailed, detail).because(format!("{verdict:?}"))
 }
 
 /// Deletes a node of ours from the console and forgets it. With `keep`, a deletion that was not even
@@ -224,69 +268,15 @@ fn unsettled(assigned: &Assigned) -> Fault {
 ///
 /// # Errors
 /// When the node is not known to be gone.
-pub fn delete(ledger: &Ledger, offices: &mut Offices<'_>, node: &Node, keep: bool) -> Result<(), Fault> {
-    let turn = offices.console.turn(offices.until)?;
-    let (name, file) = ledger.new_proof("")?;
-    ledger.intend(&node.name, NodeState::Deleting, None, &name)?;
-    match turn.delete(node, &file, offices.until) {
-        Ok(()) => Ok(ledger.forget(&node.name)?),
-        Err(error) => {
-            if keep && error.nothing_was_run() {
-                ledger.settle(node)?;
-            }
-            Err(error.into())
-        }
-    }
-}
-
-/// Revokes a node's certificate, if it has one of ours.
-///
-/// # Errors
-/// When it is still valid.
-pub fn revoke(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
-    let name = &entry.node.name;
-    let known = !matches!(entry.certificate, None | Some(CertificateState::Revoked));
-    if !known && !is_recorded(offices, name)? {
-        return Ok(());
-    }
-    ledger.certificate(name, CertificateState::Revoking, None)?;
-    match offices.authority.ask(Verb::Revoke, name, offices.until)? {
-        Answer::Revoked => Ok(ledger.certificate(name, CertificateState::Revoked, None)?),
-        // An earlier request has had it revoked and died before it heard so.
-        Answer::Absent if matches!(entry.certificate, Some(CertificateState::Revoking | CertificateState::Revoked)) => {
-            Ok(ledger.certificate(name, CertificateState::Revoked, None)?)
-        }
-        other => {
-            if matches!(other, Answer::Foreign) {
-                offices.audit.note("foreign-certificate-left");
-            }
-            Ok(ledger.forget_certificate(name)?)
-        }
-    }
-}
-
-/// Whether the CA's record has something of a name that can be revoked though the ledger knows of nothing:
-/// from before the node was forgotten and came back, of a failure, or from after a backup that was restored.
-///
-/// # Errors
-/// When the CA cannot be asked.
-pub fn is_recorded(offices: &mut Offices<'_>, name: &NodeName) -> Result<bool, Fault> {
-    let answer = offices.authority.ask(Verb::Show, name, offices.until)?;
-    if matches!(answer, Answer::Foreign) {
-        offices.audit.note("foreign-certificate-left");
-    }
-    Ok(matches!(answer, Answer::There { .. } | Answer::Unfinished))
-}
-
-/// Settles a certificate whose generating or revoking was not finished.
-///
-/// # Errors
-/// When it cannot be settled now.
-pub fn settle_certificate(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
-    match entry.certificate {
-        Some(CertificateState::Generating | CertificateState::Revoking) => revoke(ledger, offices, entry),
-        _ => Ok(()),
-    }
+pub fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> Result<(), Fault> {
+    let permit = audited.locked.permit()?;
+    let intended = audited.intend(permit, Intent::Delete { node: node.clone() }, None)?;
+    let said = match intended.run().conclude(keep.then_some(node))? {
+        Verdict::Done => return Ok(()),
+        Verdict::Unknown(said) | Verdict::Refused(Refusal::Said(said)) | Verdict::Partial(Gap::Rest(said)) => said,
+        other => format!("{other:?}"),
+    };
+    Err(ConsoleError::Failed(said).into())
 }
 
 /// Settles a node of ours that is missing in the console. Somebody has deleted it, so it is forgotten; its
@@ -295,17 +285,19 @@ pub fn settle_certificate(ledger: &Ledger, offices: &mut Offices<'_>, entry: &En
 ///
 /// # Errors
 /// When that cannot be done now; then the node stays in the ledger.
-pub fn settle_missing(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
-    offices.audit.note("missing-in-console");
-    offices.audit.attempt()?;
-    if offices.console.follows_ledger() {
-        return assign(ledger, offices, &entry.node, false);
+pub fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> Result<(), Fault> {
+    node.locked.context.audit.note("missing-in-console");
+    let mut audited = node.locked.audited()?;
+    match standing {
+        Standing::Published | Standing::Unpublished => assign(&mut audited, &node.entry.node, Way::InPlace),
+        Standing::Listed(_) | Standing::Unlisted => give_up(&mut audited),
     }
-    forget(ledger, offices, entry)
 }
 
 /// Forgets a node that was ours; its certificate is revoked first.
-fn forget(ledger: &Ledger, offices: &mut Offices<'_>, entry: &Entry) -> Result<(), Fault> {
-    revoke(ledger, offices, entry)?;
-    Ok(ledger.forget(&entry.node.name)?)
+fn give_up(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
+    if let Some(entry) = audited.locked.ledger.entry(&audited.locked.name)? {
+        certificates::end(audited, &entry)?;
+    }
+    Ok(audited.locked.ledger.forget(&audited.locked.name)?)
 }

@@ -5,7 +5,7 @@ mod described;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use espm::http::routes::TABLE;
+use espm::http::routes::ROUTES;
 use espm::model::fault::Problem;
 use serde_json::{Value, json};
 
@@ -27,13 +27,9 @@ fn the_description_has_the_operations_of_the_router_and_no_others() {
         .into_iter()
         .map(|(path, method, operation)| (path, method, operation["operationId"].as_str().unwrap().to_owned()))
         .collect();
-    let routed: BTreeSet<_> = TABLE
-        .iter()
-        .flat_map(|(segments, methods)| {
-            let path = format!("/v1/{}", segments.join("/"));
-            methods.iter().map(move |(method, id)| (path.clone(), (*method).to_owned(), (*id).to_owned()))
-        })
-        .collect();
+    let text = str::to_owned;
+    let routed: BTreeSet<_> =
+        ROUTES.iter().map(|route| (text(route.path), text(route.method), text(route.id))).collect();
     assert_eq!(described, routed);
 }
 
@@ -178,8 +174,8 @@ fn every_described_method_is_answered_and_every_other_is_405_with_the_described_
     shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
     let mut described = Described::read();
     let operations = described.operations();
-    for (segments, _) in TABLE {
-        let template = format!("/v1/{}", segments.join("/"));
+    let paths: BTreeSet<_> = ROUTES.iter().map(|route| route.path).collect();
+    for template in paths {
         let path = template.replace("{name}", "web01");
         let of_path: Vec<_> = operations.iter().filter(|(path, ..)| *path == template).collect();
         let any = of_path[0].2["operationId"].as_str().unwrap();

@@ -14,17 +14,17 @@ use std::os::unix::ffi::OsStringExt;
 use espm::authority::protocol;
 use espm::config::Config;
 use espm::console::catalogue::Catalogue;
-use espm::console::rake::output::{self, Completeness, Proof, Separator};
+use espm::console::rake::output::{self, Completeness, Output, Separator};
 use espm::console::rake::task::{Order, Release, Task};
 use espm::http::cgi::{self, MAX_BODY};
+use espm::http::node_body::{self, Shape};
+use espm::http::request::Body;
 use espm::http::response;
 use espm::model::fault::{Fault, FieldError, Problem};
 use espm::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
 use espm::model::node::{Assignment, List};
 use espm::model::request_id::RequestId;
-use espm::service::node_body::{self, Shape};
-use espm::service::operation::Body;
-use espm::service::operation::Unread;
+use espm::service::draft::Draft;
 use espm::system::ini;
 use espm::system::text;
 use proptest::collection::{btree_map, vec};
@@ -40,8 +40,15 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, max_local_rejects: rejects, max_global_rejects: rejects, ..default }
 }
 
-fn read(bytes: Vec<u8>, shape: Shape) -> Result<node_body::Draft, Fault> {
-    node_body::parse(&Unread { content_type: Some("application/json".into()), body: Body::Whole(bytes) }, shape)
+fn read(bytes: &[u8], shape: Shape) -> Result<Draft, Fault> {
+    let variable = |name: &str| match name {
+        "REQUEST_METHOD" => Some("POST".into()),
+        "REQUEST_URI" => Some("/v1/nodes".into()),
+        "CONTENT_TYPE" => Some("application/json".into()),
+        "CONTENT_LENGTH" => Some(bytes.len().to_string().into()),
+        _ => None,
+    };
+    node_body::parse(&cgi::receive(variable, bytes).unwrap(), shape)
 }
 
 proptest! {
@@ -76,7 +83,7 @@ proptest! {
     #[test]
     fn any_bytes_are_json_or_said_not_to_be(bytes in prop_oneof![vec(any::<u8>(), 0..60), text().prop_map(String::into_bytes)]) {
         for shape in [Shape::New, Shape::Change] {
-            if let Err(fault) = read(bytes.clone(), shape) {
+            if let Err(fault) = read(&bytes, shape) {
                 prop_assert_eq!(fault.problem, Problem::BadJson);
             }
         }
@@ -86,7 +93,7 @@ proptest! {
     fn any_json_is_a_body_or_all_that_is_wrong_is_named(value in json_value()) {
         let members = value.as_object().cloned().unwrap_or_default();
         for shape in [Shape::New, Shape::Change] {
-            let draft = read(value.to_string().into_bytes(), shape).unwrap();
+            let draft = read(value.to_string().as_bytes(), shape).unwrap();
             if !value.is_object() {
                 prop_assert_eq!(draft.errors.len(), 1);
                 continue;
@@ -103,7 +110,7 @@ proptest! {
 
     #[test]
     fn a_good_body_is_read_as_it_was_meant(node in node()) {
-        let draft = read(serde_json::to_vec(&node).unwrap(), Shape::New).unwrap();
+        let draft = read(&serde_json::to_vec(&node).unwrap(), Shape::New).unwrap();
         prop_assert!(draft.errors.is_empty(), "{:?}", draft.errors);
         prop_assert_eq!(draft.name.clone().unwrap(), node.name);
         prop_assert_eq!(draft.into_change().apply(Assignment::default()), node.assignment);
@@ -220,7 +227,7 @@ proptest! {
         let output: String = lines.iter().map(|(at, noise)| format!("{}\n", markers.get(*at).unwrap_or(noise))).collect();
         let shown: Vec<String> = output.lines().map(text::plain).collect();
         let has = |marker: &str| shown.iter().any(|line| line == marker);
-        let read = Proof::read(&output, name);
+        let read = Output::read(&output, name);
         prop_assert_eq!(read.created(), has(&markers[0]));
         prop_assert!(!(read.created() && read.taken()));
         prop_assert!(!read.deleted(&shown) || has(&markers[1]));

@@ -5,9 +5,9 @@
 //! together, by pure functions in `proof`; the console ignores unknown classes and groups without a word, so
 //! what it lists is compared.
 
-mod judgement;
 pub mod output;
 pub mod task;
+mod verdict;
 pub mod worker;
 
 use std::cell::OnceCell;
@@ -15,14 +15,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::judgement::{is_gone, judge};
-use self::output::{Proof, Separator, excerpt, names};
+use self::output::{excerpt, names};
 use self::task::{Order, Release, Task};
+pub(super) use self::verdict::verdict;
 use self::worker::{Worker, WorkerError};
 use super::listing::Listing;
-use super::{Assigned, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT};
+use super::{ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT, Evidence, Intent, Standing, Verdict};
 use crate::model::name::NodeName;
-use crate::model::node::{List, Node};
+use crate::model::node::List;
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::command::Program;
@@ -176,17 +176,15 @@ impl Rake {
         Ok(listing)
     }
 
-    /// Whether exactly this node is in the console.
-    ///
-    /// # Errors
-    /// When the console cannot be asked.
-    pub fn has(&self, name: &NodeName, until: Deadline) -> Result<bool, ConsoleError> {
-        if self.nodes(until)?.iter().any(|node| plain(node) == name.as_str()) {
-            return Ok(true);
+    /// What the console says of a name.
+    pub(super) fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
+        let nodes = self.nodes(until)?;
+        if nodes.iter().any(|node| plain(node) == name.as_str()) {
+            return Ok(Standing::Listed(nodes));
         }
         // A node that is missing is forgotten. So the list is believed only of a rake that makes sense.
         match Release::from_task_list(&self.tasks(until)?) {
-            Some(_) => Ok(false),
+            Some(_) => Ok(Standing::Unlisted),
             None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
         }
     }
@@ -203,50 +201,22 @@ impl Rake {
         Ok(self.lines(Task::Tasks, until)?.join("\n"))
     }
 
-    /// Adds a node. `proof` gets the output and is locked by the run for as long as it lasts.
-    ///
-    /// # Errors
-    /// When the run has no known end.
-    pub fn add(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<Assigned, ConsoleError> {
-        let (code, output) = self.run(Task::Add { node: node.clone() }, &slot, proof, until)?;
-        let read = Proof::read(&output, &node.name);
-        Ok(judge(&read, code, &node.assignment, Separator::Groups, &output))
-    }
-
-    /// Changes a node's assignment: in place where the console can, else by deleting it and adding it again.
-    ///
-    /// # Errors
-    /// When the run has no known end.
-    pub fn change(
+    /// Makes a change, its output in a file that the run locks for as long as it lasts.
+    pub(super) fn run(
         &self,
-        node: &Node,
-        rebuild: bool,
+        intent: &Intent,
         slot: Lease,
-        proof: &File,
+        output: &File,
         until: Deadline,
-    ) -> Result<Assigned, ConsoleError> {
-        let (task, separator) = if rebuild {
-            (Task::Rebuild { node: node.clone() }, Separator::Parameters)
-        } else {
-            (Task::Change { node: node.clone() }, Separator::Groups)
+    ) -> Result<Verdict, ConsoleError> {
+        let task = Task::of(intent);
+        let limit = self.limit(until);
+        let code = match self.ask_worker(&task, &slot, [output, output], limit)? {
+            Some(code) => code,
+            None => self.run_cold(task, &slot, output, limit)?,
         };
-        let (code, output) = self.run(task, &slot, proof, until)?;
-        let read = Proof::read(&output, &node.name);
-        Ok(judge(&read, code, &node.assignment, separator, &output))
-    }
-
-    /// Deletes a node; one that is not there is deleted.
-    ///
-    /// # Errors
-    /// When it is still there, or the run has no known end.
-    pub fn delete(&self, node: &Node, slot: Lease, proof: &File, until: Deadline) -> Result<(), ConsoleError> {
-        let task = Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() };
-        let (code, output) = self.run(task, &slot, proof, until)?;
-        if is_gone(&Proof::read(&output, &node.name), code) {
-            Ok(())
-        } else {
-            Err(ConsoleError::Failed(excerpt(&output)))
-        }
+        let printed = read_back(output)?;
+        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), nodes: &[] }))
     }
 
     /// A run whose output is names; it changes nothing.
@@ -257,15 +227,6 @@ impl Rake {
             None => self.cold_lines(task, &slot, self.limit(until))?,
         };
         if code == 0 { Ok(names(&stdout)) } else { Err(ConsoleError::Failed(excerpt(&(stdout + "\n" + &stderr)))) }
-    }
-
-    /// A run that changes a node, its output in the proof.
-    fn run(&self, task: Task, slot: &Lease, proof: &File, until: Deadline) -> Result<(u32, String), ConsoleError> {
-        let code = match self.ask_worker(&task, slot, [proof, proof], self.limit(until))? {
-            Some(code) => code,
-            None => self.run_cold(task, slot, proof, self.limit(until))?,
-        };
-        Ok((code, read_back(proof)?))
     }
 
     /// Exit code, standard output and standard error of a run of the worker; `None` when it runs nothing.

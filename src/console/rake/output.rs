@@ -9,7 +9,7 @@ use crate::system::text::{self, plain};
 
 /// The output of one run about one node.
 #[derive(Debug)]
-pub struct Proof<'a> {
+pub struct Output<'a> {
     lines: Vec<String>,
     name: &'a NodeName,
 }
@@ -22,21 +22,10 @@ const TAKEN: &str = "Node already exists!";
 const TAKEN_MEANWHILE: (&str, [&str; 2]) =
     ("There was a problem saving the node: ", ["Name has already been taken", "Duplicate entry"]);
 
-/// The first line of a proof of ours: the run deletes the node and adds it again.
-pub const REBUILD: &str = "espm: rebuild";
-
-/// The first line of a proof of ours: the run adds a node again that an earlier one has deleted.
-pub const ADD_AGAIN: &str = "espm: add again";
-
-impl<'a> Proof<'a> {
+impl<'a> Output<'a> {
     /// Takes the output apart.
     pub fn read(output: &str, name: &'a NodeName) -> Self {
         Self { lines: output.lines().map(plain).collect(), name }
-    }
-
-    /// Whether the proof begins with a line of ours.
-    pub fn begins(&self, head: &str) -> bool {
-        self.lines.first().is_some_and(|line| line == head)
     }
 
     fn place(&self, marker: &str) -> Option<usize> {
@@ -151,7 +140,7 @@ pub fn excerpt(output: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Completeness, Proof, Separator, excerpt, names};
+    use super::{Completeness, Output, Separator, excerpt, names};
     use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
     use crate::model::node::{Assignment, List};
 
@@ -164,7 +153,7 @@ mod tests {
     }
 
     fn complete(output: &str) -> Completeness {
-        Proof::read(output, &NodeName::parse("t1").unwrap()).complete(&wanted(), Separator::Groups)
+        Output::read(output, &NodeName::parse("t1").unwrap()).complete(&wanted(), Separator::Groups)
     }
 
     const CREATED: &str = "Node successfully created!\nNode parameters successfully edited for t1!\n";
@@ -173,7 +162,7 @@ mod tests {
     fn a_whole_run_is_whole() {
         let output = format!("(in /)\nnoise\n{CREATED}web\nNode groups successfully edited for t1!\ndefault\nweb\n");
         assert_eq!(complete(&output), Completeness::Whole);
-        assert!(Proof::read(&output, &NodeName::parse("t1").unwrap()).created());
+        assert!(Output::read(&output, &NodeName::parse("t1").unwrap()).created());
     }
 
     #[test]
@@ -204,12 +193,12 @@ mod tests {
             "There was a problem saving the node: Mysql::Error: Duplicate entry 's2.' for key 'uc_node_name': INSERT",
         ] {
             let output = format!("(in /)\n{text}\n");
-            let proof = Proof::read(&output, &name);
+            let proof = Output::read(&output, &name);
             assert!(proof.taken() && !proof.created(), "{text}");
         }
-        assert!(!Proof::read("Node successfully created!\nNode already exists!\n", &name).taken());
+        assert!(!Output::read("Node successfully created!\nNode already exists!\n", &name).taken());
         for of_something_else in ["Mysql::Error: Duplicate entry '1-2' for key 'x'", "VALUES('Node already exists!')"] {
-            assert!(!Proof::read(of_something_else, &name).taken(), "{of_something_else}");
+            assert!(!Output::read(of_something_else, &name).taken(), "{of_something_else}");
         }
     }
 
@@ -217,14 +206,14 @@ mod tests {
     fn a_deletion_is_proven_by_the_list_that_follows() {
         let name = NodeName::parse("t1").unwrap();
         let nodes = ["t1", "t11"].map(str::to_owned);
-        let deleted = |output: &str| Proof::read(output, &name).deleted(&nodes);
+        let deleted = |output: &str| Output::read(output, &name).deleted(&nodes);
         assert!(deleted("Node groups successfully edited for t1!\nt11\n"));
         assert!(!deleted("Node groups successfully edited for t1!\nt1\n"));
         assert!(!deleted("Node groups successfully edited for t1!\n"), "an empty list is not told from none");
         assert!(!deleted("t11\n"));
         assert!(!deleted("Node groups successfully edited for t1!\nrake aborted!\nMysql::Error: x\n"), "no list");
-        assert!(Proof::read("Node t1 doesn't exist!\n", &name).missing());
-        assert!(!Proof::read("Node t11 doesn't exist!\n", &name).missing());
+        assert!(Output::read("Node t1 doesn't exist!\n", &name).missing());
+        assert!(!Output::read("Node t11 doesn't exist!\n", &name).missing());
     }
 
     #[test]

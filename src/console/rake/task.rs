@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::console::{Intent, Way};
 use crate::model::name::{GroupName, NodeName};
 use crate::model::node::{Assignment, List, Node};
 
@@ -122,6 +123,16 @@ pub struct Order {
 const ALWAYS: [&str; 3] = ["-s", "-E", "$stdout.sync=true"];
 
 impl Task {
+    /// The task that makes a change.
+    pub fn of(intent: &Intent) -> Self {
+        match intent {
+            Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: node.clone() },
+            Intent::Change { node, way: Way::InPlace } => Self::Change { node: node.clone() },
+            Intent::Change { node, way: Way::Rebuild } => Self::Rebuild { node: node.clone() },
+            Intent::Delete { node } => Self::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() },
+        }
+    }
+
     /// Whether a worker runs it; the list of tasks is rake's own business.
     pub fn is_for_worker(&self) -> bool {
         *self != Self::Tasks

@@ -7,45 +7,10 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::request::{Body, Request};
 use crate::model::fault::{Fault, FieldError, Problem};
 use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue};
-use crate::model::node::Change;
-use crate::service::operation::Body;
-use crate::service::operation::Unread;
-
-/// A name from a list in a body, with its place in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed<T> {
-    /// The index in the list.
-    pub index: usize,
-    /// The name.
-    pub name: T,
-}
-
-/// What a body says, as far as it could be read, and what is wrong with it.
-#[derive(Debug, Default)]
-pub struct Draft {
-    /// `name`
-    pub name: Option<NodeName>,
-    /// `groups`
-    pub groups: Option<Vec<Placed<GroupName>>>,
-    /// `classes`
-    pub classes: Option<Vec<Placed<ClassName>>>,
-    /// `parameters`; `None` as a value removes one.
-    pub parameters: Vec<(ParameterName, Option<ParameterValue>)>,
-    /// What is wrong.
-    pub errors: Vec<FieldError>,
-}
-
-impl Draft {
-    /// The change that the draft asks for.
-    pub fn into_change(self) -> Change {
-        fn names<T>(list: Vec<Placed<T>>) -> Vec<T> {
-            list.into_iter().map(|placed| placed.name).collect()
-        }
-        Change { groups: self.groups.map(names), classes: self.classes.map(names), parameters: self.parameters }
-    }
-}
+use crate::service::draft::{Draft, Placed};
 
 /// Which of the two bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +25,15 @@ pub enum Shape {
 ///
 /// # Errors
 /// 413, 400 for a truncated one, 415.
-pub fn bytes(unread: &Unread, shape: Shape) -> Result<&[u8], Fault> {
-    let bytes = match &unread.body {
+pub fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
+    let bytes = match &request.body {
         Body::Whole(bytes) => bytes,
         Body::TooLarge => return Err(Fault::new(Problem::TooLarge, "a body has at most 65536 bytes")),
         Body::Truncated => {
             return Err(Fault::new(Problem::BadRequest, "the body is shorter than its Content-Length"));
         }
     };
-    let media_type = unread.content_type.as_deref().unwrap_or_default();
+    let media_type = request.content_type.as_deref().unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence != "application/json" && !(essence == "application/merge-patch+json" && shape == Shape::Change) {
         return Err(Fault::new(Problem::UnsupportedMediaType, "send Content-Type: application/json"));
@@ -80,8 +45,8 @@ pub fn bytes(unread: &Unread, shape: Shape) -> Result<&[u8], Fault> {
 ///
 /// # Errors
 /// When it cannot be read as JSON at all; what is wrong inside it is in the draft.
-pub fn parse(unread: &Unread, shape: Shape) -> Result<Draft, Fault> {
-    let json: Json = serde_json::from_slice(bytes(unread, shape)?).map_err(|error| {
+pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
+    let json: Json = serde_json::from_slice(bytes(request, shape)?).map_err(|error| {
         let place = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
         Fault::new(Problem::BadJson, place).because(error)
     })?;
@@ -243,13 +208,26 @@ impl<'de> Visitor<'de> for JsonVisitor {
 #[cfg(test)]
 mod tests {
     use super::{Draft, Shape, parse};
+    use crate::http::request::{Body, Method, Request};
     use crate::model::fault::{Fault, Problem};
-    use crate::service::operation::Body;
-    use crate::service::operation::Unread;
+
+    fn request(content_type: &str, body: &[u8]) -> Request {
+        Request {
+            method: Method::Post,
+            path: "/v1/nodes".into(),
+            addr: "-".into(),
+            https: true,
+            psk: None,
+            content_type: Some(content_type.into()),
+            if_none_match: None,
+            no_cache: false,
+            idempotency_key: None,
+            body: Body::Whole(body.into()),
+        }
+    }
 
     fn read(body: &str, shape: Shape) -> Result<Draft, Fault> {
-        let content_type = Some("application/json; charset=utf-8".to_owned());
-        parse(&Unread { content_type, body: Body::Whole(body.into()) }, shape)
+        parse(&request("application/json; charset=utf-8", body.as_bytes()), shape)
     }
 
     fn wrong(body: &str, shape: Shape) -> Vec<String> {
@@ -259,8 +237,7 @@ mod tests {
     #[test]
     fn a_merge_patch_makes_no_node() {
         let judged = |content_type: &str, shape| {
-            let unread = Unread { content_type: Some(content_type.into()), body: Body::Whole(b"{}".to_vec()) };
-            parse(&unread, shape).map_err(|fault| fault.problem).err()
+            parse(&request(content_type, b"{}"), shape).map_err(|fault| fault.problem).err()
         };
         let merge = "application/merge-patch+json";
         assert_eq!(judged(merge, Shape::Change), None);

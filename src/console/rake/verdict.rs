@@ -1,0 +1,187 @@
+//! What a run of rake has done, by what it printed and the code that it ended with.
+
+use super::output::{Completeness, Output, Separator, excerpt};
+use crate::console::{Evidence, Gap, Intent, Refusal, Verdict, Way};
+use crate::model::name::NodeName;
+use crate::model::node::Node;
+
+/// Judges a run. Where its exit code is not known, only what the lines prove counts.
+pub(in crate::console) fn verdict(intent: &Intent, evidence: Evidence<'_>) -> Verdict {
+    match intent {
+        Intent::Add { node } => judge_assignment(node, None, evidence),
+        Intent::Change { node, way } => judge_assignment(node, Some(*way), evidence),
+        Intent::Delete { node } => judge_deletion(&node.name, evidence),
+    }
+}
+
+/// `way` is that of a change; a new node has none.
+fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Verdict {
+    let output = Output::read(evidence.output, &node.name);
+    let separator = if way == Some(Way::Rebuild) { Separator::Parameters } else { Separator::Groups };
+    // In place nothing but the exit code tells whether all was assigned.
+    let succeeded = evidence.exit.map_or(way != Some(Way::InPlace) && output.created(), |code| code == 0);
+    match output.complete(&node.assignment, separator) {
+        Completeness::Whole if succeeded => return Verdict::Done,
+        Completeness::Lost(names) if succeeded => return Verdict::Partial(Gap::Names(names)),
+        Completeness::Whole | Completeness::Lost(_) | Completeness::Unfinished => {}
+    }
+    let said = excerpt(evidence.output);
+    let ended = evidence.exit.is_some();
+    if output.created() {
+        Verdict::Partial(Gap::Rest(said))
+    } else if output.taken() {
+        Verdict::Refused(Refusal::Taken)
+    } else if ended && output.missing() {
+        Verdict::Refused(Refusal::Missing)
+    } else {
+        match way {
+            Some(Way::InPlace) => Verdict::Partial(Gap::Rest(said)),
+            Some(Way::Rebuild) if !output.groups_edited() => {
+                if ended {
+                    Verdict::Refused(Refusal::Said(said))
+                } else {
+                    Verdict::NotBegun
+                }
+            }
+            // A node that was there may be gone, and the name may have been added by somebody else.
+            Some(Way::Rebuild | Way::AddAgain) | None => Verdict::Unknown(said),
+        }
+    }
+}
+
+fn judge_deletion(name: &NodeName, evidence: Evidence<'_>) -> Verdict {
+    let output = Output::read(evidence.output, name);
+    let said = || excerpt(evidence.output);
+    match (output.groups_edited(), evidence.exit) {
+        (true, Some(0)) if !output.remains() => Verdict::Done,
+        (true, None) if output.deleted(evidence.nodes) => Verdict::Done,
+        (true, _) => Verdict::Unknown(said()),
+        (false, Some(_)) if output.missing() => Verdict::Done,
+        (false, Some(_)) => Verdict::Refused(Refusal::Said(said())),
+        (false, None) => Verdict::NotBegun,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::verdict;
+    use crate::console::{Evidence, Gap, Intent, Refusal, Verdict, Way};
+    use crate::model::name::{ClassName, NodeName};
+    use crate::model::node::{Assignment, List, Node};
+
+    const DONE: &str = "Node groups successfully edited for web01!";
+
+    fn node(classes: &[&str]) -> Node {
+        let classes = classes.iter().map(|name| ClassName::parse(name).unwrap()).collect();
+        let assignment = Assignment { classes, ..Assignment::default() };
+        Node { name: NodeName::parse("web01").unwrap(), assignment }
+    }
+
+    /// The verdict without what is for the log.
+    fn judge(intent: &Intent, output: &str, exit: Option<u32>, nodes: &[&str]) -> Verdict {
+        let nodes: Vec<_> = nodes.iter().map(|name| (*name).to_owned()).collect();
+        match verdict(intent, Evidence { output, exit, nodes: &nodes }) {
+            Verdict::Partial(Gap::Rest(_)) => Verdict::Partial(Gap::Rest(String::new())),
+            Verdict::Refused(Refusal::Said(_)) => Verdict::Refused(Refusal::Said(String::new())),
+            Verdict::Unknown(_) => Verdict::Unknown(String::new()),
+            other => other,
+        }
+    }
+
+    #[test]
+    fn a_node_is_gone_when_the_run_and_its_list_say_so_or_it_never_was() {
+        for (output, code, gone) in [
+            (format!("{DONE}\nweb011\n"), 0, true),
+            (format!("{DONE}\n"), 0, true),
+            (format!("{DONE}\nweb011\n"), 1, false),
+            (format!("{DONE}\nweb01\n"), 0, false),
+            // Somebody has deleted it in between.
+            ("Node web01 doesn't exist!\n".to_owned(), 1, true),
+            (format!("{DONE}\nNode web01 doesn't exist!\n"), 1, false),
+            ("Node web011 doesn't exist!\n".to_owned(), 1, false),
+            ("web011\n".to_owned(), 0, false),
+            (String::new(), 0, false),
+        ] {
+            let judged = judge(&Intent::Delete { node: node(&[]) }, &output, Some(code), &[]);
+            assert_eq!(judged == Verdict::Done, gone, "{code} {output:?}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_without_an_exit_code_is_done_when_a_list_follows_it_and_never_when_it_was_not_reached() {
+        let deletion = Intent::Delete { node: node(&[]) };
+        let unknown = Verdict::Unknown(String::new());
+        for (output, expected) in [
+            (format!("{DONE}\nweb011\n"), Verdict::Done),
+            (format!("{DONE}\n"), Verdict::Unknown(String::new())),
+            (format!("{DONE}\nrake aborted!\n"), unknown),
+            (String::new(), Verdict::NotBegun),
+            ("Node web01 doesn't exist!\n".to_owned(), Verdict::NotBegun),
+        ] {
+            assert_eq!(judge(&deletion, &output, None, &["web01", "web011"]), expected, "{output:?}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_is_judged_by_what_was_said_and_how_it_ended() {
+        let created = "Node successfully created!\n";
+        let (whole, lost) = (format!("{created}ntp\n{DONE}\n"), format!("{created}{DONE}\n"));
+        let edited = format!("ntp\n{DONE}\n");
+        let parameters = "ntp\nNode parameters successfully edited for web01!\n";
+        let add = Intent::Add { node: node(&["ntp"]) };
+        let change = |way| Intent::Change { node: node(&["ntp"]), way };
+        let (place, rebuild, again) = (change(Way::InPlace), change(Way::Rebuild), change(Way::AddAgain));
+        let missing = || Verdict::Partial(Gap::Names(vec![(List::Classes, "ntp".to_owned())]));
+        let rest = || Verdict::Partial(Gap::Rest(String::new()));
+        let said = || Verdict::Refused(Refusal::Said(String::new()));
+        let unknown = || Verdict::Unknown(String::new());
+        for (intent, output, exit, expected) in [
+            (&add, whole.as_str(), Some(0), Verdict::Done),
+            (&add, &whole, Some(1), rest()),
+            (&add, &whole, None, Verdict::Done),
+            (&add, &lost, Some(0), missing()),
+            (&add, &lost, Some(1), rest()),
+            (&add, created, Some(0), rest()),
+            (&add, created, None, rest()),
+            (&add, "Node already exists!\n", Some(0), Verdict::Refused(Refusal::Taken)),
+            (&add, "Node web01 doesn't exist!\n", Some(0), Verdict::Refused(Refusal::Missing)),
+            (&add, "", Some(1), unknown()),
+            (&add, "", None, unknown()),
+            (&place, &edited, Some(0), Verdict::Done),
+            (&place, &edited, Some(1), rest()),
+            // What was edited was there, and may lack the rest.
+            (&place, &edited, None, rest()),
+            (&place, "", None, rest()),
+            (&rebuild, &format!("{DONE}\n{created}{parameters}"), Some(0), Verdict::Done),
+            (&rebuild, &format!("{DONE}\n{created}{parameters}"), None, Verdict::Done),
+            (&rebuild, &format!("{DONE}\n{created}"), None, rest()),
+            (&rebuild, "rake aborted!\nMysql::Error: Deadlock found\n", Some(1), said()),
+            (&rebuild, "", None, Verdict::NotBegun),
+            (&rebuild, DONE, Some(1), unknown()),
+            (&rebuild, DONE, None, unknown()),
+            (&rebuild, &format!("{DONE}\nNode already exists!\n"), None, Verdict::Refused(Refusal::Taken)),
+            (&again, &whole, None, Verdict::Done),
+            (&again, "", None, unknown()),
+        ] {
+            assert_eq!(judge(intent, output, exit, &[]), expected, "{intent:?} {exit:?} {output:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn success_is_the_marker_and_exit_code_0_both(
+            code in 0_u32..3,
+            before in "(.{0,20}\n){0,3}",
+            marker in any::<bool>(),
+            after in "(.{0,20}\n){0,3}",
+        ) {
+            let output = format!("{before}{}\n{after}", if marker { DONE } else { "" });
+            let judged = judge(&Intent::Change { node: node(&[]), way: Way::InPlace }, &output, Some(code), &[]);
+            prop_assert_eq!(judged == Verdict::Done, marker && code == 0, "{:?}", judged);
+        }
+    }
+}
