@@ -147,7 +147,7 @@ pub fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) -> Result
             failed(said)
         }
     };
-    recovery::finish_addition(&mut audited, &intent, verdict)?;
+    recovery::finish_addition(&mut audited, &intent, &verdict)?;
     Err(fault)
 }
 

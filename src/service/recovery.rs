@@ -127,11 +127,15 @@ pub fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault> {
     let mut audited = locked.audited()?;
     let output = audited.locked.output(&entry)?;
     let intent = unfinished(audited.locked.context, &entry, &output);
-    let judge = |context: &Context, nodes: &[String]| {
-        context.console.verdict(&intent, Evidence { output: &output, exit: None, nodes })
-    };
-    let verdict = judge(audited.locked.context, &[]);
-    finish(&mut audited, &intent, &entry, verdict, aim, judge)?;
+    let console = &audited.locked.context.console;
+    let judge = |nodes: &[String]| console.verdict(&intent, Evidence { output: &output, exit: None, nodes });
+    let mut verdict = judge(&[]);
+    let standing = look(audited.locked, next_step(&intent, &verdict, None, aim))?;
+    if let Some(Standing::Listed(nodes)) = &standing {
+        verdict = judge(nodes);
+    }
+    let step = next_step(&intent, &verdict, standing.as_ref(), aim);
+    take(&mut audited, step, &intent, &entry.node, &verdict)?;
     let enough = |state| state == NodeState::Active || (aim == Aim::End && state == NodeState::Changing);
     Ok(match locked.ledger.entry(&locked.name)? {
         Some(entry) if enough(entry.state) => Settled::Ours(Box::new(entry)),
@@ -153,36 +157,44 @@ fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
     }
 }
 
-/// Finishes or undoes an intent. `judge` gives the verdict anew once the console has said which nodes it lists.
-fn finish(
-    audited: &mut Audited<'_, '_>,
-    intent: &Intent,
-    entry: &Entry,
-    mut verdict: Verdict,
-    aim: Aim,
-    judge: impl Fn(&Context, &[String]) -> Verdict,
-) -> Result<(), Fault> {
-    let mut step = next_step(intent, &verdict, None, aim);
-    if step == Step::Look {
-        let context = &audited.locked.context;
-        let standing = context.console.standing(&audited.locked.name, context.until)?;
-        if let Standing::Listed(nodes) = &standing {
-            verdict = judge(context, nodes);
-        }
-        step = next_step(intent, &verdict, Some(&standing), aim);
+/// Asks the console what it says of the name, where that is the next step.
+fn look(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
+    if step != Step::Look {
+        return Ok(None);
     }
+    Ok(Some(locked.context.console.standing(&locked.name, locked.context.until)?))
+}
+
+/// Finishes an addition whose run has just ended.
+///
+/// # Errors
+/// When it cannot be finished now; the intent stays for the next request.
+pub fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: &Verdict) -> Result<(), Fault> {
+    let standing = look(audited.locked, next_step(intent, verdict, None, Aim::Keep))?;
+    let step = next_step(intent, verdict, standing.as_ref(), Aim::Keep);
+    take(audited, step, intent, intent.node(), verdict)
+}
+
+/// Takes a step that finishes or undoes an intent; `before` is the node as the ledger last confirmed it.
+fn take(
+    audited: &mut Audited<'_, '_>,
+    step: Step,
+    intent: &Intent,
+    before: &Node,
+    verdict: &Verdict,
+) -> Result<(), Fault> {
     match step {
         Step::Look | Step::Leave => Ok(()),
         Step::Settle => Ok(audited.locked.ledger.settle(intent.node())?),
         Step::Forget => Ok(audited.locked.ledger.forget(&audited.locked.name)?),
         Step::GiveUp => {
-            if verdict == Verdict::Refused(Refusal::Taken) {
+            if *verdict == Verdict::Refused(Refusal::Taken) {
                 audited.locked.context.audit.note("taken-by-another");
             }
             give_up(audited)
         }
-        Step::Assign => assign_or_undo(audited, intent, &entry.node),
-        Step::Restore => assign(audited, &entry.node, Way::InPlace),
+        Step::Assign => assign_or_undo(audited, intent, before),
+        Step::Restore => assign(audited, before, Way::InPlace),
         Step::AddAgain => add_again(audited, intent.node()),
         Step::Delete => delete(audited, intent.node(), false),
         Step::Unproven => {
@@ -190,16 +202,6 @@ fn finish(
             Ok(audited.locked.ledger.mark_unproven(&audited.locked.name)?)
         }
     }
-}
-
-/// Finishes an addition whose run has just ended otherwise than with the whole node.
-///
-/// # Errors
-/// When it cannot be finished now; the intent stays for the next request.
-pub fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: Verdict) -> Result<(), Fault> {
-    let Some(entry) = audited.locked.ledger.entry(&audited.locked.name)? else { return Ok(()) };
-    let judged = |_: &Context, _: &[String]| Verdict::Unknown(String::new());
-    finish(audited, intent, &entry, verdict, Aim::Keep, judged)
 }
 
 /// Assigns what an unfinished change wanted or, when the console refuses that, what the node had before:
@@ -300,4 +302,101 @@ fn give_up(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
         certificates::end(audited, &entry)?;
     }
     Ok(audited.locked.ledger.forget(&audited.locked.name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Aim, Step, next_step};
+    use crate::console::{Gap, Intent, Refusal, Standing, Verdict, Way};
+    use crate::model::name::NodeName;
+    use crate::model::node::{Assignment, Node};
+
+    fn intents() -> Vec<Intent> {
+        let node = Node { name: NodeName::parse("web01").unwrap(), assignment: Assignment::default() };
+        let change = |way| Intent::Change { node: node.clone(), way };
+        let mut all: Vec<_> = [Way::InPlace, Way::Rebuild, Way::AddAgain].map(change).into();
+        all.extend([Intent::Add { node: node.clone() }, Intent::Delete { node }]);
+        all
+    }
+
+    fn verdicts() -> Vec<Verdict> {
+        let text = String::new;
+        vec![
+            Verdict::Done,
+            Verdict::Partial(Gap::Names(vec![])),
+            Verdict::Partial(Gap::Rest(text())),
+            Verdict::Refused(Refusal::Taken),
+            Verdict::Refused(Refusal::Missing),
+            Verdict::Refused(Refusal::Said(text())),
+            Verdict::NotBegun,
+            Verdict::Unknown(text()),
+        ]
+    }
+
+    fn standings() -> Vec<Option<Standing>> {
+        let asked = [Standing::Listed(vec![]), Standing::Unlisted, Standing::Published, Standing::Unpublished];
+        asked.into_iter().map(Some).chain([None]).collect()
+    }
+
+    /// Every case that there is.
+    fn each(check: impl Fn(&Intent, &Verdict, Option<&Standing>, Aim, Step)) {
+        for intent in intents() {
+            for verdict in verdicts() {
+                for standing in standings() {
+                    for aim in [Aim::Keep, Aim::End] {
+                        let step = next_step(&intent, &verdict, standing.as_ref(), aim);
+                        check(&intent, &verdict, standing.as_ref(), aim, step);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_console_is_asked_once() {
+        each(|intent, verdict, standing, _, step| {
+            assert!(step != Step::Look || standing.is_none(), "{intent:?} {verdict:?} {standing:?}");
+        });
+    }
+
+    #[test]
+    fn a_node_that_the_console_lists_is_touched_only_when_it_is_known_to_be_ours() {
+        each(|intent, verdict, standing, aim, step| {
+            if matches!((verdict, standing), (Verdict::Unknown(_), Some(Standing::Listed(_)))) {
+                assert_eq!(step, Step::Unproven, "{intent:?} {aim:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_node_is_given_up_only_when_it_is_missing_or_somebody_elses() {
+        each(|intent, verdict, standing, aim, step| {
+            if step == Step::GiveUp {
+                let gone = standing == Some(&Standing::Unlisted) || *verdict == Verdict::Refused(Refusal::Taken);
+                assert!(gone && matches!(intent, Intent::Change { .. }), "{intent:?} {verdict:?} {standing:?} {aim:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_published_never_decides_whose_a_known_node_is() {
+        each(|intent, verdict, standing, aim, step| {
+            let follows = matches!(standing, Some(Standing::Published | Standing::Unpublished));
+            if follows && matches!(intent, Intent::Delete { .. }) {
+                assert_eq!(step, Step::Delete);
+            }
+            let refused = *verdict == Verdict::Refused(Refusal::Taken);
+            if follows && aim == Aim::Keep && matches!(intent, Intent::Change { .. }) && !refused {
+                assert_eq!(step, Step::Restore, "{verdict:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_node_that_is_about_to_be_deleted_is_not_changed_before() {
+        each(|intent, verdict, standing, aim, step| {
+            let changes = matches!(step, Step::Assign | Step::Restore | Step::AddAgain);
+            assert!(aim == Aim::Keep || !changes, "{intent:?} {verdict:?} {standing:?}");
+        });
+    }
 }
