@@ -1,7 +1,6 @@
 //! Preshared keys: made, added to and retired from a configuration.
 
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use base64::Engine;
@@ -23,9 +22,6 @@ const MAX_FILE: u64 = 64 * 1024;
 
 /// How long another one who edits the file is waited for, which takes milliseconds.
 const EDIT_WAIT: Duration = Duration::from_secs(10);
-
-/// Between two looks whether the other has done.
-const TICK: Duration = Duration::from_millis(5);
 
 /// A new key.
 pub(super) fn make() -> Result<Psk, SetupError> {
@@ -58,14 +54,9 @@ fn alone(path: &Path) -> Result<Lock, SetupError> {
     let mut file = path.as_os_str().to_owned();
     file.push(".lock");
     let (file, until) = (PathBuf::from(file), Deadline::after(EDIT_WAIT));
-    loop {
-        if let Some(lock) = lock::try_take_passing(&file)? {
-            return Ok(lock);
-        }
-        if until.passed() {
-            return say(format!("{}: another espm-setup edits it; try again", path.display()));
-        }
-        thread::sleep(TICK);
+    match until.attempt(|| lock::try_take_passing(&file))? {
+        Some(lock) => Ok(lock),
+        None => say(format!("{}: another espm-setup edits it; try again", path.display())),
     }
 }
 

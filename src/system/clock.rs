@@ -1,8 +1,12 @@
 //! Times: RFC 3339 in UTC with whole seconds, and the time that a request has left.
 
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+
+/// Between two attempts. A console command takes seconds; a waiting process costs a few system calls a tick.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Seconds since 1970, now.
 pub fn now() -> i64 {
@@ -42,6 +46,20 @@ impl Deadline {
     /// Whether it has passed.
     pub fn passed(self) -> bool {
         self.left().is_zero()
+    }
+
+    /// Attempts something until it gives a value, at least once; `None` when time runs out.
+    ///
+    /// # Errors
+    /// When an attempt fails.
+    pub fn attempt<T, E>(self, mut attempt: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+        loop {
+            let given = attempt()?;
+            if given.is_some() || self.passed() {
+                return Ok(given);
+            }
+            thread::sleep(TICK);
+        }
     }
 }
 

@@ -25,10 +25,6 @@ use crate::system::clock::Deadline;
 /// Bytes of output, both streams together, after which a command is stopped.
 pub const MAX_OUTPUT: usize = 8 * 1024 * 1024;
 
-/// Bytes of the disk that a file has for itself which gets the output of a command as the proof of what it
-/// did: what proves it comes first, before long lists.
-pub const PROOF_ROOM: u64 = 64 * 1024;
-
 /// How long a command that was asked to end (SIGTERM) has before it is killed (SIGKILL).
 const GRACE: Duration = Duration::from_secs(2);
 

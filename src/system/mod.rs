@@ -4,6 +4,7 @@ pub mod clock;
 pub mod command;
 pub mod ini;
 pub mod lock;
+pub mod output_file;
 pub mod process;
 #[cfg(test)]
 pub mod scratch;
