@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Ledger, LedgerError};
 use crate::model::state_directory;
 use crate::system::output_file::OutputFile;
+use crate::system::random;
 use crate::system::trusted_file::FileError;
 
 /// How long after it was last written a proof that no row names is certainly not needed any more: longer
@@ -24,9 +25,7 @@ impl Ledger {
     /// # Errors
     /// When it cannot be made.
     pub fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(LedgerError::Random)?;
-        let name = format!("{:032x}", u128::from_be_bytes(bytes));
+        let name = random::name().map_err(LedgerError::Random)?;
         let mut file = self.output(&name).create_with_room()?;
         if !head.is_empty() {
             let written = writeln!(file, "{head}").and_then(|()| file.sync_data());

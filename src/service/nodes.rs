@@ -144,10 +144,7 @@ fn add(offices: &mut Offices<'_>, unread: &Unread, key: Option<&str>) -> Result<
     if let Some(name) = &draft.name {
         offices.audit.node(name);
     }
-    let digest = Sha256::digest(node_body::bytes(unread, Shape::New)?)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
+    let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(node_body::bytes(unread, Shape::New)?));
     let key = key.map(|key| Key { client: offices.client, key, digest: &digest });
     let ledger = offices.ledger()?;
     if let Some(outcome) = first_answer(&ledger, key.as_ref())? {

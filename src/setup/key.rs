@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
 use super::{SetupError, load, say};
@@ -12,6 +11,7 @@ use crate::config::{Config, check_client_name};
 use crate::model::psk::Psk;
 use crate::system::clock::Deadline;
 use crate::system::lock::{self, Lock};
+use crate::system::random;
 use crate::system::trusted_file::{self, Owner};
 
 /// Random bytes of a key: 288 bits, 48 characters in base64url (RFC 4648, section 5).
@@ -26,8 +26,8 @@ const EDIT_WAIT: Duration = Duration::from_secs(10);
 /// A new key.
 pub(super) fn make() -> Result<Psk, SetupError> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    getrandom::fill(bytes.as_mut_slice()).map_err(|error| SetupError::Say(error.to_string()))?;
-    Ok(Psk::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+    random::fill(bytes.as_mut_slice()).map_err(|error| SetupError::Say(error.to_string()))?;
+    Ok(Psk::new(BASE64URL_NOPAD.encode(bytes.as_slice())))
 }
 
 /// Adds a key under a new name.

@@ -6,6 +6,7 @@ pub mod ini;
 pub mod lock;
 pub mod output_file;
 pub mod process;
+pub mod random;
 #[cfg(test)]
 pub mod scratch;
 pub mod text;
