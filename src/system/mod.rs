@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod command;
+pub(crate) mod helper_call;
 pub mod ini;
 pub mod lock;
 pub mod output_file;
