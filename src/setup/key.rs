@@ -1,6 +1,6 @@
 //! Preshared keys: made, added to and retired from a configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -51,9 +51,7 @@ pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
 /// that the first has retired. In a file of its own, which nobody but its maker can open and hold.
 fn alone(path: &Path) -> Result<Lock, SetupError> {
     load(path)?;
-    let mut file = path.as_os_str().to_owned();
-    file.push(".lock");
-    let (file, until) = (PathBuf::from(file), Deadline::after(EDIT_WAIT));
+    let (file, until) = (trusted_file::beside(path, "lock"), Deadline::after(EDIT_WAIT));
     match until.attempt(|| lock::try_take_passing(&file))? {
         Some(lock) => Ok(lock),
         None => say(format!("{}: another espm-setup edits it; try again", path.display())),

@@ -4,7 +4,7 @@
 //! process of the command. A process that acquires the lock reads all that was printed.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::PathBuf;
 
 use rustix::fs::FallocateFlags;
@@ -58,9 +58,8 @@ impl OutputFile {
     /// # Errors
     /// When the file cannot be used.
     pub(crate) fn read(&self) -> Result<Option<String>, FileError> {
-        let file = match trusted_file::open_existing(&self.0) {
-            Err(error) if error.io_kind() == Some(ErrorKind::NotFound) => return Ok(Some(String::new())),
-            other => other?,
+        let Some(file) = trusted_file::optional(trusted_file::open_existing(&self.0))? else {
+            return Ok(Some(String::new()));
         };
         let error = |error| FileError::io(&self.0, error);
         if !lock::try_lock(&file).map_err(error)? {

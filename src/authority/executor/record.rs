@@ -77,11 +77,9 @@ impl Records {
     /// When the record cannot be read; an unreadable record is never an absent one.
     pub fn read(&self, name: &NodeName) -> Result<Option<Record>, FileError> {
         let path = self.path(name);
-        match trusted_file::read(&path, MAX_RECORD, Owner::RootOrSelf) {
-            Ok(json) => serde_json::from_str(&json).map(Some).map_err(|error| FileError::io(&path, error.into())),
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let json = trusted_file::optional(trusted_file::read(&path, MAX_RECORD, Owner::RootOrSelf))?;
+        let record = json.map(|json| serde_json::from_str(&json)).transpose();
+        record.map_err(|error| FileError::io(&path, error.into()))
     }
 
     /// Records something of a name, durably.

@@ -17,8 +17,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-pub use self::error::FileError;
 use self::error::Why;
+pub use self::error::{FileError, optional};
 pub use self::write::{
     beside, create, create_directory, discard, nameless, open_existing, open_lock, place, remove, rename, replace,
     replace_keeping_owner, sync_parent, write_new,
