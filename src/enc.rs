@@ -38,19 +38,18 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         Ok(config) => config,
         Err(what) => return fail(&what),
     };
-    let ours = name.to_str().and_then(|name| NodeName::parse(name).ok());
-    match ours.map(|name| published(&config.published, &name)) {
-        Some(Ok(yaml)) => print(&yaml),
-        Some(Err(error)) if error.io_kind() != Some(io::ErrorKind::NotFound) => {
-            fail(&explained(&error, &config.published))
+    let published = match name.to_str().and_then(|name| NodeName::parse(name).ok()) {
+        Some(name) => trusted_file::optional(published(&config.published, &name)),
+        None => Ok(None),
+    };
+    match (published, config.fallback) {
+        (Ok(Some(yaml)), _) => print(&yaml),
+        (Err(error), _) => fail(&explained(&error, &config.published)),
+        (Ok(None), Some(fallback)) => {
+            let error = command::become_program(&fallback, name);
+            fail(&format!("{}: {error}", fallback.display()))
         }
-        _ => match config.fallback {
-            Some(fallback) => {
-                let error = command::become_program(&fallback, name);
-                fail(&format!("{}: {error}", fallback.display()))
-            }
-            None => print(EMPTY),
-        },
+        (Ok(None), None) => print(EMPTY),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The floors of the house, and the rooms of its dependencies.
+//! The layout of the library: the order of its modules, and the one module of each dependency.
 //!
-//! `src/lib.rs` declares the modules floor by floor, with a blank line between two floors. A module
-//! uses only what is on floors below its own.
+//! `src/lib.rs` declares the modules floor by floor, the lowest first, with a blank line between two floors.
+//! A module imports only from floors below its own.
 #![allow(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
@@ -11,324 +11,265 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::Path as FilePath;
 
-/// Crates that one module alone uses, so that they can be replaced.
-const ROOMS: [(&str, &str); 7] = [
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+use syn::{Item, ItemMod, ItemUse, Macro, MetaList, Path, UseTree};
+
+/// What one module alone uses, so that it can be replaced there.
+const ROOMS: [(&str, &str); 8] = [
     ("rusqlite", "ledger"),
     ("rcgen", "setup"),
-    ("subprocess", "system"),
+    ("subprocess", "system::command"),
     ("syslog", "audit"),
-    ("fastcgi", "http"),
-    ("ini", "system"),
-    ("rustls_pemfile", "system"),
+    ("fastcgi", "http::gateway"),
+    ("ini", "system::ini"),
+    ("rustls_pemfile", "system::x509"),
+    ("std::process::Command", "system::command"),
 ];
 
-/// A source file: the path of its module, and its text.
-type Source = (Vec<String>, String);
+type Words = Vec<String>;
 
-/// The floors from the lowest up, as the blank lines of `lib.rs` part them.
-fn floors(lib: &str) -> Vec<Vec<String>> {
-    let mut floors = vec![vec![]];
-    for line in lib.lines() {
-        match line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) {
-            Some(module) => floors.last_mut().unwrap().push(module.to_owned()),
-            None if line.is_empty() => floors.push(vec![]),
-            None => {}
+/// A source file: the path of its module, and its text.
+type Source = (Words, String);
+
+fn words(path: &str) -> Words {
+    path.split("::").map(str::to_owned).collect()
+}
+
+/// The paths of a file, from `crate` or from a crate's name.
+#[derive(Default)]
+struct Paths {
+    module: Words,
+    /// Each name that a `use` or a `mod` declares here, with what it stands for.
+    names: Vec<(String, Words)>,
+    found: Vec<Words>,
+}
+
+impl Paths {
+    fn read((module, text): &Source) -> Vec<Words> {
+        let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{module:?}: {error}"));
+        let mut paths = Self { module: module.clone(), ..Self::default() };
+        // A `use` may stand below the paths that need it, so all are read first.
+        paths.visit_file(&file);
+        paths.found.clear();
+        paths.visit_file(&file);
+        paths.found
+    }
+
+    fn add(&mut self, path: &[String]) {
+        let up = path.iter().take_while(|word| *word == "super").count();
+        if up > 0 || path[0] == "self" {
+            let base = &self.module[..self.module.len().saturating_sub(up)];
+            self.found.push([&["crate".to_owned()], base, &path[up.max(1)..]].concat());
+            return;
+        }
+        // A name that is declared here hides a crate of that name.
+        let known = self.names.iter().filter(|(name, _)| *name == path[0]);
+        let before = self.found.len();
+        self.found.extend(known.map(|(_, target)| [target, &path[1..]].concat()));
+        if self.found.len() == before {
+            self.found.push(path.to_vec());
         }
     }
-    floors.retain(|floor| !floor.is_empty());
-    floors
+
+    fn tree(&mut self, tree: &UseTree, prefix: &[String]) {
+        let joined = |name: &syn::Ident| [prefix, &[name.to_string()]].concat();
+        match tree {
+            UseTree::Path(path) => self.tree(&path.tree, &joined(&path.ident)),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, prefix)),
+            UseTree::Name(name) if name.ident == "self" => self.import(prefix, prefix.last().unwrap()),
+            UseTree::Name(name) => self.import(&joined(&name.ident), &name.ident.to_string()),
+            UseTree::Rename(rename) => self.import(&joined(&rename.ident), &rename.rename.to_string()),
+            UseTree::Glob(_) => self.add(&[prefix, &["*".to_owned()]].concat()),
+        }
+    }
+
+    fn import(&mut self, path: &[String], name: &str) {
+        self.add(path);
+        let target = self.found.last().unwrap().clone();
+        self.names.push((name.to_owned(), target));
+    }
+
+    /// The paths in what a macro gets, which is not parsed.
+    fn tokens(&mut self, tokens: &TokenStream) {
+        let text = flat(tokens).replace(":: ", "::");
+        let runs = text.split(|c: char| !c.is_alphanumeric() && !"_:".contains(c));
+        runs.filter(|run| run.contains("::")).for_each(|path| self.add(&words(path)));
+    }
+}
+
+/// Tokens as text, without literals.
+fn flat(tokens: &TokenStream) -> String {
+    let text = |token| match token {
+        TokenTree::Group(group) => format!(" {} ", flat(&group.stream())),
+        TokenTree::Ident(word) => format!(" {word}"),
+        TokenTree::Punct(sign) => sign.to_string(),
+        TokenTree::Literal(_) => " ".to_owned(),
+    };
+    tokens.clone().into_iter().map(text).collect()
+}
+
+impl Visit<'_> for Paths {
+    fn visit_item_mod(&mut self, item: &ItemMod) {
+        let name = item.ident.to_string();
+        let target = [&["crate".to_owned()], self.module.as_slice(), std::slice::from_ref(&name)].concat();
+        self.names.push((name.clone(), target));
+        self.module.push(name);
+        visit::visit_item_mod(self, item);
+        self.module.pop();
+    }
+
+    fn visit_item_use(&mut self, item: &ItemUse) {
+        self.tree(&item.tree, &[]);
+    }
+
+    fn visit_path(&mut self, path: &Path) {
+        let words: Words = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        if words.len() > 1 {
+            self.add(&words);
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &Macro) {
+        self.tokens(&call.tokens);
+        visit::visit_macro(self, call);
+    }
+
+    fn visit_meta_list(&mut self, list: &MetaList) {
+        self.tokens(&list.tokens);
+    }
+}
+
+/// The floors from the lowest up, as the blank lines of `lib.rs` part them.
+fn floors(lib: &str) -> Vec<Words> {
+    let modules = |floor: &str| {
+        let items = syn::parse_file(floor).unwrap().items.into_iter();
+        items.filter_map(|item| if let Item::Mod(item) = item { Some(item.ident.to_string()) } else { None }).collect()
+    };
+    lib.split("\n\n").map(modules).filter(|floor: &Words| !floor.is_empty()).collect()
 }
 
 /// Everything that the rules forbid.
-fn violations(floors: &[Vec<String>], sources: &[Source]) -> Vec<String> {
-    let floor_of = |module: &str| floors.iter().position(|floor| floor.iter().any(|name| name == module));
+fn violations(floors: &[Words], source: &Source) -> BTreeSet<String> {
+    let floor_of = |module: &String| floors.iter().position(|floor| floor.contains(module));
+    let here = source.0.join("::");
+    let top = &source.0[0];
+    let Some(floor) = floor_of(top) else { return BTreeSet::from([format!("{top} is on no floor")]) };
     let mut found = BTreeSet::new();
-    for (module, text) in sources {
-        let top = module.first().unwrap();
-        let Some(floor) = floor_of(top) else {
-            found.insert(format!("{top} is on no floor"));
-            continue;
-        };
-        let all = paths(module, text);
-        // A module of ours that has the name of a crate hides it where it is imported.
-        let hidden =
-            |krate: &str| all.iter().any(|path| path.len() > 2 && path[0] == "crate" && path.last().unwrap() == krate);
-        for path in &all {
-            let words: Vec<&str> = path.iter().map(String::as_str).collect();
-            match words.as_slice() {
-                ["crate", used, ..] if used == top => {}
-                ["crate", used, ..] => match floor_of(used) {
-                    Some(below) if below < floor => {}
-                    Some(_) => drop(found.insert(format!("{top} uses {used}, which is not below it"))),
-                    None => drop(found.insert(format!("{top} uses {used}, which is on no floor"))),
-                },
-                ["std", "process", "Command", ..] if top != "system" => {
-                    found.insert(format!("{top} uses std::process::Command, which is system's alone"));
-                }
-                [krate, _, ..] => {
-                    if let Some((_, room)) =
-                        ROOMS.iter().find(|(name, room)| name == krate && room != top && !hidden(krate))
-                    {
-                        found.insert(format!("{top} uses {krate}, which is {room}'s alone"));
-                    }
-                }
-                _ => {}
+    for path in Paths::read(source) {
+        if let [first, used, ..] = path.as_slice()
+            && first == "crate"
+            && used != top
+        {
+            match floor_of(used) {
+                Some(below) if below < floor => {}
+                Some(_) => drop(found.insert(format!("{here} uses {used}, which is not below it"))),
+                None => drop(found.insert(format!("{here} uses {used}, which is on no floor"))),
             }
         }
-    }
-    found.into_iter().collect()
-}
-
-/// Every path of two words or more in a file: those of its `use` declarations, written out, and those
-/// in its code; `self` and `super` resolved to paths from `crate`.
-fn paths(module: &[String], text: &str) -> Vec<Vec<String>> {
-    let tokens = tokens(text);
-    let mut found = Vec::new();
-    let mut place = module.to_vec();
-    let mut depth = 0;
-    let mut inline = Vec::new();
-    let mut at = 0;
-    while let Some(token) = tokens.get(at) {
-        match token.as_str() {
-            "{" => depth += 1,
-            "}" => {
-                if inline.last() == Some(&depth) {
-                    inline.pop();
-                    place.pop();
-                }
-                depth -= 1;
+        for (thing, room) in ROOMS {
+            let (thing, room) = (words(thing), words(room));
+            let uses = path.starts_with(&thing)
+                || path.split_last().is_some_and(|(last, all)| last == "*" && thing.starts_with(all));
+            if uses && !source.0.starts_with(&room) {
+                found.insert(format!("{here} uses {}, which is {}'s alone", thing.join("::"), room.join("::")));
             }
-            "mod" if tokens.get(at + 2).is_some_and(|next| next == "{") => {
-                place.push(tokens.get(at + 1).unwrap().clone());
-                inline.push(depth + 1);
-            }
-            "use" => {
-                at += 1;
-                let mut tree = Vec::new();
-                use_tree(&tokens, &mut at, &[], &mut tree);
-                found.extend(tree.into_iter().map(|path| resolve(&place, path)));
-            }
-            word if is_word(word) && tokens.get(at + 1).is_some_and(|next| next == "::") => {
-                let mut path = vec![word.to_owned()];
-                while tokens.get(at + 1).is_some_and(|next| next == "::")
-                    && tokens.get(at + 2).is_some_and(|next| is_word(next))
-                {
-                    at += 2;
-                    path.push(tokens.get(at).unwrap().clone());
-                }
-                found.push(resolve(&place, path));
-            }
-            _ => {}
         }
-        at += 1;
     }
     found
 }
 
-/// Reads one tree of a `use` declaration and leaves `at` on the token after it.
-fn use_tree(tokens: &[String], at: &mut usize, prefix: &[String], found: &mut Vec<Vec<String>>) {
-    let mut path = prefix.to_vec();
-    loop {
-        match tokens.get(*at).map_or(";", String::as_str) {
-            "::" => *at += 1,
-            "{" => {
-                *at += 1;
-                while tokens.get(*at).is_some_and(|token| token != "}") {
-                    use_tree(tokens, at, &path, found);
-                    if tokens.get(*at).is_some_and(|token| token == ",") {
-                        *at += 1;
-                    }
-                }
-                *at += 1;
-                return;
-            }
-            "as" => *at += 2,
-            word if is_word(word) || word == "*" => {
-                path.push(word.to_owned());
-                *at += 1;
-            }
-            _ => {
-                found.push(path);
-                return;
-            }
-        }
-    }
-}
-
-fn resolve(place: &[String], path: Vec<String>) -> Vec<String> {
-    let mut base = place.to_vec();
-    let mut rest = path.as_slice();
-    match rest.first().map(String::as_str) {
-        Some("self") => rest = rest.get(1..).unwrap_or_default(),
-        Some("super") => {
-            while rest.first().is_some_and(|word| word == "super") {
-                base.pop();
-                rest = rest.get(1..).unwrap_or_default();
-            }
-        }
-        _ => return path,
-    }
-    ["crate".to_owned()].iter().chain(&base).chain(rest).cloned().collect()
-}
-
-fn is_word(token: &str) -> bool {
-    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
-}
-
-/// Words, `::` and single signs, without comments, strings and characters.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        let skip = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if let Some(raw) = raw_string(rest) {
-            raw
-        } else if first == '"' || (word == "b" && rest.starts_with("b\"")) {
-            quoted(rest, rest.find('"').unwrap())
-        } else if first == '\'' {
-            character(rest)
-        } else if !word.is_empty() {
-            tokens.push(word.clone());
-            word.len()
-        } else if rest.starts_with("::") {
-            tokens.push("::".to_owned());
-            2
-        } else {
-            if !first.is_whitespace() {
-                tokens.push(first.to_string());
-            }
-            first.len_utf8()
-        };
-        rest = rest.get(skip..).unwrap();
-    }
-    tokens
-}
-
-/// The length of a raw string that the text begins with.
-fn raw_string(text: &str) -> Option<usize> {
-    let after = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
-    let hashes = after.chars().take_while(|c| *c == '#').count();
-    let body = after.get(hashes..)?.strip_prefix('"')?;
-    let end = format!("\"{}", "#".repeat(hashes));
-    let length = body.find(&end)? + end.len();
-    Some(text.len() - body.len() + length)
-}
-
-/// The length up to the quote that ends a string which begins at `start`.
-fn quoted(text: &str, start: usize) -> usize {
-    let mut escaped = false;
-    for (index, c) in text.char_indices().skip_while(|(index, _)| *index <= start) {
-        match c {
-            '"' if !escaped => return index + 1,
-            '\\' => escaped = !escaped,
-            _ => escaped = false,
-        }
-    }
-    text.len()
-}
-
-/// The length of a character, or of the sign that begins a lifetime.
-fn character(text: &str) -> usize {
-    let inside = text.get(1..).unwrap_or_default();
-    let length = if inside.starts_with('\\') {
-        inside.get(2..).and_then(|rest| rest.find('\'')).map(|at| at + 2)
-    } else {
-        inside
-            .chars()
-            .next()
-            .map(char::len_utf8)
-            .filter(|length| inside.get(*length..).is_some_and(|rest| rest.starts_with('\'')))
-    };
-    length.map_or(1, |length| length + 2)
-}
-
-fn read_sources(directory: &Path, module: &[String], sources: &mut Vec<Source>) {
+fn read_sources(directory: &FilePath, module: &[String], sources: &mut Vec<Source>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if name == "bin" || name == "lib" {
-            continue;
-        }
-        let inner = [module, &[name]].concat();
-        if path.is_dir() {
+        let inner = if name == "mod" { module.to_vec() } else { [module, std::slice::from_ref(&name)].concat() };
+        if path.is_dir() && name != "bin" {
             read_sources(&path, &inner, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "lib" {
             sources.push((inner, std::fs::read_to_string(&path).unwrap()));
         }
     }
 }
 
-fn house() -> (Vec<Vec<String>>, Vec<Source>) {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn library() -> (Vec<Words>, Vec<Source>) {
+    let src = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut sources = Vec::new();
     read_sources(&src, &[], &mut sources);
     (floors(&std::fs::read_to_string(src.join("lib.rs")).unwrap()), sources)
 }
 
 #[test]
-fn a_module_uses_only_floors_below_its_own_and_a_dependency_has_one_room() {
-    let (floors, sources) = house();
-    assert!(floors.len() > 5 && sources.len() > 40, "the house is not where it was");
-    let found = violations(&floors, &sources);
+fn a_module_imports_only_from_floors_below_and_a_dependency_has_one_module() {
+    let (floors, sources) = library();
+    assert!(floors.len() > 5 && sources.len() > 40, "src is not where it was");
+    let found: Vec<_> = sources.iter().flat_map(|source| violations(&floors, source)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
 fn every_room_is_used() {
-    let (_, sources) = house();
-    for (krate, room) in ROOMS {
-        let uses = |(module, text): &Source| {
-            module.first().unwrap() == room && paths(module, text).iter().any(|path| path.first().unwrap() == krate)
-        };
-        assert!(sources.iter().any(uses), "{room} does not use {krate}");
+    let (_, sources) = library();
+    for (thing, room) in ROOMS {
+        let mut of_room = sources.iter().filter(|source| source.0.starts_with(&words(room)));
+        let used = of_room.any(|source| Paths::read(source).iter().any(|path| path.starts_with(&words(thing))));
+        assert!(used, "{room} does not use {thing}");
     }
 }
 
 #[test]
 fn each_rule_finds_what_it_forbids() {
-    let (floors, _) = house();
-    let check = |module: &[&str], text: &str| {
-        let module = module.iter().map(|word| (*word).to_owned()).collect();
-        violations(&floors, &[(module, text.to_owned())])
-    };
-    for (module, text, expected) in [
-        (&["console"][..], "use crate::config::Config;", "console uses config, which is not below it"),
-        (&["console"], "use crate::{model::name, service::nodes};", "console uses service, which is not below it"),
-        (&["console"], "fn f() { crate::audit::complain(\"\") }", "console uses audit, which is not below it"),
-        (&["console"], "use super::ledger;", "console uses ledger, which is not below it"),
-        (&["cli", "check"], "use super::super::http;", "cli uses http, which is not below it"),
-        (&["enc"], "mod tests { fn f() { super::super::setup::main() } }", "enc uses setup, which is not below it"),
-        (&["cli"], "use crate::nowhere;", "cli uses nowhere, which is on no floor"),
-        (&["nowhere"], "", "nowhere is on no floor"),
-        (&["config"], "use rusqlite::Connection;", "config uses rusqlite, which is ledger's alone"),
-        (&["cli", "check"], "fn f() { rcgen::generate() }", "cli uses rcgen, which is setup's alone"),
-        (&["console"], "use subprocess::{Exec, Job};", "console uses subprocess, which is system's alone"),
-        (&["http"], "fn f(f: syslog::Facility) {}", "http uses syslog, which is audit's alone"),
-        (&["cli"], "use fastcgi::run;", "cli uses fastcgi, which is http's alone"),
-        (&["cli"], "fn f() { ini::inistr!(x) }", "cli uses ini, which is system's alone"),
-        (&["cli"], "use rustls_pemfile::Item;", "cli uses rustls_pemfile, which is system's alone"),
-        (&["cli"], "use std::process::{Command, ExitCode};", "cli uses std::process::Command, which is system's alone"),
-        (
-            &["cli"],
-            "fn f() { std::process::Command::new(\"x\") }",
-            "cli uses std::process::Command, which is system's alone",
-        ),
-    ] {
-        assert_eq!(check(module, text), [expected], "{text}");
+    let (floors, _) = library();
+    let check = |module: &str, text: &str| Vec::from_iter(violations(&floors, &(words(module), text.to_owned())));
+    for row in FORBIDDEN.trim().lines() {
+        let [module, text, used] = row.split(" | ").collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(check(module, text), [format!("{module} uses {used}")], "{text}");
     }
-    for (module, text) in [
-        (
-            &["cli"][..],
-            "// use crate::http;\nconst X: &str = \"crate::http::x \\\" crate::http::x\"; const Y: char = '\"';",
-        ),
-        (&["cli"], "const X: &str = r#\"\" crate::http::x\"#; fn f<'a>(x: &'a str) -> std::process::ExitCode {}"),
-        (&["cli"], "mod tests { use super::Cli; } use self::check::main; use crate::cli::x;"),
-        (&["console", "task"], "use super::listing::Listing; use crate::model::name::NodeName as Name;"),
-    ] {
-        assert!(check(module, text).is_empty(), "{:?}", check(module, text));
+    assert_eq!(check("nowhere", ""), ["nowhere is on no floor"]);
+    for row in ALLOWED.trim().lines() {
+        let (module, text) = row.split_once(" | ").unwrap();
+        assert_eq!(check(module, text), Vec::<String>::new(), "{text}");
     }
 }
+
+/// A module, its text, and what is found.
+const FORBIDDEN: &str = r##"
+console | use crate::config::Config; | config, which is not below it
+console | use crate::{model::name, service::nodes}; | service, which is not below it
+console | fn f() { crate::audit::complain("") } | audit, which is not below it
+console | fn f() -> Vec<crate::audit::Audit> {} | audit, which is not below it
+console | fn f() { println!("{}", g(crate::audit::X)) } | audit, which is not below it
+console | #[serde(with(crate::audit::x))] struct X; | audit, which is not below it
+console | use super::ledger; | ledger, which is not below it
+console::rake | use super::super::ledger as l; | ledger, which is not below it
+cli::check | use super::super::http; | http, which is not below it
+enc | mod tests { fn f() { super::super::setup::main() } } | setup, which is not below it
+cli | use crate::nowhere; | nowhere, which is on no floor
+config | use rusqlite::Connection; | rusqlite, which is ledger's alone
+config | use rusqlite as database; | rusqlite, which is ledger's alone
+cli::check | fn f() { rcgen::generate() } | rcgen, which is setup's alone
+system::lock | use subprocess::{Exec, Job}; | subprocess, which is system::command's alone
+http | fn f(f: syslog::Facility) {} | syslog, which is audit's alone
+http | use fastcgi::run; | fastcgi, which is http::gateway's alone
+cli | fn f() { ini::inistr!(x) } | ini, which is system::ini's alone
+cli | fn f() { g!(x, [ini::read(y)]) } | ini, which is system::ini's alone
+cli | use rustls_pemfile::Item; | rustls_pemfile, which is system::x509's alone
+cli | use std::process::{Command as C, Id}; | std::process::Command, which is system::command's alone
+cli | use std::process::*; | std::process::Command, which is system::command's alone
+cli | fn f() { process::Command::new() } use std::process; | std::process::Command, which is system::command's alone
+cli | fn f() { std::process::Command::new("x") } | std::process::Command, which is system::command's alone
+"##;
+
+const ALLOWED: &str = r##"
+cli | const X: &str = "crate::http::x \" crate::http::x"; const Y: char = '"'; // use crate::http;
+cli | const X: &str = r#"" crate::http::x"#; fn f<'a>(x: &'a str) -> std::process::ExitCode {}
+cli | mod tests { use super::Cli; } use self::check::main; use crate::cli::x;
+console::task | use super::listing::Listing; use crate::model::name::NodeName as Name;
+cli | fn f() { ini::read() } use crate::system::ini;
+system | mod ini; use ini::read;
+cli | fn f(ini: u8) { g(ini) } use crate::system::x as ini; use ini::read;
+ledger::row | use rusqlite::Row;
+"##;

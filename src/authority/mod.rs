@@ -15,11 +15,9 @@ use crate::model::name::NodeName;
 use crate::model::state_directory;
 use crate::system::clock::Deadline;
 use crate::system::command::{CommandError, Program};
+use crate::system::helper_call::HelperCall;
 use crate::system::lock::{LockError, Queue, Slots};
 use crate::system::text::excerpt;
-
-/// How much longer than espm-helper's own limit it is waited for; it needs time to kill.
-const HELPER_GRACE: Duration = Duration::from_secs(6);
 
 /// Why the CA did not answer.
 #[derive(Debug)]
@@ -112,10 +110,9 @@ impl Authority {
                 Some(self.queue.wait(wait, || self.slots.try_take()).map_err(AuthorityError::Busy)?)
             }
         };
-        let limit = self.settings.timeout.min(until.left());
-        let order = Order { verb, name: name.clone(), limit: limit.as_secs().max(1) };
-        let bytes = serde_json::to_vec(&order).unwrap_or_default();
-        let ended = self.settings.helper.capture(bytes, Deadline::after(limit + HELPER_GRACE))?;
+        let call = HelperCall::new(&self.settings.helper, self.settings.timeout.min(until.left()));
+        let order = Order { verb, name: name.clone(), limit: call.seconds() };
+        let ended = call.capture(HelperCall::json(&order))?;
         drop(slot);
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),

@@ -35,7 +35,7 @@ impl Listing {
             hash.update([0]);
         }
         let digest = hash.finalize();
-        let etag = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let etag = data_encoding::HEXLOWER.encode(digest.get(..16).unwrap_or_default());
         let as_of = clock::rfc3339(as_of_ms / 1000);
         let body = serde_json::json!({ list.member(): names, "as_of": as_of }).to_string();
         Self { as_of_ms, etag: format!("W/\"{etag}\""), body }

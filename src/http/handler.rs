@@ -129,10 +129,10 @@ fn add_node(request: &Request, context: &mut Context) -> Result<Outcome, Fault> 
         context.audit.node(name);
     }
     let body = node_body::bytes(request, Shape::New)?;
-    let retry = request.idempotency_key.clone().map(|key| {
-        let digest = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-        Retry { key, digest }
-    });
+    let retry = request
+        .idempotency_key
+        .clone()
+        .map(|key| Retry { key, digest: data_encoding::HEXLOWER.encode(&Sha256::digest(body)) });
     nodes::add(context, draft, retry.as_ref())
 }
 

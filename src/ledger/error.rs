@@ -1,6 +1,7 @@
 //! Why the ledger cannot be used, and what the operator does about it.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
@@ -29,7 +30,7 @@ pub enum LedgerError {
     /// A lock or proof file cannot be used.
     File(FileError),
     /// The system's random source failed.
-    Random(getrandom::Error),
+    Random(io::Error),
     /// The `Idempotency-Key` is in use by another request.
     KeyTaken,
 }

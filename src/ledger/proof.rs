@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use super::{Ledger, LedgerError};
 use crate::model::state_directory;
-use crate::system::command::PROOF_ROOM;
-use crate::system::lock;
-use crate::system::trusted_file::{self, FileError};
-
-/// Bytes of a proof file that are read; a command's output is limited to as much.
-const MAX_PROOF: u64 = crate::system::command::MAX_OUTPUT as u64;
+use crate::system::output_file::OutputFile;
+use crate::system::random;
+use crate::system::trusted_file::FileError;
 
 /// How long after it was last written a proof that no row names is certainly not needed any more: longer
 /// than any request lasts.
@@ -28,19 +25,11 @@ impl Ledger {
     /// # Errors
     /// When it cannot be made.
     pub fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(LedgerError::Random)?;
-        let name = format!("{:032x}", u128::from_be_bytes(bytes));
-        let path = self.proof_path(&name);
-        let mut file = trusted_file::create_durable(&path, 0o600)?;
-        let error = |error| FileError::io(&path, error);
-        file.lock().map_err(error)?;
-        if let Err(full) = trusted_file::reserve(&file, PROOF_ROOM) {
-            trusted_file::remove(&path)?;
-            return Err(error(full).into());
-        }
+        let name = random::name().map_err(LedgerError::Random)?;
+        let mut file = self.output(&name).create_with_room()?;
         if !head.is_empty() {
-            writeln!(file, "{head}").and_then(|()| file.sync_data()).map_err(error)?;
+            let written = writeln!(file, "{head}").and_then(|()| file.sync_data());
+            written.map_err(|error| FileError::io(&self.proof_path(&name), error))?;
         }
         Ok((name, file))
     }
@@ -50,7 +39,7 @@ impl Ledger {
     /// # Errors
     /// When it cannot be used.
     pub fn try_read_proof(&self, name: &str) -> Result<Option<String>, FileError> {
-        lock::read_unlocked(&self.proof_path(name), MAX_PROOF)
+        self.output(name).read()
     }
 
     /// Removes the proofs that no row names: those of requests that died before they recorded their
@@ -83,7 +72,11 @@ impl Ledger {
 
     /// Removes a proof that no row names any more; what a power loss brings back is swept.
     pub(super) fn remove_proof(&self, name: String) -> Result<(), LedgerError> {
-        Ok(trusted_file::discard(&self.proof_path(&name))?)
+        Ok(self.output(&name).discard()?)
+    }
+
+    fn output(&self, name: &str) -> OutputFile {
+        OutputFile::at(self.proof_path(name))
     }
 
     fn proof_path(&self, name: &str) -> PathBuf {

@@ -9,6 +9,7 @@ use rcgen::{
 
 use super::{KeyType, SetupError, say};
 use crate::system::clock;
+use crate::system::random;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -48,7 +49,7 @@ pub(super) fn make(host: &str, others: &[String], key_type: KeyType) -> Result<M
     }
     let failed = |error: rcgen::Error| SetupError::Say(format!("the certificate cannot be made: {error}"));
     let mut serial = [0; 16];
-    getrandom::fill(&mut serial).map_err(|error| SetupError::Say(error.to_string()))?;
+    random::fill(&mut serial).map_err(|error| SetupError::Say(error.to_string()))?;
     let now = Duration::from_secs(u64::try_from(clock::now()).unwrap_or_default());
     let mut params = CertificateParams::new(names).map_err(failed)?;
     params.distinguished_name.push(DnType::CommonName, host);

@@ -1,11 +1,9 @@
 //! Preshared keys: made, added to and retired from a configuration.
 
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
 use super::{SetupError, load, say};
@@ -13,6 +11,7 @@ use crate::config::{Config, check_client_name};
 use crate::model::psk::Psk;
 use crate::system::clock::Deadline;
 use crate::system::lock::{self, Lock};
+use crate::system::random;
 use crate::system::trusted_file::{self, Owner};
 
 /// Random bytes of a key: 288 bits, 48 characters in base64url (RFC 4648, section 5).
@@ -24,14 +23,11 @@ const MAX_FILE: u64 = 64 * 1024;
 /// How long another one who edits the file is waited for, which takes milliseconds.
 const EDIT_WAIT: Duration = Duration::from_secs(10);
 
-/// Between two looks whether the other has done.
-const TICK: Duration = Duration::from_millis(5);
-
 /// A new key.
 pub(super) fn make() -> Result<Psk, SetupError> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    getrandom::fill(bytes.as_mut_slice()).map_err(|error| SetupError::Say(error.to_string()))?;
-    Ok(Psk::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+    random::fill(bytes.as_mut_slice()).map_err(|error| SetupError::Say(error.to_string()))?;
+    Ok(Psk::new(BASE64URL_NOPAD.encode(bytes.as_slice())))
 }
 
 /// Adds a key under a new name.
@@ -55,17 +51,10 @@ pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
 /// that the first has retired. In a file of its own, which nobody but its maker can open and hold.
 fn alone(path: &Path) -> Result<Lock, SetupError> {
     load(path)?;
-    let mut file = path.as_os_str().to_owned();
-    file.push(".lock");
-    let (file, until) = (PathBuf::from(file), Deadline::after(EDIT_WAIT));
-    loop {
-        if let Some(lock) = lock::try_take_passing(&file)? {
-            return Ok(lock);
-        }
-        if until.passed() {
-            return say(format!("{}: another espm-setup edits it; try again", path.display()));
-        }
-        thread::sleep(TICK);
+    let (file, until) = (trusted_file::beside(path, "lock"), Deadline::after(EDIT_WAIT));
+    match until.attempt(|| lock::try_take_passing(&file))? {
+        Some(lock) => Ok(lock),
+        None => say(format!("{}: another espm-setup edits it; try again", path.display())),
     }
 }
 

@@ -1,8 +1,13 @@
 //! Times: RFC 3339 in UTC with whole seconds, and the time that a request has left.
 
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Between two attempts. A console command takes seconds; a waiting process costs a few system calls a tick.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Seconds since 1970, now.
 pub fn now() -> i64 {
@@ -16,7 +21,8 @@ pub fn now_ms() -> i64 {
 
 /// `2026-11-24T03:12:41Z` (RFC 3339) for seconds since 1970.
 pub fn rfc3339(seconds: i64) -> String {
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    time.format(&Rfc3339).unwrap_or_default()
 }
 
 /// The moment at which something must have ended.
@@ -43,6 +49,20 @@ impl Deadline {
     pub fn passed(self) -> bool {
         self.left().is_zero()
     }
+
+    /// Attempts something until it gives a value, at least once; `None` when time runs out.
+    ///
+    /// # Errors
+    /// When an attempt fails.
+    pub fn attempt<T, E>(self, mut attempt: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+        loop {
+            let given = attempt()?;
+            if given.is_some() || self.passed() {
+                return Ok(given);
+            }
+            thread::sleep(TICK);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,5 +73,6 @@ mod tests {
     fn times_are_rfc_3339_in_utc() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(1_795_490_361), "2026-11-24T03:19:21Z");
+        assert_eq!(rfc3339(253_402_300_799), "9999-12-31T23:59:59Z");
     }
 }

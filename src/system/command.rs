@@ -18,16 +18,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+pub(crate) use subprocess::IntoInputSource as Input;
 use subprocess::{ExecExt, ExitStatus, Job, JobExt, Redirection};
 
 use crate::system::clock::Deadline;
 
 /// Bytes of output, both streams together, after which a command is stopped.
 pub const MAX_OUTPUT: usize = 8 * 1024 * 1024;
-
-/// Bytes of the disk that a file has for itself which gets the output of a command as the proof of what it
-/// did: what proves it comes first, before long lists.
-pub const PROOF_ROOM: u64 = 64 * 1024;
 
 /// How long a command that was asked to end (SIGTERM) has before it is killed (SIGKILL).
 const GRACE: Duration = Duration::from_secs(2);
@@ -116,24 +113,13 @@ impl Program {
         exec.start().map_err(|error| CommandError::Start(self.argv.first().cloned().unwrap_or_default(), error))
     }
 
-    /// Runs it with some input and captures what it prints.
+    /// Runs it with an input, bytes or an open file, and captures what it prints.
     ///
     /// # Errors
     /// When it cannot be started, does not end in time, or prints too much; in each case it is gone afterwards.
-    pub fn capture(&self, input: Vec<u8>, until: Deadline) -> Result<Ended, CommandError> {
-        self.collect(self.exec()?.stdin(input), until)
-    }
-
-    /// The same with an open file as its input.
-    ///
-    /// # Errors
-    /// As [`Program::capture`].
-    pub fn capture_from(&self, input: File, until: Deadline) -> Result<Ended, CommandError> {
-        self.collect(self.exec()?.stdin(input), until)
-    }
-
-    fn collect(&self, exec: subprocess::Exec, until: Deadline) -> Result<Ended, CommandError> {
-        let mut job = self.start(exec.stdout(Redirection::Pipe).stderr(Redirection::Pipe))?;
+    pub fn capture(&self, input: impl Input, until: Deadline) -> Result<Ended, CommandError> {
+        let exec = self.exec()?.stdin(input).stdout(Redirection::Pipe).stderr(Redirection::Pipe);
+        let mut job = self.start(exec)?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut communicator = job.communicate().map_err(CommandError::Io)?;
         let mut lingers: Option<Deadline> = None;

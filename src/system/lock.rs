@@ -4,19 +4,13 @@
 //! They are always taken in the order node, list, slot.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use crate::system::clock::Deadline;
 use crate::system::trusted_file::{self, FileError};
-
-/// Between two attempts to take a lock. A console command takes seconds; a waiting process costs
-/// a few system calls a tick.
-const TICK: Duration = Duration::from_millis(10);
 
 /// Why a lock was not had.
 #[derive(Debug)]
@@ -220,40 +214,15 @@ impl Queue {
         let Some(_place) = self.0.try_take()? else {
             return Err(LockError::Full);
         };
-        while !until.passed() {
-            thread::sleep(TICK);
-            if let Some(got) = attempt()? {
-                return Ok(got);
-            }
-        }
-        Err(LockError::TimedOut)
+        until.attempt(attempt)?.ok_or(LockError::TimedOut)
     }
-}
-
-/// Takes the lock of a file and reads at most so many bytes of it; `None` while another has the lock. A
-/// missing file is empty.
-///
-/// # Errors
-/// When the file cannot be used.
-pub fn read_unlocked(path: &Path, limit: u64) -> Result<Option<String>, FileError> {
-    let file = match trusted_file::open_existing(path) {
-        Err(error) if error.io_kind() == Some(ErrorKind::NotFound) => return Ok(Some(String::new())),
-        other => other?,
-    };
-    let error = |error| FileError::io(path, error);
-    if !try_lock(&file).map_err(error)? {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes).map_err(error)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Lease, LockError, Queue, Slots, lock_passing, read_unlocked, try_take, try_take_passing};
+    use super::{Lease, LockError, Queue, Slots, lock_passing, try_take, try_take_passing};
     use crate::system::clock::Deadline;
     use crate::system::scratch::{at_last, scratch};
     use crate::system::trusted_file;
@@ -285,15 +254,6 @@ mod tests {
         assert!(lock_passing(one, &path).is_none());
         let _held = try_take_passing(&path).unwrap().unwrap();
         assert!(lock_passing(two, &path).is_none());
-    }
-
-    #[test]
-    fn only_a_missing_file_is_read_as_an_empty_one() {
-        let directory = scratch("lock-read");
-        let path = directory.join("file");
-        assert_eq!(read_unlocked(&path, 9).unwrap().unwrap(), "");
-        std::os::unix::fs::symlink("none", &path).unwrap();
-        assert!(read_unlocked(&path, 9).is_err());
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 pub mod clock;
 pub mod command;
+pub(crate) mod helper_call;
 pub mod ini;
 pub mod lock;
+pub mod output_file;
 pub mod process;
+pub mod random;
 #[cfg(test)]
 pub mod scratch;
 pub mod text;

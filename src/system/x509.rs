@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXUPPER;
 use rustls_pemfile::Item;
 use sha2::{Digest, Sha256};
 use x509_parser::asn1_rs::{Any, BitString, Class, FromDer, Integer, OctetString, Sequence};
@@ -55,7 +56,7 @@ pub fn identity(pem: &str) -> Result<Identity, X509Error> {
     let (Some(common_name), None) = (common_name, names.next()) else {
         return Err(X509Error("the certificate's subject has not exactly one common name"));
     };
-    let fingerprint = Sha256::digest(&der).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
+    let fingerprint = Sha256::digest(&der).map(|byte| HEXUPPER.encode(&[byte])).join(":");
     Ok(Identity {
         common_name: common_name.to_owned(),
         serial: hex(certificate.raw_serial()),
@@ -214,7 +215,7 @@ fn magnitude(bytes: &[u8]) -> &[u8] {
 }
 
 fn hex(number: &[u8]) -> String {
-    let digits: String = magnitude(number).iter().map(|byte| format!("{byte:02X}")).collect();
+    let digits = HEXUPPER.encode(magnitude(number));
     if digits.is_empty() { "00".to_owned() } else { digits }
 }
 

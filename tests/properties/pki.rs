@@ -62,11 +62,7 @@ fn pki() -> &'static Pki {
 const NOW: i64 = 1_795_490_361;
 
 fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine;
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        base64::engine::general_purpose::STANDARD.encode(der)
-    )
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", data_encoding::BASE64.encode(der))
 }
 
 /// A name with a key; `ca` when it may sign. What it has signed, and when it is valid, is up to each certificate.

@@ -67,11 +67,7 @@ impl Files<'_> {
 
     /// A file's text; `None` when it is not there.
     pub(super) fn read(&self, path: &Path) -> Result<Option<String>, Stop> {
-        match trusted_file::read(path, MAX_PEM, Owner::Anyone) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(trusted_file::optional(trusted_file::read(path, MAX_PEM, Owner::Anyone))?)
     }
 
     /// The CA's certificate, or the chain of them.
@@ -99,11 +95,8 @@ impl Files<'_> {
     /// the CA was restored from a backup. To revoke the one would revoke the other.
     pub(super) fn is_anothers(&self, serial: &str) -> Result<bool, Stop> {
         let path = self.cadir.join("inventory.txt");
-        let inventory = match trusted_file::read(&path, MAX_CRL, Owner::Anyone) {
-            Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => return Ok(false),
-            other => other?,
-        };
-        Ok(inventory_has(&inventory, serial, self.name))
+        let inventory = trusted_file::optional(trusted_file::read(&path, MAX_CRL, Owner::Anyone))?;
+        Ok(inventory.is_some_and(|inventory| inventory_has(&inventory, serial, self.name)))
     }
 
     /// Whether the CA's copy of the certificate is the one that is recorded; `None` when there is no copy,

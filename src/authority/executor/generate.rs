@@ -50,14 +50,17 @@ impl Ca<'_> {
             return Ok(Answer::Foreign);
         }
         self.records.write(self.name, &Record::Generating)?;
-        let proof = self.records.new_proof(self.name)?;
-        if let Err(full) = trusted_file::reserve(&proof, command::PROOF_ROOM) {
-            // Without its word a certificate of the command's would be taken for a human's.
-            self.records.forget(self.name)?;
-            return Err(Stop::Undone(format!("no room for what the CA's command says: {full}")));
-        }
-        let ended = self.run("generate", &proof);
-        let output = command::read_back(&proof)?;
+        self.output.remove()?;
+        let file = match self.output.create_with_room() {
+            Ok(file) => file,
+            Err(error) => {
+                // Without its output the certificate would be taken for a human's.
+                self.records.forget(self.name)?;
+                return Err(Stop::Undone(error.to_string()));
+            }
+        };
+        let ended = self.run("generate", &file);
+        let output = command::read_back(&file)?;
         if let Err(error @ CommandError::TimedOut) = ended {
             return Err(error.into());
         }
@@ -124,7 +127,7 @@ impl Ca<'_> {
             Some(_) => Record::Revoking { certificate: certificate.clone() },
         };
         self.records.write(self.name, &record)?;
-        self.records.remove_proof(self.name)?;
+        self.output.remove()?;
         match flaw {
             None => {
                 let issued = self.issued(certificate, key.map(PrivateKey::new))?;
@@ -143,7 +146,7 @@ impl Ca<'_> {
         let key = key.filter(|_| says_key_saved(output, self.name)).and_then(|key| x509::key_of_private(key).ok());
         if let Some(key) = key {
             self.records.write(self.name, &Record::Abandoned { key })?;
-            self.records.remove_proof(self.name)?;
+            self.output.remove()?;
             self.files.remove()?;
         } else {
             self.files.remove()?;

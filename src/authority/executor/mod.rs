@@ -24,15 +24,16 @@ use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
 use crate::system::clock::Deadline;
 use crate::system::command::{CommandError, Program};
-use crate::system::lock::{Lease, LockError, Queue};
+use crate::system::lock::Lease;
+use crate::system::output_file::OutputFile;
 use crate::system::x509;
 
 /// How long the lock is waited for. Whoever asks has waited for its turn already: it is the command of
 /// a call that died which has the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a proof's command from an earlier call is waited for.
-const PROOF_WAIT: Duration = Duration::from_secs(5);
+/// How long the command of an earlier call is waited for.
+const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 
 /// The least that an order can make one of the CA's commands last, unless it is configured to be less:
 /// one that is ended while it writes the CA's files may leave them cut short.
@@ -84,19 +85,15 @@ pub fn obey(settings: &Settings, order: &Order) -> Answer {
 fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) -> Result<Answer, Stop> {
     let records = Records::open(&settings.records)?;
     let name = &order.name;
+    let output = records.output(name);
     let files = Files { ssldir: &settings.ssldir, cadir: &settings.cadir, name };
     match order.verb {
-        Verb::Show => return Ca { settings, records, name, files, until, lock: None }.show(),
-        Verb::Check => return Ca { settings, records, name, files, until, lock: None }.check(),
+        Verb::Show => return Ca { settings, records, output, name, files, until, lock: None }.show(),
+        Verb::Check => return Ca { settings, records, output, name, files, until, lock: None }.check(),
         Verb::Generate | Verb::Revoke => {}
     }
-    let alone = Queue::new(&settings.records, "lock-queue", usize::MAX);
-    let lock = match alone.wait(wait.within(LOCK_WAIT), || records.try_lock()) {
-        Ok(lock) => lock,
-        Err(LockError::File(error)) => return Err(error.into()),
-        Err(LockError::Full | LockError::TimedOut) => return Ok(Answer::Busy),
-    };
-    let ca = Ca { settings, records, name, files, until, lock: Some(&lock) };
+    let Some(lock) = wait.within(LOCK_WAIT).attempt(|| records.try_lock())? else { return Ok(Answer::Busy) };
+    let ca = Ca { settings, records, output, name, files, until, lock: Some(&lock) };
     let answer = if order.verb == Verb::Generate { ca.generate() } else { ca.revoke() };
     // After an error a command may still be there, and has the lock until it is gone.
     if answer.is_ok() {
@@ -109,6 +106,8 @@ fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) 
 struct Ca<'a> {
     settings: &'a Settings,
     records: Records,
+    /// What the command that was started for the name has printed.
+    output: OutputFile,
     name: &'a NodeName,
     files: Files<'a>,
     until: Deadline,
@@ -156,18 +155,12 @@ impl Ca<'_> {
 
     /// What an earlier call's command printed; `None` while it runs.
     fn earlier_output(&self) -> Result<Option<String>, Stop> {
-        let wait = self.until.within(PROOF_WAIT);
-        let alone = Queue::new(&self.settings.records, "proof-queue", usize::MAX);
-        match alone.wait(wait, || self.records.try_read_proof(self.name)) {
-            Ok(output) => Ok(Some(output)),
-            Err(LockError::File(error)) => Err(error.into()),
-            Err(LockError::Full | LockError::TimedOut) => Ok(None),
-        }
+        Ok(self.until.within(OUTPUT_WAIT).attempt(|| self.output.read())?)
     }
 
     /// Runs one of the CA's commands for this name. Its exit code is not looked at: Puppet 2.7 has 0
     /// for failures, and what counts is in the files.
-    fn run(&self, verb: &str, proof: &File) -> Result<(), CommandError> {
+    fn run(&self, verb: &str, output: &File) -> Result<(), CommandError> {
         let mut program = self.settings.program.clone();
         let name = self.name.as_str();
         match self.settings.kind {
@@ -181,6 +174,6 @@ impl Ca<'_> {
         }
         let alone = self.lock.ok_or_else(|| io::Error::other("the CA is not locked"));
         let input = alone.and_then(|lock| lock.input(b"").map_err(|error| io::Error::other(error.to_string())));
-        program.run_into(proof, input.map_err(CommandError::Io)?, self.until).map(drop)
+        program.run_into(output, input.map_err(CommandError::Io)?, self.until).map(drop)
     }
 }

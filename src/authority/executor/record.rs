@@ -2,16 +2,15 @@
 //! that belongs to the CA's user.
 //!
 //! A certificate is ours if it is recorded here and still is the one that is recorded. The record
-//! of an intent is durable before the command starts; the command's output goes to a proof file
-//! beside it, which is locked for as long as any process of the command lives.
+//! of an intent is durable before the command starts; the command's output goes to a file beside it.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::name::NodeName;
-use crate::system::lock::{self, Lease};
+use crate::system::lock::Lease;
+use crate::system::output_file::OutputFile;
 use crate::system::trusted_file::{self, FileError, Owner};
 
 /// Bytes of a record: a certificate and a few words.
@@ -59,8 +58,9 @@ impl Records {
         self.0.join(format!("{name}.json"))
     }
 
-    fn proof_path(&self, name: &NodeName) -> PathBuf {
-        self.0.join(format!("{name}.proof"))
+    /// The output of the command that was started for a name.
+    pub fn output(&self, name: &NodeName) -> OutputFile {
+        OutputFile::at(self.0.join(format!("{name}.proof")))
     }
 
     /// Takes the lock around every change of the CA, if it is free. Commands share it.
@@ -77,11 +77,9 @@ impl Records {
     /// When the record cannot be read; an unreadable record is never an absent one.
     pub fn read(&self, name: &NodeName) -> Result<Option<Record>, FileError> {
         let path = self.path(name);
-        match trusted_file::read(&path, MAX_RECORD, Owner::RootOrSelf) {
-            Ok(json) => serde_json::from_str(&json).map(Some).map_err(|error| FileError::io(&path, error.into())),
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let json = trusted_file::optional(trusted_file::read(&path, MAX_RECORD, Owner::RootOrSelf))?;
+        let record = json.map(|json| serde_json::from_str(&json)).transpose();
+        record.map_err(|error| FileError::io(&path, error.into()))
     }
 
     /// Records something of a name, durably.
@@ -98,35 +96,7 @@ impl Records {
     /// # Errors
     /// When a file cannot be removed.
     pub fn forget(&self, name: &NodeName) -> Result<(), FileError> {
-        trusted_file::remove(&self.proof_path(name))?;
+        self.output(name).remove()?;
         trusted_file::remove(&self.path(name))
-    }
-
-    /// Makes the proof file for a command, locked and durable.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn new_proof(&self, name: &NodeName) -> Result<File, FileError> {
-        let path = self.proof_path(name);
-        trusted_file::remove(&path)?;
-        let file = trusted_file::create_durable(&path, 0o600)?;
-        file.lock().map_err(|error| FileError::io(&path, error))?;
-        Ok(file)
-    }
-
-    /// Reads a proof, if its command has ended; a missing one is empty.
-    ///
-    /// # Errors
-    /// When it cannot be used.
-    pub fn try_read_proof(&self, name: &NodeName) -> Result<Option<String>, FileError> {
-        lock::read_unlocked(&self.proof_path(name), crate::system::command::MAX_OUTPUT as u64)
-    }
-
-    /// Removes a proof: its outcome is recorded.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    pub fn remove_proof(&self, name: &NodeName) -> Result<(), FileError> {
-        trusted_file::remove(&self.proof_path(name))
     }
 }

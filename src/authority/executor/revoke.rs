@@ -36,10 +36,11 @@ impl Ca<'_> {
                 None => trusted_file::replace(&self.files.signed(), 0o644, certificate.as_bytes())?,
             }
             self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
-            let proof = self.records.new_proof(self.name)?;
-            self.run("revoke", &proof)?;
+            self.output.remove()?;
+            let file = self.output.create()?;
+            self.run("revoke", &file)?;
             if !self.files.is_revoked(&certificate)? {
-                let text = excerpt(&command::read_back(&proof)?);
+                let text = excerpt(&command::read_back(&file)?);
                 return Err(Stop::Failed(format!("the serial number is not in the revocation list: {text}")));
             }
         }

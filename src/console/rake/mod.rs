@@ -26,13 +26,11 @@ use crate::model::node::List;
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::command::Program;
+use crate::system::helper_call::HelperCall;
 use crate::system::lock::{self, Lease, Lock, Queue, Slots};
 use crate::system::process;
 use crate::system::text::plain;
 use crate::system::trusted_file;
-
-/// How much longer than espm-helper's own limit it is waited for; it needs time to kill.
-const HELPER_GRACE: Duration = Duration::from_secs(6);
 
 /// How the console is run and what is kept of it.
 #[derive(Debug)]
@@ -268,16 +266,16 @@ impl Rake {
     }
 
     fn cold_lines(&self, task: Task, slot: &Lease, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
-        let ended =
-            self.settings.helper.capture_from(order(task, slot, limit)?, Deadline::after(limit + HELPER_GRACE))?;
+        let call = HelperCall::new(&self.settings.helper, limit);
+        let ended = call.capture(order(task, slot, &call)?)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
         Ok((judge_code(ended.code, &stderr)?, stdout, stderr))
     }
 
     fn run_cold(&self, task: Task, slot: &Lease, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
-        let until = Deadline::after(limit + HELPER_GRACE);
-        let ended = self.settings.helper.run_helper_into(proof, order(task, slot, limit)?, until)?;
+        let call = HelperCall::new(&self.settings.helper, limit);
+        let ended = call.run_into(proof, order(task, slot, &call)?)?;
         judge_code(ended.code, &read_back(proof)?)
     }
 
@@ -299,9 +297,9 @@ impl Rake {
 
 /// The order in the slot's own file, which is the run's standard input: so the slot is taken for as long
 /// as any process of the run lives, whatever becomes of this one; who runs rake gives it back after that.
-fn order(task: Task, slot: &Lease, limit: Duration) -> Result<File, ConsoleError> {
-    let order = Order { task, limit: limit.as_secs().max(1) };
-    slot.input(&serde_json::to_vec(&order).unwrap_or_default()).map_err(ConsoleError::File)
+fn order(task: Task, slot: &Lease, call: &HelperCall<'_>) -> Result<File, ConsoleError> {
+    let order = Order { task, limit: call.seconds() };
+    slot.input(&HelperCall::json(&order)).map_err(ConsoleError::File)
 }
 
 fn read_back(output: &File) -> Result<String, ConsoleError> {

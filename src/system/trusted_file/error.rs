@@ -51,6 +51,18 @@ impl FileError {
     }
 }
 
+/// A missing file as `None`.
+///
+/// # Errors
+/// Every other error.
+pub fn optional<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();

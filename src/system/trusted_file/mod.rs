@@ -17,11 +17,11 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-pub use self::error::FileError;
 use self::error::Why;
+pub use self::error::{FileError, optional};
 pub use self::write::{
-    beside, create, create_directory, create_durable, discard, nameless, open_existing, open_lock, place, remove,
-    rename, replace, replace_keeping_owner, reserve, sync_parent, write_new,
+    beside, create, create_directory, discard, nameless, open_existing, open_lock, place, remove, rename, replace,
+    replace_keeping_owner, sync_parent, write_new,
 };
 
 /// Symbolic links on the way to a file, as the kernel bounds them.

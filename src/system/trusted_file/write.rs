@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 
 use super::error::{FileError, Why};
 
@@ -23,28 +22,6 @@ pub fn create(path: &Path, mode: u32) -> Result<File, FileError> {
         let _ = fs::remove_file(path);
         error(e)
     })
-}
-
-/// As [`create`], with the file's name durable.
-///
-/// # Errors
-/// As [`create`].
-pub fn create_durable(path: &Path, mode: u32) -> Result<File, FileError> {
-    let file = create(path, mode)?;
-    file.sync_all().and_then(|()| sync_parent(path)).map_err(|e| FileError::new(path, Why::Io(e)))?;
-    Ok(file)
-}
-
-/// Reserves so many bytes of the disk for what will be written to an open file. A file system that
-/// cannot do that is left to what comes.
-///
-/// # Errors
-/// When the disk has not as much.
-pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        other => Ok(other?),
-    }
 }
 
 /// Makes a file that has no name and is gone with its last descriptor.
