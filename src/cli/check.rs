@@ -83,13 +83,13 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
     }
     let mut nodes = None;
     if there && usable {
-        let probed = console.probe(until).map_err(with_hint);
+        let probed = console.probe(until).map_err(|error| with_hint(error.to_string()));
         let listed = console.nodes(until).map_err(|error| error.to_string());
         // What is wrong is said once; a console of another release lists its nodes all the same.
         nodes = Some(listed).filter(|listed| probed.is_ok() || listed.is_ok());
         report.line("console", probed);
         if let Some(worker) = console.probe_worker() {
-            report.line("console worker", worker);
+            report.line("console worker", worker.map_err(|error| error.to_string()));
         }
         report.line("authority", ask_authority(&authority, until).map_err(with_hint));
     } else {

@@ -4,22 +4,24 @@
 //! operator's catalogue with espm's own classifier.
 
 pub mod catalogue;
+mod change;
+mod error;
 pub mod listing;
 pub mod published;
 pub mod rake;
 
-use std::fmt;
 use std::fs::File;
 
+use self::change::{ADD_AGAIN, REBUILD};
+pub use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
+pub use self::error::ConsoleError;
 use self::listing::Listing;
 use self::published::Published;
 use self::rake::Rake;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List, Node};
 use crate::system::clock::Deadline;
-use crate::system::command::CommandError;
-use crate::system::lock::{Lease, LockError, Queue};
-use crate::system::trusted_file::FileError;
+use crate::system::lock::{Lease, Queue};
 
 /// The exit code by which espm-helper says that the task ran past its time; rake has 0 and 1 alone.
 pub const EXIT_TIMED_OUT: u32 = 124;
@@ -27,198 +29,6 @@ pub const EXIT_TIMED_OUT: u32 = 124;
 /// The exit codes by which espm-helper says that it did not start rake (sysexits(3): usage, data,
 /// missing file, not permitted, configuration).
 pub const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
-
-/// Why the console did not do it.
-#[derive(Debug)]
-pub enum ConsoleError {
-    /// No slot or place in the queue.
-    Busy(LockError),
-    /// The task ran past its time.
-    TimedOut,
-    /// The command could not be run to its end.
-    Command(CommandError),
-    /// rake was not started; the text is for the log.
-    NotStarted(String),
-    /// rake failed; the text is for the log.
-    Failed(String),
-    /// A file of the cache or of the catalogue cannot be used.
-    File(FileError),
-    /// The catalogue is wrong: the file, the line and what.
-    Catalogue(String),
-}
-
-impl fmt::Display for ConsoleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy(error) => write!(f, "console: {error}"),
-            Self::TimedOut => f.write_str("console: rake ran past its time limit"),
-            Self::Command(error) => write!(f, "console: {error}"),
-            Self::NotStarted(text) => write!(f, "console: rake was not started: {text}"),
-            Self::Failed(text) => write!(f, "console: rake failed: {text}"),
-            Self::File(error) => write!(f, "console: {error}"),
-            Self::Catalogue(what) => write!(f, "console: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for ConsoleError {}
-
-impl ConsoleError {
-    /// Whether the task was not even started.
-    pub fn nothing_was_run(&self) -> bool {
-        match self {
-            Self::Busy(_) | Self::Catalogue(_) | Self::NotStarted(_) => true,
-            Self::File(error) => !error.is_done(),
-            Self::Command(error) => matches!(error, CommandError::Start(..)),
-            Self::TimedOut | Self::Failed(_) => false,
-        }
-    }
-}
-
-impl From<LockError> for ConsoleError {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::File(error) => Self::File(error),
-            busy => Self::Busy(busy),
-        }
-    }
-}
-
-impl From<CommandError> for ConsoleError {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::TimedOut => Self::TimedOut,
-            other => Self::Command(other),
-        }
-    }
-}
-
-/// How an assignment is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// The node stays.
-    InPlace,
-    /// The node is deleted and added again in one run.
-    Rebuild,
-    /// A node that an earlier rebuilding has deleted is added again.
-    AddAgain,
-}
-
-/// A change of one node, as it is recorded before it is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Intent {
-    /// A node that is not there yet.
-    Add {
-        /// The node.
-        node: Node,
-    },
-    /// Another assignment.
-    Change {
-        /// The node with it.
-        node: Node,
-        /// How.
-        way: Way,
-    },
-    /// The end of a node.
-    Delete {
-        /// The node with its last known assignment.
-        node: Node,
-    },
-}
-
-impl Intent {
-    /// The node.
-    pub fn node(&self) -> &Node {
-        match self {
-            Self::Add { node } | Self::Change { node, .. } | Self::Delete { node } => node,
-        }
-    }
-
-    /// The first line of the output file: what the ledger's row does not say of the change.
-    pub fn head(&self) -> &'static str {
-        match self {
-            Self::Change { way: Way::Rebuild, .. } => REBUILD,
-            Self::Change { way: Way::AddAgain, .. } => ADD_AGAIN,
-            Self::Change { way: Way::InPlace, .. } | Self::Add { .. } | Self::Delete { .. } => "",
-        }
-    }
-}
-
-/// The first line of the output file of a rebuilding.
-const REBUILD: &str = "espm: rebuild";
-
-/// The first line of the output file of a run that adds a node again.
-const ADD_AGAIN: &str = "espm: add again";
-
-/// What is known of a command that was to make a change.
-#[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
-    /// What it printed.
-    pub output: &'a str,
-    /// Its exit code; `None` when the process that waited for it died.
-    pub exit: Option<u32>,
-    /// The nodes that the console lists now; empty when it was not asked.
-    pub nodes: &'a [String],
-}
-
-/// What a command has done, as far as its evidence proves it.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All of it.
-    Done,
-    /// The node is there and espm's, but not all was assigned.
-    Partial(Gap),
-    /// The command ended by itself, said why, and did nothing.
-    Refused(Refusal),
-    /// It was not begun: the node is what it was before.
-    NotBegun,
-    /// The evidence does not tell; the text is for the log.
-    Unknown(String),
-}
-
-/// What is missing of an assignment.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Gap {
-    /// Names that the console does not know any more.
-    Names(Vec<(List, String)>),
-    /// The rest of a run that did not come to it; the text is for the log.
-    Rest(String),
-}
-
-/// Why a command did nothing.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The name is taken by somebody else's node.
-    Taken,
-    /// The node is not there.
-    Missing,
-    /// What it said; the text is for the log.
-    Said(String),
-}
-
-/// What a console says of a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It lists the name, with these others.
-    Listed(Vec<String>),
-    /// Its list, which is to be believed, lacks the name.
-    Unlisted,
-    /// It has no nodes of its own, only what espm publishes; something is published under the name.
-    Published,
-    /// As before; nothing is published under the name.
-    Unpublished,
-}
-
-/// Whether a new node's name is somebody's, as far as the console can say before the node is added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// It is.
-    Taken,
-    /// It is not, by the console; only the CA may know more.
-    Free,
-    /// The command that adds the node tells.
-    CommandTells,
-}
 
 /// The console.
 #[derive(Debug)]
@@ -277,8 +87,8 @@ impl Console {
     /// Whether it answers as it is configured.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn probe(&self, until: Deadline) -> Result<String, String> {
+    /// When it does not.
+    pub fn probe(&self, until: Deadline) -> Result<String, ConsoleError> {
         match self {
             Self::Rake(rake) => rake.probe(until),
             Self::Published(published) => published.probe(),
@@ -288,8 +98,8 @@ impl Console {
     /// Whether its worker answers, where there shall be one.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn probe_worker(&self) -> Option<Result<String, String>> {
+    /// When it does not.
+    pub fn probe_worker(&self) -> Option<Result<String, ConsoleError>> {
         match self {
             Self::Rake(rake) => rake.probe_worker(),
             Self::Published(_) => None,

@@ -53,10 +53,10 @@ impl Published {
     /// Whether the catalogue can be read and nodes can be published.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn probe(&self) -> Result<String, String> {
-        let catalogue = self.read().map_err(|error| error.to_string())?;
-        trusted_file::check_directory(&self.directory, Owner::RootOrSelf).map_err(|error| error.to_string())?;
+    /// When one cannot.
+    pub fn probe(&self) -> Result<String, ConsoleError> {
+        let catalogue = self.read()?;
+        trusted_file::check_directory(&self.directory, Owner::RootOrSelf).map_err(ConsoleError::File)?;
         let classes = text::count(catalogue.classes().len(), "class", "classes");
         let groups = text::count(catalogue.groups().len(), "group", "groups");
         Ok(format!("a catalogue of {classes} and {groups}"))

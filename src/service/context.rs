@@ -141,7 +141,12 @@ impl From<ConsoleError> for Fault {
             ConsoleError::Catalogue(_) => {
                 Self::new(Problem::CommandFailed, "the catalogue cannot be used; the master's log says why")
             }
-            ConsoleError::Command(_) | ConsoleError::NotStarted(_) | ConsoleError::Failed(_) => {
+            ConsoleError::Command(_)
+            | ConsoleError::NotStarted(_)
+            | ConsoleError::Failed(_)
+            | ConsoleError::Release { .. }
+            | ConsoleError::NoTasks
+            | ConsoleError::Worker(_) => {
                 Self::new(Problem::CommandFailed, "the console's command failed; the master's log says why")
             }
         };

@@ -88,37 +88,35 @@ impl Rake {
     /// Whether the console answers, with the tasks that are configured.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn probe(&self, until: Deadline) -> Result<String, String> {
-        let tasks = self.tasks(until).map_err(|error| error.to_string())?;
+    /// When it does not.
+    pub fn probe(&self, until: Deadline) -> Result<String, ConsoleError> {
         let configured = self.settings.release;
-        match Release::from_task_list(&tasks) {
+        match Release::from_task_list(&self.tasks(until)?) {
             Some(found) if found == configured => Ok(format!("answers, with the tasks of release {}", found.word())),
-            Some(found) => {
-                let (found, configured) = (found.word(), configured.word());
-                Err(format!("[console] release: has the tasks of {found}, configured is {configured}; write {found}"))
-            }
-            None => Err("rake answers, but lists no console tasks; is this the console's Rakefile?".into()),
+            Some(found) => Err(ConsoleError::Release { found, configured }),
+            None => Err(ConsoleError::NoTasks),
         }
     }
 
-    /// Whether the worker answers, where there shall be one.
+    /// Whether the worker answers; `None` where none is configured.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn probe_worker(&self) -> Option<Result<String, String>> {
+    /// When it does not.
+    pub fn probe_worker(&self) -> Option<Result<String, ConsoleError>> {
         let worker = self.settings.worker.as_ref()?;
-        let slot = match self.slot(Deadline::after(self.settings.timeout)) {
-            Ok(slot) => slot,
-            Err(error) => return Some(Err(error.to_string())),
-        };
-        let asked = self.warm_lines(&Task::Names { list: List::Classes }, &slot, self.settings.timeout);
-        Some(match (asked, self.ran_cold()) {
-            (Ok(Some((0, ..))), _) => Ok(format!("answers at {}", worker.socket.display())),
-            (Ok(Some((code, _, stderr))), _) => Err(format!("nodeclass:list ends with {code}: {}", excerpt(&stderr))),
-            (Ok(None), why) => Err(why.unwrap_or_default().to_owned()),
-            (Err(error), _) => Err(error.to_string()),
-        })
+        Some(self.ask_for_classes().map(|()| format!("answers at {}", worker.socket.display())))
+    }
+
+    fn ask_for_classes(&self) -> Result<(), ConsoleError> {
+        let limit = self.settings.timeout;
+        let slot = self.slot(Deadline::after(limit))?;
+        match self.warm_lines(&Task::Names { list: List::Classes }, &slot, limit)? {
+            Some((0, ..)) => Ok(()),
+            Some((code, _, stderr)) => {
+                Err(ConsoleError::Worker(format!("nodeclass:list ends with {code}: {}", excerpt(&stderr))))
+            }
+            None => Err(ConsoleError::Worker(self.ran_cold().unwrap_or_default().to_owned())),
+        }
     }
 
     /// Why rake was run although there shall be a worker.

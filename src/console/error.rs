@@ -1,0 +1,78 @@
+//! Why the console did not do what was asked.
+
+use thiserror::Error;
+
+use super::rake::task::Release;
+use crate::system::command::CommandError;
+use crate::system::lock::LockError;
+use crate::system::trusted_file::FileError;
+
+/// Why the console did not do it.
+#[derive(Debug, Error)]
+pub enum ConsoleError {
+    /// No slot or place in the queue.
+    #[error("console: {0}")]
+    Busy(LockError),
+    /// The task ran past its time.
+    #[error("console: rake ran past its time limit")]
+    TimedOut,
+    /// The command could not be run to its end.
+    #[error("console: {0}")]
+    Command(CommandError),
+    /// rake was not started; the text is for the log.
+    #[error("console: rake was not started: {0}")]
+    NotStarted(String),
+    /// rake failed; the text is for the log.
+    #[error("console: rake failed: {0}")]
+    Failed(String),
+    /// A file of the cache or of the catalogue cannot be used.
+    #[error("console: {0}")]
+    File(FileError),
+    /// The catalogue is wrong: the file, the line and what.
+    #[error("console: {0}")]
+    Catalogue(String),
+    /// The console has the tasks of another release than the one that is configured.
+    #[error("[console] release: has the tasks of {0}, configured is {1}; write {0}", found.word(), configured.word())]
+    Release {
+        /// The release that has the console's tasks.
+        found: Release,
+        /// The release in the configuration.
+        configured: Release,
+    },
+    /// rake lists no tasks of a console.
+    #[error("rake answers, but lists no console tasks; is this the console's Rakefile?")]
+    NoTasks,
+    /// The worker does not answer.
+    #[error("{0}")]
+    Worker(String),
+}
+
+impl ConsoleError {
+    /// Whether the task was not even started.
+    pub fn nothing_was_run(&self) -> bool {
+        match self {
+            Self::Busy(_) | Self::Catalogue(_) | Self::NotStarted(_) | Self::Worker(_) => true,
+            Self::File(error) => !error.is_done(),
+            Self::Command(error) => matches!(error, CommandError::Start(..)),
+            Self::TimedOut | Self::Failed(_) | Self::Release { .. } | Self::NoTasks => false,
+        }
+    }
+}
+
+impl From<LockError> for ConsoleError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::File(error) => Self::File(error),
+            busy => Self::Busy(busy),
+        }
+    }
+}
+
+impl From<CommandError> for ConsoleError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::TimedOut => Self::TimedOut,
+            other => Self::Command(other),
+        }
+    }
+}
