@@ -5,8 +5,7 @@
 #![allow(clippy::print_stdout, reason = "its output is for the operator who runs it")]
 
 mod check;
-mod places;
-mod report;
+mod nodes;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,15 +15,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::config::layout;
-use crate::console::Standing;
-use crate::ledger::{Entry, Ledger, NodeState};
-use crate::model::fault::{Fault, Problem};
+use crate::ledger::Ledger;
+use crate::model::fault::Fault;
 use crate::model::name::NodeName;
-use crate::model::node::{Assignment, Node};
 use crate::model::request_id::RequestId;
-use crate::service::change::Locked;
 use crate::service::context::Context;
-use crate::system::clock;
 use crate::system::process;
 use crate::system::trusted_file::Owner;
 
@@ -83,6 +78,20 @@ enum Command {
     },
 }
 
+/// What is wrong, in a sentence for the operator.
+#[derive(Debug)]
+struct Wrong(String);
+
+impl<E: std::error::Error> From<E> for Wrong {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn wrong<T>(what: String) -> Result<T, Wrong> {
+    Err(Wrong(what))
+}
+
 /// A node's name on the command line.
 #[derive(Debug, Clone)]
 struct NodeNameArg(NodeName);
@@ -105,7 +114,7 @@ pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<()
         Ok(cli) => cli,
         // A plugin's words are read from its standard output.
         Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--nagios") => {
-            return report::misused(error.to_string().trim_end());
+            return check::report::misused(error.to_string().trim_end());
         }
         Err(error) => error.exit(),
     };
@@ -119,15 +128,15 @@ pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<()
     };
     if let Command::Check { settle, nagios, prometheus } = command {
         let form = match (nagios, prometheus) {
-            (true, _) => report::Form::Nagios,
-            (_, true) => report::Form::Prometheus,
-            _ => report::Form::Lines,
+            (true, _) => check::report::Form::Nagios,
+            (_, true) => check::report::Form::Prometheus,
+            _ => check::report::Form::Lines,
         };
         return check::main(&cli.config, settle, form);
     }
     match serve(&cli.config, command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(what) => fail(&what),
+        Err(wrong) => fail(&wrong.0),
     }
 }
 
@@ -136,34 +145,34 @@ fn fail(what: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn serve(path: &Path, command: Command) -> Result<(), String> {
+fn serve(path: &Path, command: Command) -> Result<(), Wrong> {
     let config = load(path)?;
     match command {
         Command::Check { .. } => Ok(()),
         Command::Nodes { unfinished } => {
-            let ledger = Ledger::open(&config.state, OPERATOR).map_err(|error| error.to_string())?;
-            let entries = ledger.entries(unfinished).map_err(|error| error.to_string())?;
-            entries.iter().for_each(print_entry);
+            let ledger = Ledger::open(&config.state, OPERATOR)?;
+            let entries = ledger.entries(unfinished)?;
+            entries.iter().for_each(nodes::print);
             Ok(())
         }
         Command::Backup { file } => {
-            let ledger = Ledger::open(&config.state, OPERATOR).map_err(|error| error.to_string())?;
-            ledger.back_up(&file).map_err(|error| error.to_string())
+            let ledger = Ledger::open(&config.state, OPERATOR)?;
+            Ok(ledger.back_up(&file)?)
         }
         Command::Adopt { name } => {
-            as_operator(&config, path, "operator.adopt", &name.0, |context| adopt(context, &name.0))
+            as_operator(&config, path, "operator.adopt", &name.0, |context| nodes::adopt(context, &name.0))
         }
         Command::Forget { name } => {
-            as_operator(&config, path, "operator.forget", &name.0, |context| forget(context, &name.0))
+            as_operator(&config, path, "operator.forget", &name.0, |context| nodes::forget(context, &name.0))
         }
     }
 }
 
 /// Reads the configuration as who started the program, then becomes espm's user.
-fn load(path: &Path) -> Result<Config, String> {
-    let config = Config::load(path, Owner::RootOrSelf).map_err(|error| error.to_string())?;
+fn load(path: &Path) -> Result<Config, Wrong> {
+    let config = Config::load(path, Owner::RootOrSelf)?;
     process::become_owner_of(&config.state)
-        .map_err(|error| format!("[espm] state: {}: {error}", config.state.display()))?;
+        .map_err(|error| Wrong(format!("[espm] state: {}: {error}", config.state.display())))?;
     Ok(config)
 }
 
@@ -174,8 +183,8 @@ fn as_operator(
     event: &'static str,
     name: &NodeName,
     act: impl FnOnce(&mut Context) -> Result<(), Fault>,
-) -> Result<(), String> {
-    let id = RequestId::random().map_err(|error| error.to_string())?;
+) -> Result<(), Wrong> {
+    let id = RequestId::random()?;
     let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), "-");
     audit.client(OPERATOR);
     audit.event(event);
@@ -189,51 +198,9 @@ fn as_operator(
         Ok(()) => ("ok", 200),
         Err(fault) => (fault.problem.word(), fault.problem.status()),
     };
-    context.audit.result(word, status, true).map_err(|error| error.to_string())?;
-    result.map_err(|fault| match fault.for_log() {
-        cause if cause.is_empty() => fault.detail.into_owned(),
-        cause => format!("{}: {cause}", fault.detail),
+    context.audit.result(word, status, true)?;
+    result.map_err(|fault| {
+        let cause = fault.for_log();
+        Wrong(if cause.is_empty() { fault.detail.into_owned() } else { format!("{}: {cause}", fault.detail) })
     })
-}
-
-fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
-    let ledger = context.ledger()?;
-    let mut locked = Locked::acquire(context, ledger, name)?;
-    let entry = locked.ledger.entry(name)?;
-    if entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
-        return Ok(());
-    }
-    if name.as_str() == locked.context.master {
-        return Err(Fault::new(Problem::NotFound, format!("{name} is the master's own name, which is never espm's")));
-    }
-    if let Some(entry) = &entry {
-        locked.output(entry)?;
-    }
-    if let Standing::Unlisted | Standing::Unpublished = locked.context.console.standing(name, locked.context.until)? {
-        let detail = format!("{name} is not in the console; only a node that is there can be adopted");
-        return Err(Fault::new(Problem::NotFound, detail));
-    }
-    let audited = locked.audited()?;
-    // What an intent of ours wanted, or the node had, is the best that is known; a node of the console's own is
-    // taken as empty.
-    let assignment = entry.map_or_else(Assignment::default, |entry| entry.wanted.unwrap_or(entry.node.assignment));
-    Ok(audited.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
-}
-
-fn forget(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
-    let ledger = context.ledger()?;
-    let mut locked = Locked::acquire(context, ledger, name)?;
-    let Some(entry) = locked.ledger.entry(name)? else {
-        let detail = format!("{name} is not in the ledger; 'espm nodes' lists what is");
-        return Err(Fault::new(Problem::NotFound, detail));
-    };
-    // What makes the node even now would make one that nothing shows.
-    locked.output(&entry)?;
-    Ok(locked.audited()?.locked.ledger.forget(name)?)
-}
-
-fn print_entry(entry: &Entry) {
-    let certificate = entry.certificate.map_or("-", |state| state.word());
-    let since = clock::rfc3339(entry.since);
-    println!("{:<10} {certificate:<10} {since} {}", entry.state.word(), entry.node.name);
 }

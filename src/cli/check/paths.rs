@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::cli::Wrong;
 use crate::config::enc_ini::{self, Classifier};
 use crate::config::{Command, Config, Console, Enc};
 use crate::system::process;
@@ -15,7 +16,7 @@ use crate::system::trusted_file;
 ///
 /// # Errors
 /// All that is wrong, each with its key.
-pub(super) fn check(config: &Config) -> Result<String, String> {
+pub(super) fn check(config: &Config) -> Result<String, Wrong> {
     let authority = &config.authority;
     let mut wrong = Vec::new();
     let mut commands = vec![("authority", &authority.command)];
@@ -40,7 +41,7 @@ pub(super) fn check(config: &Config) -> Result<String, String> {
     wrong.extend(directory("[authority] ssldir", &authority.ssldir));
     wrong.extend(directory("[authority] cadir", &authority.cadir));
     wrong.extend(directory("[authority] records", &authority.records).or_else(|| records(config)));
-    if wrong.is_empty() { Ok("are there".to_owned()) } else { Err(wrong.join("; ")) }
+    if wrong.is_empty() { Ok("are there".to_owned()) } else { Err(Wrong(wrong.join("; "))) }
 }
 
 /// The published nodes belong to espm, which writes them, and the Puppet server's user reads them.
@@ -57,16 +58,16 @@ fn published(enc: &Enc) -> Option<String> {
 }
 
 /// The classifier's own configuration, beside espm's; `None` when it is not there.
-pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, String>> {
+pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, Wrong>> {
     let path = ini.with_file_name(enc_ini::FILE);
     path.try_exists().is_ok_and(|there| there).then(|| {
-        let classifier = Classifier::load(&path)?;
+        let classifier = Classifier::load(&path).map_err(Wrong)?;
         if classifier.published != enc.published {
             let (theirs, ours) = (classifier.published.display(), enc.published.display());
-            return Err(format!("{}: [enc] published: is {theirs}, espm publishes in {ours}", path.display()));
+            return Err(Wrong(format!("{}: [enc] published: is {theirs}, espm publishes in {ours}", path.display())));
         }
         let wrong = classifier.fallback.as_deref().and_then(|fallback| program("[enc] fallback", fallback));
-        wrong.map_or(Ok(path.display().to_string()), |what| Err(format!("{}: {what}", path.display())))
+        wrong.map_or(Ok(path.display().to_string()), |what| Err(Wrong(format!("{}: {what}", path.display()))))
     })
 }
 

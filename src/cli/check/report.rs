@@ -4,19 +4,20 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use crate::cli::Wrong;
 use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::system::clock;
 use crate::system::text;
 
 /// Days before its end at which the certificate is complained of.
-pub(super) const DAYS_LEFT: i64 = 30;
+pub(in crate::cli) const DAYS_LEFT: i64 = 30;
 
 /// Days before its end at which that is critical.
-pub(super) const DAYS_CRITICAL: i64 = 7;
+pub(in crate::cli) const DAYS_CRITICAL: i64 = 7;
 
 /// For whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::cli) enum Form {
     /// The operator: a line for each check; exit 1 if one is not right.
     Lines,
     /// Nagios or Icinga: exit 0 ok, 1 warning, 2 critical, 3 unknown, with performance data.
@@ -35,7 +36,7 @@ enum Level {
 }
 
 /// All that was found so far.
-pub(super) struct Report {
+pub(in crate::cli) struct Report {
     form: Form,
     lines: Vec<(Level, String, String)>,
     /// Days that the web server's certificate is good for.
@@ -54,43 +55,43 @@ struct Counts {
 }
 
 impl Report {
-    pub(super) fn new(form: Form) -> Self {
+    pub(in crate::cli) fn new(form: Form) -> Self {
         Self { form, lines: Vec::new(), days: None, counts: None, unsent: None }
     }
 
     /// A check that is right, or that keeps espm from working.
-    pub(super) fn line(&mut self, what: &str, result: Result<String, String>) {
+    pub(in crate::cli) fn line(&mut self, what: &str, result: Result<String, Wrong>) {
         match result {
             Ok(good) => self.put(Level::Good, what, good),
-            Err(bad) => self.put(Level::Critical, what, bad),
+            Err(wrong) => self.put(Level::Critical, what, wrong.0),
         }
     }
 
     /// Something that is not right and that espm works with.
-    pub(super) fn warn(&mut self, what: &str, text: String) {
+    pub(in crate::cli) fn warn(&mut self, what: &str, text: String) {
         self.put(Level::Warning, what, text);
     }
 
     /// What this user may not look at.
-    pub(super) fn unknown(&mut self, what: &str, text: String) {
+    pub(in crate::cli) fn unknown(&mut self, what: &str, text: String) {
         self.put(Level::Unknown, what, text);
     }
 
     /// What cannot be looked at because of something that has its own line.
-    pub(super) fn skip(&mut self, what: &str, because: &str) {
+    pub(in crate::cli) fn skip(&mut self, what: &str, because: &str) {
         self.put(Level::Skipped, what, because.to_owned());
     }
 
-    pub(super) fn days(&mut self, days: i64) {
+    pub(in crate::cli) fn days(&mut self, days: i64) {
         self.days = Some(days);
     }
 
-    pub(super) fn unsent(&mut self, records: usize) {
+    pub(in crate::cli) fn unsent(&mut self, records: usize) {
         self.unsent = Some(records);
     }
 
     /// Counts the ledger's rows by their states.
-    pub(super) fn entries(&mut self, entries: &[Entry]) {
+    pub(in crate::cli) fn entries(&mut self, entries: &[Entry]) {
         let certificates: Vec<_> = entries.iter().filter_map(|entry| entry.certificate).collect();
         let unfinished = |entry: &&Entry| {
             let certificate = entry.certificate;
@@ -123,7 +124,7 @@ impl Report {
     }
 
     /// Prints what has not been printed yet; the exit code.
-    pub(super) fn end(self) -> ExitCode {
+    pub(in crate::cli) fn end(self) -> ExitCode {
         let worst = self.lines.iter().map(|(level, _, _)| *level).max().unwrap_or(Level::Unknown);
         match self.form {
             Form::Lines if self.failures() > 0 => ExitCode::FAILURE,
@@ -221,7 +222,7 @@ fn human(level: Level, what: &str, text: &str) -> String {
 }
 
 /// Says that a plugin was called wrongly: unknown, for 2, which other programs end with, is critical.
-pub(super) fn misused(what: &str) -> ExitCode {
+pub(in crate::cli) fn misused(what: &str) -> ExitCode {
     let (code, word) = status(Level::Unknown);
     println!("ESPM {word}: {}", what.replace('|', "/"));
     ExitCode::from(code)

@@ -1,0 +1,159 @@
+//! `espm check`: everything that has to be right, each on a line.
+
+mod certificate;
+mod nodes;
+mod paths;
+pub(super) mod report;
+
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use self::report::{Form, Report};
+use super::{Wrong, load};
+use crate::audit;
+use crate::authority::Authority;
+use crate::authority::protocol::{Answer, Verb};
+use crate::config::{Config, Console};
+use crate::ledger::Ledger;
+use crate::model::name::NodeName;
+use crate::service::context;
+use crate::system::clock::Deadline;
+use crate::system::process;
+use crate::system::text;
+use crate::system::trusted_file::{self, Owner};
+
+/// Bytes that must be free where the ledger is: a proof, a journal and a cache are made at once by every
+/// slot and place in the queue.
+const LEAST_FREE: u64 = 16 * 1024 * 1024;
+
+/// How long the console and the CA may take to answer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A name that no node has, to ask the CA's verbs with: its labels are too many to be a host's.
+const NOBODY: &str = "espm-check.espm-check.invalid";
+
+/// Checks everything; with `settle` also mends what was left unfinished.
+pub(super) fn main(path: &Path, settle: bool, form: Form) -> ExitCode {
+    let mut report = Report::new(form);
+    // The web server's key is root's alone, so it is looked at before the user changes.
+    let tls = Config::load(path, Owner::RootOrSelf).map(|config| certificate::look(&config.tls));
+    match load(path) {
+        Ok(config) => {
+            report.line("configuration", Ok(path.display().to_string()));
+            if let Ok(found) = tls {
+                found.report(&mut report);
+            }
+            look(&mut report, path, &config, settle);
+        }
+        // Who may not read it knows nothing about espm.
+        Err(wrong) if is_kept_from(path) => report.unknown("configuration", wrong.0),
+        Err(wrong) => report.line("configuration", Err(wrong)),
+    }
+    report.end()
+}
+
+fn is_kept_from(path: &Path) -> bool {
+    trusted_file::open_existing(path).is_err_and(|error| error.io_kind() == Some(ErrorKind::PermissionDenied))
+}
+
+/// What is looked at as espm's user.
+fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
+    let state = check_state(config);
+    let usable = state.is_ok();
+    report.line("state directory", state);
+    report.line("syslog", probe_syslog(config));
+    report.unsent(std::fs::read_dir(&config.audit.unsent).map_or(0, Iterator::count));
+    let (console, authority) = (context::console(config, path), context::authority(config, path));
+    let until = Deadline::after(PATIENCE);
+    let paths = paths::check(config);
+    let there = paths.is_ok();
+    report.line("programs and directories", paths);
+    if let Console::Enc(enc) = &config.console {
+        match paths::classifier(path, enc) {
+            Some(result) => report.line("classifier", result),
+            None => report.skip("classifier", "there is no enc.ini beside espm.ini; try espm-enc by hand"),
+        }
+    }
+    let mut listed = None;
+    if there && usable {
+        let probed = console.probe(until).map_err(with_hint);
+        let nodes = console.nodes(until);
+        // What is wrong is said once; a console of another release lists its nodes all the same.
+        listed = Some(nodes).filter(|nodes| probed.is_ok() || nodes.is_ok());
+        report.line("console", probed);
+        if let Some(worker) = console.probe_worker() {
+            report.line("console worker", worker.map_err(Wrong::from));
+        }
+        report.line("authority", ask_authority(&authority, until));
+    } else {
+        report.skip("console", "needs a program or a directory that is not right");
+        report.skip("authority", "needs a program or a directory that is not right");
+    }
+    let entries = Ledger::open(&config.state, "check").and_then(|ledger| {
+        ledger.check_integrity()?;
+        if settle {
+            ledger.sweep_proofs()?;
+        }
+        ledger.entries(false)
+    });
+    match entries {
+        Err(error) => report.line("ledger", Err(error.into())),
+        Ok(entries) => {
+            report.line("ledger", Ok(text::count(entries.len(), "node", "nodes")));
+            report.entries(&entries);
+            match listed {
+                Some(Ok(nodes)) => nodes::compare(report, config, path, &entries, &nodes, settle),
+                Some(Err(error)) => report.line("nodes", Err(error.into())),
+                None => report.skip("nodes", "cannot be compared while the console does not answer"),
+            }
+        }
+    }
+}
+
+fn check_state(config: &Config) -> Result<String, Wrong> {
+    trusted_file::check_directory(&config.state, Owner::RootOrSelf)?;
+    let metadata = std::fs::metadata(&config.state)?;
+    if metadata.uid() != process::user() {
+        return Err(Wrong(format!(
+            "{} is owned by user {}, want the one espm runs as",
+            config.state.display(),
+            metadata.uid()
+        )));
+    }
+    let path = config.state.display();
+    if let Err(error) = rustix::fs::access(&config.state, rustix::fs::Access::WRITE_OK) {
+        return Err(Wrong(format!(
+            "[espm] state: {path} cannot be written: {}; mend its file system",
+            std::io::Error::from(error)
+        )));
+    }
+    let space = rustix::fs::statvfs(&config.state).map_err(std::io::Error::from)?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free < LEAST_FREE {
+        return Err(Wrong(format!("[espm] state: {path} has {} KiB left; make room on its disk", free / 1024)));
+    }
+    Ok(path.to_string())
+}
+
+fn probe_syslog(config: &Config) -> Result<String, Wrong> {
+    audit::probe(&config.audit.socket)
+        .map_err(|error| Wrong(format!("{error}; start syslog, or name its socket in [audit] socket")))?;
+    Ok(config.audit.socket.display().to_string())
+}
+
+/// What sudo says does not say where to look.
+fn with_hint(error: impl std::error::Error) -> Wrong {
+    let what = error.to_string();
+    Wrong(if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what })
+}
+
+fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Wrong> {
+    let nobody = NodeName::parse(NOBODY)?;
+    match authority.ask(Verb::Check, &nobody, until).map_err(with_hint)? {
+        Answer::Sound => Ok("answers; its certificate, its revocation list and the records can be read".into()),
+        other => Err(Wrong(format!("gave an unexpected answer: {other:?}"))),
+    }
+}
