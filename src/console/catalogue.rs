@@ -34,9 +34,6 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Reads its text.
-    ///
-    /// # Errors
-    /// A sentence that names the section and the line.
     pub fn from_text(text: &str) -> Result<Self, String> {
         let mut catalogue = Self::default();
         let sections = ini::read(text)?;

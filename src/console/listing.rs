@@ -68,9 +68,6 @@ impl Listing {
     }
 
     /// Keeps the list.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
     pub fn save(&self, cache: &Path, list: List) -> Result<(), FileError> {
         let text = format!("{} {}\n{}", self.as_of_ms, self.etag, self.body);
         trusted_file::replace(&Self::file(cache, list), 0o600, text.as_bytes())

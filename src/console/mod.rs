@@ -6,8 +6,8 @@
 pub mod catalogue;
 mod change;
 mod error;
-pub mod listing;
-pub mod published;
+pub(crate) mod listing;
+pub(crate) mod published;
 pub mod rake;
 
 use std::fs::File;
@@ -85,9 +85,6 @@ impl Console {
     }
 
     /// Whether it answers as it is configured.
-    ///
-    /// # Errors
-    /// When it does not.
     pub fn probe(&self, until: Deadline) -> Result<String, ConsoleError> {
         match self {
             Self::Rake(rake) => rake.probe(until),
@@ -96,9 +93,6 @@ impl Console {
     }
 
     /// Whether its worker answers, where there shall be one.
-    ///
-    /// # Errors
-    /// When it does not.
     pub fn probe_worker(&self) -> Option<Result<String, ConsoleError>> {
         match self {
             Self::Rake(rake) => rake.probe_worker(),
@@ -115,9 +109,6 @@ impl Console {
     }
 
     /// A list of names. With `fresh` only an answer counts that was asked for after this call.
-    ///
-    /// # Errors
-    /// When the console cannot be asked.
     pub fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
         match self {
             Self::Rake(rake) => rake.names(list, fresh, until),
@@ -127,9 +118,6 @@ impl Console {
 
     /// The names of an assignment that it does not have any more, where that is known before the assignment
     /// is made; a run of rake tells afterwards.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be used.
     pub fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
         match self {
             Self::Rake(_) => Ok(Vec::new()),
@@ -138,9 +126,6 @@ impl Console {
     }
 
     /// What it says of a name.
-    ///
-    /// # Errors
-    /// When the console cannot be asked.
     pub fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
         match self {
             Self::Rake(rake) => rake.standing(name, until),
@@ -149,9 +134,6 @@ impl Console {
     }
 
     /// Whether the name of a node that is to be added is somebody's.
-    ///
-    /// # Errors
-    /// When the console cannot be asked.
     pub fn claim(&self, name: &NodeName) -> Result<Claim, ConsoleError> {
         match self {
             Self::Rake(_) => Ok(Claim::CommandTells),
@@ -160,9 +142,6 @@ impl Console {
     }
 
     /// The names of all nodes.
-    ///
-    /// # Errors
-    /// When the console cannot be asked.
     pub fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
         match self {
             Self::Rake(rake) => rake.nodes(until),
@@ -172,9 +151,6 @@ impl Console {
 
     /// Waits for a permit to make one change. To be acquired before an intent is recorded: a request that gets
     /// none has then written nothing.
-    ///
-    /// # Errors
-    /// When too many wait, or for too long.
     pub fn permit(&self, until: Deadline) -> Result<Permit, ConsoleError> {
         Ok(Permit(match self {
             Self::Rake(rake) => Some(rake.slot(until)?),
@@ -184,9 +160,6 @@ impl Console {
     }
 
     /// Makes a change. `output` gets what a command prints and is locked by it for as long as it lasts.
-    ///
-    /// # Errors
-    /// When the command has no known end.
     pub fn run(
         &self,
         intent: &Intent,

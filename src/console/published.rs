@@ -51,9 +51,6 @@ impl Published {
     }
 
     /// Whether the catalogue can be read and nodes can be published.
-    ///
-    /// # Errors
-    /// When one cannot.
     pub fn probe(&self) -> Result<String, ConsoleError> {
         let catalogue = self.read()?;
         trusted_file::check_directory(&self.directory, Owner::RootOrSelf).map_err(ConsoleError::File)?;
@@ -63,9 +60,6 @@ impl Published {
     }
 
     /// A list of the catalogue's names.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be used.
     pub fn names(&self, list: List) -> Result<Listing, ConsoleError> {
         let as_of_ms = clock::now_ms();
         let catalogue = self.read()?;
@@ -77,9 +71,6 @@ impl Published {
     }
 
     /// The names of an assignment that the catalogue does not have any more.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be used.
     pub fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
         Ok(self.read()?.lost(assignment))
     }
@@ -107,9 +98,6 @@ impl Published {
     }
 
     /// The names of the published nodes.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
     pub fn nodes(&self) -> Result<Vec<String>, ConsoleError> {
         let error = |error| ConsoleError::File(FileError::io(&self.directory, error));
         let mut names = Vec::new();
@@ -154,6 +142,6 @@ pub(super) fn verdict(intent: &Intent) -> Verdict {
 }
 
 /// The file of a node in a directory of published classifications.
-pub fn published_file(published: &Path, name: &NodeName) -> PathBuf {
+pub(crate) fn published_file(published: &Path, name: &NodeName) -> PathBuf {
     published.join(format!("{name}.yaml"))
 }

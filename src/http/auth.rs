@@ -26,10 +26,8 @@ impl Authenticated {
 }
 
 /// Checks a request's transport.
-///
-/// # Errors
 /// 403 when it did not come over TLS and must.
-pub fn check_transport(request: &Request, require_tls: bool) -> Result<(), Fault> {
+pub(crate) fn check_transport(request: &Request, require_tls: bool) -> Result<(), Fault> {
     if request.https || !require_tls {
         return Ok(());
     }
@@ -39,10 +37,8 @@ pub fn check_transport(request: &Request, require_tls: bool) -> Result<(), Fault
 /// Authenticates a request whose key is one of the clients'.
 ///
 /// All digests are compared, so the time does not tell which key was nearly right.
-///
-/// # Errors
 /// 401, the same for a missing, malformed and wrong key.
-pub fn authenticate(request: Request, clients: &[Client]) -> Result<Authenticated, Fault> {
+pub(crate) fn authenticate(request: Request, clients: &[Client]) -> Result<Authenticated, Fault> {
     let sent = request.psk.as_ref().map(crate::model::psk::Psk::digest);
     let found = sent.and_then(|sent| {
         clients.iter().fold(None, |found, client| if client.digest.matches(&sent) { Some(client) } else { found })

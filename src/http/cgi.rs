@@ -39,9 +39,7 @@ pub const CONFIG_VARIABLE: &str = "ESPM_CONFIG";
 pub struct Malformed(pub &'static str);
 
 /// Reads a request.
-///
-/// # Errors
-/// When the method or the target is missing or `CONTENT_LENGTH` is not a number: some server or
+/// Fails when the method or the target is missing or `CONTENT_LENGTH` is not a number: some server or
 /// client hid or forged a variable, and nothing may be done on such a request.
 pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) -> Result<Request, Malformed> {
     let text = |name| variable(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
@@ -107,9 +105,6 @@ fn read_body(length: Option<usize>, mut stdin: impl Read) -> Body {
 }
 
 /// Writes an answer (RFC 3875, section 6).
-///
-/// # Errors
-/// When the web server does not take it.
 pub fn send(reply: &Reply, mut to: impl Write) -> io::Result<()> {
     to.write_all(&reply.to_bytes())?;
     to.flush()

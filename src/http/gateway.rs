@@ -118,9 +118,6 @@ enum Event {
 }
 
 /// Serves until a signal (SIGTERM, SIGINT) says to stop; then lets running handlers end.
-///
-/// # Errors
-/// When it cannot start, or cannot take connections any more.
 pub fn main(config_path: &Path) -> Result<(), GateError> {
     process::keep_memory_private().map_err(GateError::Process)?;
     process::raise_file_limit().map_err(GateError::Process)?;

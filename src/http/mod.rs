@@ -1,6 +1,6 @@
 //! HTTP behind the web server: the gateway takes FastCGI requests, a handler answers each.
 
-pub mod auth;
+pub(crate) mod auth;
 pub mod cgi;
 pub mod gateway;
 pub mod handler;

@@ -22,8 +22,6 @@ pub enum Shape {
 }
 
 /// The bytes of a JSON body. A merge patch (RFC 7396) is a change alone.
-///
-/// # Errors
 /// 413, 400 for a truncated one, 415.
 pub fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
     let bytes = match &request.body {
@@ -42,9 +40,7 @@ pub fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
 }
 
 /// Reads a body.
-///
-/// # Errors
-/// When it cannot be read as JSON at all; what is wrong inside it is in the draft.
+/// Fails when it cannot be read as JSON at all; what is wrong inside it is in the draft.
 pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
     let json: Json = serde_json::from_slice(bytes(request, shape)?).map_err(|error| {
         let place = format!("the body is not JSON: line {}, column {}", error.line(), error.column());

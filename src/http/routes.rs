@@ -159,8 +159,6 @@ pub fn needs_no_key(request: &Request) -> bool {
 }
 
 /// Finds out what an authenticated request asks.
-///
-/// # Errors
 /// 404 for a path that is not known, 405 for a method that the path does not have.
 pub fn route(authenticated: &Authenticated) -> Result<(&'static Route, Operation), Fault> {
     let request = authenticated.request();

@@ -12,10 +12,7 @@ use crate::model::name::NodeName;
 use crate::system::clock;
 
 /// Generates a node's certificate, or hands it out again while its key is on the master.
-///
-/// # Errors
-/// When the CA does not make it, or has another of the name.
-pub fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     let name = &entry.node.name;
     let mut audited = node.locked.audited()?;
@@ -64,10 +61,8 @@ pub fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
 }
 
 /// Shows a node's certificate, without its key.
-///
-/// # Errors
 /// 404 when it has none of ours.
-pub fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault> {
+pub(crate) fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault> {
     let entry = context.ledger()?.entry_of_ours(name)?;
     if !entry.as_ref().is_some_and(is_known) {
         return Err(Fault::not_found());
@@ -79,10 +74,8 @@ pub fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault> {
 }
 
 /// Revokes a node's certificate for its client.
-///
-/// # Errors
 /// 404 when it has none of ours.
-pub fn revoke(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+pub(crate) fn revoke(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     // A ledger from a backup does not know what was made since.
     if !is_known(entry) && !is_recorded(node.locked.context, &entry.node.name)? {
@@ -96,10 +89,7 @@ pub fn revoke(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
 }
 
 /// Settles a certificate whose generating or revoking was not finished.
-///
-/// # Errors
-/// When it cannot be settled now.
-pub fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
+pub(crate) fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
     match node.entry.certificate {
         Some(CertificateState::Generating | CertificateState::Revoking) => {
             end(&mut node.locked.audited()?, &node.entry)
@@ -109,9 +99,7 @@ pub fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
 }
 
 /// Revokes a node's certificate, if it has one of ours.
-///
-/// # Errors
-/// When it is still valid.
+/// Fails when it is still valid.
 pub(super) fn end(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
     let name = &entry.node.name;
     if !is_known(entry) && !is_recorded(audited.locked.context, name)? {

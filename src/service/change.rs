@@ -17,7 +17,7 @@ use crate::system::lock::Lock;
 
 /// A name that this request alone works on.
 #[derive(Debug)]
-pub struct Locked<'c> {
+pub(crate) struct Locked<'c> {
     /// The request's context.
     pub context: &'c mut Context,
     /// The ledger.
@@ -30,7 +30,7 @@ pub struct Locked<'c> {
 /// A node of ours that this request alone works on, with what the ledger says of it; nothing of it is unfinished
 /// that its request needs finished.
 #[derive(Debug)]
-pub struct LockedNode<'c> {
+pub(crate) struct LockedNode<'c> {
     /// Its lock.
     pub locked: Locked<'c>,
     /// Its row in the ledger.
@@ -39,37 +39,29 @@ pub struct LockedNode<'c> {
 
 impl<'c> Locked<'c> {
     /// Waits for the lock of a name.
-    ///
-    /// # Errors
     /// 503 when another request works on it for too long, or too many wait.
-    pub fn acquire(context: &'c mut Context, ledger: Ledger, name: &NodeName) -> Result<Self, Fault> {
+    pub(crate) fn acquire(context: &'c mut Context, ledger: Ledger, name: &NodeName) -> Result<Self, Fault> {
         let lock = context.wait("another request works on this node; try again", || ledger.try_lock(name))?;
         Ok(Self { context, ledger, name: name.clone(), _lock: lock })
     }
 
     /// Waits until the command of an unfinished intent has ended, and reads what it printed.
-    ///
-    /// # Errors
     /// 503 when it still runs.
-    pub fn output(&self, entry: &Entry) -> Result<String, Fault> {
+    pub(crate) fn output(&self, entry: &Entry) -> Result<String, Fault> {
         let Some(name) = &entry.proof else { return Ok(String::new()) };
         let busy = "an earlier command for this node still runs; try again";
         self.context.wait(busy, || self.ledger.try_read_proof(name))
     }
 
     /// Waits for a permit to change the console.
-    ///
-    /// # Errors
     /// 503 when too many wait, or for too long; nothing was written then.
-    pub fn permit(&self) -> Result<Permit, Fault> {
+    pub(crate) fn permit(&self) -> Result<Permit, Fault> {
         Ok(self.context.console.permit(self.context.until)?)
     }
 
     /// Writes into the audit that a change is attempted.
-    ///
-    /// # Errors
     /// 503 when that cannot be written and must be.
-    pub fn audited(&mut self) -> Result<Audited<'_, 'c>, Fault> {
+    pub(crate) fn audited(&mut self) -> Result<Audited<'_, 'c>, Fault> {
         self.context.audit.attempt()?;
         Ok(Audited { locked: self })
     }
@@ -77,17 +69,20 @@ impl<'c> Locked<'c> {
 
 /// A name whose change is in the audit.
 #[derive(Debug)]
-pub struct Audited<'l, 'c> {
+pub(crate) struct Audited<'l, 'c> {
     /// Its lock.
     pub locked: &'l mut Locked<'c>,
 }
 
 impl<'c> Audited<'_, 'c> {
     /// Records what is about to be done, durably; of an addition with the key that the request came with.
-    ///
-    /// # Errors
     /// 503 when it cannot be recorded, 422 when another request has the key.
-    pub fn intend(&mut self, permit: Permit, intent: Intent, key: Option<&Key<'_>>) -> Result<Intended<'_, 'c>, Fault> {
+    pub(crate) fn intend(
+        &mut self,
+        permit: Permit,
+        intent: Intent,
+        key: Option<&Key<'_>>,
+    ) -> Result<Intended<'_, 'c>, Fault> {
         let ledger = &self.locked.ledger;
         let (name, output) = ledger.new_proof(intent.head())?;
         match &intent {
@@ -101,10 +96,7 @@ impl<'c> Audited<'_, 'c> {
     }
 
     /// Records that a certificate is about to be generated or revoked, and has it done.
-    ///
-    /// # Errors
-    /// The fault when that cannot be recorded; the inner error when the CA does not answer.
-    pub fn ask(&mut self, verb: Verb) -> Result<Result<Answer, AuthorityError>, Fault> {
+    pub(crate) fn ask(&mut self, verb: Verb) -> Result<Result<Answer, AuthorityError>, Fault> {
         let Locked { context, ledger, name, .. } = &mut *self.locked;
         match verb {
             Verb::Generate => ledger.certificate(name, CertificateState::Generating, None)?,
@@ -117,7 +109,7 @@ impl<'c> Audited<'_, 'c> {
 
 /// A change that the ledger knows of.
 #[derive(Debug)]
-pub struct Intended<'l, 'c> {
+pub(crate) struct Intended<'l, 'c> {
     locked: &'l mut Locked<'c>,
     permit: Permit,
     intent: Intent,
@@ -127,7 +119,7 @@ pub struct Intended<'l, 'c> {
 impl<'l, 'c> Intended<'l, 'c> {
     /// Makes the change.
     #[must_use]
-    pub fn run(self) -> Ran<'l, 'c> {
+    pub(crate) fn run(self) -> Ran<'l, 'c> {
         let context = &self.locked.context;
         let verdict = context.console.run(&self.intent, self.permit, &self.output, context.until);
         Ran { locked: self.locked, intent: self.intent, verdict }
@@ -136,7 +128,7 @@ impl<'l, 'c> Intended<'l, 'c> {
 
 /// A change whose command has ended, or that can be waited for no longer.
 #[derive(Debug)]
-pub struct Ran<'l, 'c> {
+pub(crate) struct Ran<'l, 'c> {
     locked: &'l mut Locked<'c>,
     intent: Intent,
     verdict: Result<Verdict, ConsoleError>,
@@ -145,10 +137,7 @@ pub struct Ran<'l, 'c> {
 impl Ran<'_, '_> {
     /// Records a change that is done, or that was not even begun: an addition is forgotten then, any other node is
     /// again what it was before, if that is given. What else came of it is the caller's to judge; the intent stays.
-    ///
-    /// # Errors
-    /// When the change has no known end, or its outcome cannot be recorded.
-    pub fn conclude(self, before: Option<&Node>) -> Result<Verdict, Fault> {
+    pub(crate) fn conclude(self, before: Option<&Node>) -> Result<Verdict, Fault> {
         let ledger = &self.locked.ledger;
         let error = match self.verdict {
             Ok(verdict) => {

@@ -26,7 +26,7 @@ const NODE_WAIT: Duration = Duration::from_secs(5);
 
 /// What one request may use.
 #[derive(Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// The console.
     pub console: Console,
     /// The CA.
@@ -45,7 +45,7 @@ pub struct Context {
 
 impl Context {
     /// The context of a request of a client's, as the configuration at that path says.
-    pub fn new(config: &Config, path: &Path, audit: Audit, client: String, request: &RequestId) -> Self {
+    pub(crate) fn new(config: &Config, path: &Path, audit: Audit, client: String, request: &RequestId) -> Self {
         Self {
             console: console(config, path),
             authority: authority(config, path),
@@ -59,16 +59,12 @@ impl Context {
     }
 
     /// Opens the ledger.
-    ///
-    /// # Errors
     /// 503 when it cannot be used.
-    pub fn ledger(&self) -> Result<Ledger, Fault> {
+    pub(crate) fn ledger(&self) -> Result<Ledger, Fault> {
         Ok(Ledger::open(&self.state, &self.request)?)
     }
 
     /// Waits in the console's queue until an attempt gives something.
-    ///
-    /// # Errors
     /// 503 with that sentence when it does not for too long, or too many wait.
     pub(super) fn wait<T>(
         &self,
@@ -84,7 +80,7 @@ impl Context {
 }
 
 /// The console that the configuration describes.
-pub fn console(config: &Config, path: &Path) -> Console {
+pub(crate) fn console(config: &Config, path: &Path) -> Console {
     match &config.console {
         config::Console::Rake(rake) => Console::Rake(Box::new(Rake::new(
             rake::Settings {
@@ -109,7 +105,7 @@ pub fn console(config: &Config, path: &Path) -> Console {
 }
 
 /// The CA that the configuration describes.
-pub fn authority(config: &Config, path: &Path) -> Authority {
+pub(crate) fn authority(config: &Config, path: &Path) -> Authority {
     let command = &config.authority.command;
     let settings = authority::Settings {
         helper: helper(config, path, "authority", command),

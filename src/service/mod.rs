@@ -1,9 +1,9 @@
 //! What is done about a request: each operation, and the recovery of one that died.
 
-pub mod certificates;
-pub mod change;
-pub mod context;
+pub(crate) mod certificates;
+pub(crate) mod change;
+pub(crate) mod context;
 pub mod draft;
-pub mod nodes;
+pub(crate) mod nodes;
 pub mod outcome;
-pub mod recovery;
+pub(crate) mod recovery;

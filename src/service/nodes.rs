@@ -18,7 +18,7 @@ use crate::system::clock;
 
 /// An `Idempotency-Key` and the SHA-256 of the body that it came with, in hexadecimal.
 #[derive(Debug)]
-pub struct Retry {
+pub(crate) struct Retry {
     /// The key.
     pub key: String,
     /// The digest.
@@ -26,19 +26,14 @@ pub struct Retry {
 }
 
 /// The console's classes or groups; with `fresh`, asked for after this call.
-///
-/// # Errors
-/// When the console cannot be asked.
-pub fn list_names(context: &Context, list: List, fresh: bool) -> Result<Outcome, Fault> {
+pub(crate) fn list_names(context: &Context, list: List, fresh: bool) -> Result<Outcome, Fault> {
     let listing = context.console.names(list, fresh, context.until)?;
     Ok(Outcome::Names { etag: listing.etag, body: listing.body.into_bytes() })
 }
 
 /// A node as espm assigned it.
-///
-/// # Errors
 /// 404 when it is not ours.
-pub fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
+pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
     let ledger = context.ledger()?;
     let Some(entry) = ledger.entry_of_ours(name)? else { return Err(Fault::not_found()) };
     match entry.state {
@@ -110,10 +105,8 @@ fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
 }
 
 /// Adds a node.
-///
-/// # Errors
 /// 409 when its name is taken, 422 when the draft is wrong or its console has not what it assigns.
-pub fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) -> Result<Outcome, Fault> {
+pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) -> Result<Outcome, Fault> {
     let client = context.client.clone();
     let key = retry.map(|retry| Key { client: &client, key: &retry.key, digest: &retry.digest });
     let ledger = context.ledger()?;
@@ -182,10 +175,8 @@ fn failed(said: &str) -> Fault {
 }
 
 /// Changes the assignment of a node.
-///
-/// # Errors
 /// 404 when the console has it no more, 422 when the draft is wrong or the console has not what it assigns.
-pub fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
+pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
     let context = &mut *node.locked.context;
     let change = checked(context, draft)?.into_change();
     let before = node.entry.node.clone();
@@ -228,10 +219,7 @@ pub fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> 
 }
 
 /// Deletes a node; its certificate is revoked first.
-///
-/// # Errors
-/// When it is not known to be gone.
-pub fn delete(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+pub(crate) fn delete(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     let mut audited = node.locked.audited()?;
     certificates::end(&mut audited, entry)?;

@@ -67,9 +67,6 @@ pub fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
 }
 
 /// Audits how a request ended, and why it failed.
-///
-/// # Errors
-/// When the record was neither written nor kept.
 pub fn record(audit: &Audit, result: &Result<Outcome, Fault>, changes: bool) -> Result<(), AuditError> {
     let cause = result.as_ref().err().map(Fault::for_log).unwrap_or_default();
     if !cause.is_empty() {

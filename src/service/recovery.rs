@@ -14,7 +14,7 @@ use crate::model::node::Node;
 
 /// A node as it is after recovery.
 #[derive(Debug)]
-pub enum Settled {
+pub(crate) enum Settled {
     /// It is ours and active; or it is about to be deleted, and known to be ours.
     Ours(Box<Entry>),
     /// It is not in the ledger, or not any more.
@@ -25,7 +25,7 @@ pub enum Settled {
 
 /// What an unfinished change is settled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aim {
+pub(crate) enum Aim {
     /// The node goes on, so the change is finished or undone.
     Keep,
     /// The node is about to be deleted: when it is known to be ours, that is enough. A console that can
@@ -94,10 +94,8 @@ fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, ai
 
 impl<'c> LockedNode<'c> {
     /// Locks a node of ours and settles what is unfinished of it.
-    ///
-    /// # Errors
     /// 404 when it is not ours, or that cannot be proven; 503 when another request works on it.
-    pub fn open(context: &'c mut Context, name: &NodeName, aim: Aim) -> Result<Self, Fault> {
+    pub(crate) fn open(context: &'c mut Context, name: &NodeName, aim: Aim) -> Result<Self, Fault> {
         let ledger = context.ledger()?;
         if ledger.entry_of_ours(name)?.is_none() {
             return Err(Fault::not_found());
@@ -111,10 +109,8 @@ impl<'c> LockedNode<'c> {
 }
 
 /// Settles what the ledger has of a name.
-///
-/// # Errors
-/// When it cannot be settled now; the intent stays for the next request.
-pub fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault> {
+/// Fails when it cannot be settled now; the intent stays for the next request.
+pub(crate) fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault> {
     let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::NotOurs) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
     locked.context.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
@@ -166,10 +162,8 @@ fn look(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
 }
 
 /// Finishes an addition whose run has just ended.
-///
-/// # Errors
-/// When it cannot be finished now; the intent stays for the next request.
-pub fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: &Verdict) -> Result<(), Fault> {
+/// Fails when it cannot be finished now; the intent stays for the next request.
+pub(crate) fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: &Verdict) -> Result<(), Fault> {
     let standing = look(audited.locked, next_step(intent, verdict, None, Aim::Keep))?;
     let step = next_step(intent, verdict, standing.as_ref(), Aim::Keep);
     take(audited, step, intent, intent.node(), verdict)
@@ -236,10 +230,8 @@ fn add_again(audited: &mut Audited<'_, '_>, node: &Node) -> Result<(), Fault> {
 }
 
 /// Assigns to a node of ours what it is to have.
-///
-/// # Errors
-/// When that fails; the intent stays.
-pub fn assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<(), Fault> {
+/// Fails when that fails; the intent stays.
+pub(crate) fn assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<(), Fault> {
     try_assign(audited, node, way)?.map_err(|refused| unsettled(&refused))
 }
 
@@ -267,10 +259,7 @@ fn unsettled(verdict: &Verdict) -> Fault {
 
 /// Deletes a node of ours from the console and forgets it. With `keep`, a deletion that was not even
 /// begun leaves the node as it was; without, the intent stays for the next request.
-///
-/// # Errors
-/// When the node is not known to be gone.
-pub fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> Result<(), Fault> {
+pub(crate) fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> Result<(), Fault> {
     let permit = audited.locked.permit()?;
     let intended = audited.intend(permit, Intent::Delete { node: node.clone() }, None)?;
     let said = match intended.run().conclude(keep.then_some(node))? {
@@ -284,10 +273,8 @@ pub fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> Result<
 /// Settles a node of ours that is missing in the console. Somebody has deleted it, so it is forgotten; its
 /// certificate is revoked first. Where the console has only what espm publishes, it is published again: the
 /// directory may have been lost, and the ledger was not.
-///
-/// # Errors
-/// When that cannot be done now; then the node stays in the ledger.
-pub fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> Result<(), Fault> {
+/// Fails when that cannot be done now; then the node stays in the ledger.
+pub(crate) fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> Result<(), Fault> {
     node.locked.context.audit.note("missing-in-console");
     let mut audited = node.locked.audited()?;
     match standing {

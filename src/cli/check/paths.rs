@@ -13,9 +13,6 @@ use crate::system::process;
 use crate::system::trusted_file;
 
 /// Looks at all of them.
-///
-/// # Errors
-/// All that is wrong, each with its key.
 pub(super) fn check(config: &Config) -> Result<String, Wrong> {
     let authority = &config.authority;
     let mut wrong = Vec::new();

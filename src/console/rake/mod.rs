@@ -8,7 +8,7 @@
 pub mod output;
 pub mod task;
 mod verdict;
-pub mod worker;
+pub(crate) mod worker;
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -86,9 +86,6 @@ impl Rake {
     }
 
     /// Whether the console answers, with the tasks that are configured.
-    ///
-    /// # Errors
-    /// When it does not.
     pub fn probe(&self, until: Deadline) -> Result<String, ConsoleError> {
         let configured = self.settings.release;
         match Release::from_task_list(&self.tasks(until)?) {
@@ -99,9 +96,6 @@ impl Rake {
     }
 
     /// Whether the worker answers; `None` where none is configured.
-    ///
-    /// # Errors
-    /// When it does not.
     pub fn probe_worker(&self) -> Option<Result<String, ConsoleError>> {
         let worker = self.settings.worker.as_ref()?;
         Some(self.ask_for_classes().map(|()| format!("answers at {}", worker.socket.display())))
@@ -133,9 +127,6 @@ impl Rake {
     ///
     /// Many who ask at once get the answer of one run. With `fresh`, or where no list is kept, only an
     /// answer counts that was asked for after this call.
-    ///
-    /// # Errors
-    /// When the console cannot be asked.
     pub fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
         let cache = state_directory::cache(&self.state);
         let life = self.settings.cache;
@@ -186,9 +177,6 @@ impl Rake {
     }
 
     /// The names of all nodes.
-    ///
-    /// # Errors
-    /// When the console cannot be asked.
     pub fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
         self.lines(Task::Nodes, until)
     }
@@ -278,9 +266,6 @@ impl Rake {
     }
 
     /// Waits for a slot, in which one run may be made.
-    ///
-    /// # Errors
-    /// When too many wait, or for too long.
     pub fn slot(&self, until: Deadline) -> Result<Lease, ConsoleError> {
         let at_once = self.settings.concurrency.unwrap_or_else(process::processors);
         let slots = Slots::new(&state_directory::locks(&self.state), "console", at_once);

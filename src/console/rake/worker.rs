@@ -57,9 +57,6 @@ pub struct Worker {
 impl Worker {
     /// Runs tasks with their output in two files, and returns their exit code. Their child has the lock of
     /// the slot's file for as long as it lives.
-    ///
-    /// # Errors
-    /// When there is no worker, or it does not say how the tasks ended.
     pub fn run(&self, words: &[String], outputs: [&File; 2], slot: &File, limit: Duration) -> Result<u32, WorkerError> {
         let mut stream = self.connect().map_err(|error| self.not_run(&error))?;
         let running = Deadline::after(limit);
