@@ -322,3 +322,12 @@ fn each_picture_has_the_words_of_its_text() {
         }
     }
 }
+
+#[test]
+fn the_recording_is_small_and_shows_no_key() {
+    let recording = read("docs/demo.svg");
+    assert!(recording.len() < 60_000, "docs/demo.svg has {} bytes", recording.len());
+    assert!(recording.contains("Key of cloud") && recording.contains("•"), "docs/demo.svg does not show the set-up");
+    let longest = recording.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').map(str::len).max();
+    assert!(longest < Some(48), "docs/demo.svg has a word as long as a key");
+}
