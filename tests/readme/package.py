@@ -10,9 +10,9 @@ import subprocess
 import tempfile
 import tomllib
 
-# Manual pages and completions, which conf/package makes for each package; no page of the documents reads them.
-MADE = "target/release/packaged/"
-PROGRAMS = "target/release/"
+# Where cargo-deb finds the files that conf/package makes, and the programs.
+MADE = "target/release/packaged"
+PROGRAMS = "target/release"
 # The parts of cargo-deb's in the maintainer scripts that a page depends on: the user is made; units end before they go.
 DEBHELPER = {
     "postinst": "systemd-sysusers espm.conf",
@@ -26,13 +26,15 @@ def build(repository, programs, directory):
         package = tomllib.load(file)["package"]
     deb = package["metadata"]["deb"]
     architecture = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
-    with tempfile.TemporaryDirectory() as root:
-        os.chmod(root, 0o755)
+    with tempfile.TemporaryDirectory() as scratch:
+        root, files = os.path.join(scratch, "root"), os.path.join(scratch, "files")
+        os.mkdir(root, 0o755)
+        subprocess.run([os.path.join(repository, "conf/package"), "files", programs, files], check=True)
+        places = [(MADE, files), (PROGRAMS, programs), ("", repository)]
         for asset in deb["assets"]:
-            lay_out(repository, programs, root, asset)
+            lay_out(places, root, asset)
         for unit in deb["systemd-units"]:
-            for name in glob.glob(os.path.join(repository, unit["unit-scripts"], unit["unit-name"] + ".*")):
-                put(name, os.path.join(root, "usr/lib/systemd/system", os.path.basename(name)), 0o644)
+            lay_out(places, root, [f"{unit['unit-scripts']}/{unit['unit-name']}.*", "usr/lib/systemd/system/", "644"])
         control = os.path.join(root, "DEBIAN")
         os.mkdir(control)
         for script in ("postinst", "prerm", "postrm"):
@@ -51,7 +53,7 @@ def build(repository, programs, directory):
     return made
 
 
-def lay_out(repository, programs, root, asset):
+def lay_out(places, root, asset):
     """One row of the asset list: a source, which may be a pattern, a destination and a mode; or a link."""
     if isinstance(asset, dict):
         path = os.path.join(root, asset["dest"])
@@ -59,18 +61,16 @@ def lay_out(repository, programs, root, asset):
         os.symlink(asset["link_name"], path)
         return
     source, destination, mode = asset
-    if source.startswith(MADE):
-        return
-    base, pattern = (programs, source.removeprefix(PROGRAMS)) if source.startswith(PROGRAMS) else (repository, source)
-    found = glob.glob(os.path.join(base, pattern))
+    prefix, place = next((prefix, place) for prefix, place in places if source.startswith(prefix))
+    found = glob.glob(os.path.join(place, source.removeprefix(prefix).lstrip("/")))
     if not found:
         raise FileNotFoundError(f"Cargo.toml: the package's asset {source} is not there")
     for path in found:
-        to = os.path.join(destination, os.path.basename(path)) if destination.endswith("/") else destination
-        put(path, os.path.join(root, to), int(mode, 8))
-        if base == programs:
+        to = os.path.join(root, destination, os.path.basename(path) if destination.endswith("/") else "").rstrip("/")
+        put(path, to, int(mode, 8))
+        if prefix == PROGRAMS:
             # As a release build does; a test's programs hold more of what debuggers read than of themselves.
-            subprocess.run(["strip", os.path.join(root, to)], check=True)
+            subprocess.run(["strip", to], check=True)
 
 
 def configuration(root):
