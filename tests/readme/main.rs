@@ -9,7 +9,7 @@ fn walk() -> Command {
 }
 
 #[test]
-fn a_reader_who_follows_the_pages_does_not_stumble() {
+fn every_command_block_of_the_pages_runs_and_prints_what_is_shown() {
     let mut walk = walk();
     walk.arg(Path::new(env!("CARGO_BIN_EXE_espm")).parent().unwrap());
     if std::env::var_os("ESPM_TEST_LONG").is_some() {
@@ -40,7 +40,7 @@ fn read(page: &str) -> String {
 }
 
 #[test]
-fn a_block_that_nobody_runs_is_named_with_its_page_and_line() {
+fn a_block_in_no_scene_is_named_with_its_page_and_line() {
     let same = plan("same", "README.md", str::to_owned);
     assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stderr));
     for page in ["README.md", "docs/install.md"] {
