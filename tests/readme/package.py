@@ -29,7 +29,7 @@ def build(repository, programs, directory):
     with tempfile.TemporaryDirectory() as scratch:
         root, files = os.path.join(scratch, "root"), os.path.join(scratch, "files")
         os.mkdir(root, 0o755)
-        subprocess.run([os.path.join(repository, "conf/package"), "files", programs, files], check=True)
+        subprocess.run([os.path.join(repository, "conf/package"), "files", files], check=True)
         places = [(MADE, files), (PROGRAMS, programs), ("", repository)]
         for asset in deb["assets"]:
             lay_out(places, root, asset)
