@@ -331,3 +331,25 @@ fn the_recording_is_small_and_shows_no_key() {
     let longest = recording.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').map(str::len).max();
     assert!(longest < Some(48), "docs/demo.svg has a word as long as a key");
 }
+
+#[test]
+fn the_table_of_the_layout_has_every_folder_of_src_and_names_only_modules_that_exist() {
+    let page = read("docs/architecture.md");
+    let table = page.split("| folder | holds |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let table: Vec<(&str, &str)> = rows(table).map(|row| (row[0].trim_matches('`'), row[1])).collect();
+    let mut found: Vec<&str> = table.iter().map(|(folder, _)| *folder).collect();
+    found.sort_unstable();
+    let names = std::fs::read_dir(root().join("src")).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<String> = names
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .filter(|name| name != "lib")
+        .collect();
+    folders.sort_unstable();
+    assert_eq!(found, folders, "the folders of docs/architecture.md, and those of src");
+    for (folder, holds) in table {
+        for module in quoted(holds).filter(|word| !word.contains(['-', '.'])) {
+            let path = root().join("src").join(folder).join(module);
+            assert!(path.is_dir() || path.with_extension("rs").exists(), "there is no src/{folder}/{module}");
+        }
+    }
+}
