@@ -31,7 +31,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="about two minutes: fewer and shorter rounds")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     parser.add_argument("--plot", metavar="FILE", help="draw requests a second and memory here (SVG)")
-    parser.add_argument("--readme", metavar="FILE", help="put the tables between this file's marks")
+    parser.add_argument("--page", metavar="FILE", help="put the tables between the marks of this page, docs/figures.md")
     for internal in ("--programs", "--spawn", "--cherrypy"):
         parser.add_argument(internal, required=True, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -116,7 +116,7 @@ def main():
     print(report.text(figures))
     for path, content in (
         (options.json, lambda: json.dumps(figures, indent=2) + "\n"),
-        (options.readme, lambda: report.put_into(options.readme, figures)),
+        (options.page, lambda: report.put_into(options.page, figures)),
         (options.plot, lambda: plot.draw(figures)),
     ):
         if path:

@@ -1,4 +1,4 @@
-"""The figures as text, as Markdown for the README, and as the ratios that the goals are about."""
+"""The figures as text, as Markdown for docs/figures.md, and as the ratios that the goals are about."""
 
 import os
 import time

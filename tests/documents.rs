@@ -80,88 +80,276 @@ fn every_value_of_the_sample_ini_is_valid() {
     }
 }
 
-/// The rows of the README's tables, each with the last `[section]` that was named before or in it.
-fn rows(readme: &str) -> Vec<(String, &str)> {
-    let mut section = String::new();
-    let mut rows = Vec::new();
-    for line in readme.lines() {
-        for (name, _) in KEYS {
-            if line.contains(&format!("[{name}]")) {
-                (*name).clone_into(&mut section);
-            }
-        }
-        if line.starts_with('|') {
-            rows.push((section.clone(), line));
-        }
-    }
-    rows
+/// README.md and the pages of docs/, by name.
+fn pages() -> Vec<(String, String)> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = docs.map(|name| format!("docs/{}", name.to_string_lossy())).collect();
+    names.retain(|name| name.ends_with(".md"));
+    names.push("README.md".to_owned());
+    names.into_iter().map(|name| (name.clone(), read(&name))).collect()
+}
+
+/// The cells of the rows of a text's tables.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    lines.map(|line| line.split(" | ").collect())
+}
+
+/// The words between backquotes.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
 }
 
 #[test]
-fn the_readme_has_a_table_row_for_every_key() {
-    let readme = read("README.md");
-    let rows = rows(&readme);
+fn the_table_of_keys_has_a_row_for_every_key_and_no_other() {
+    let page = read("docs/configuration.md");
+    let first: Vec<&str> = rows(&page).map(|row| row[0]).filter(|cell| cell.starts_with('[')).collect();
     for (section, key) in known_keys() {
-        let there = rows.iter().any(|(s, row)| s == section && row.contains(&format!("`{key}`")));
-        assert!(there, "README.md has no table row for [{section}] `{key}`");
+        let there = first.contains(&format!("[{section}] `{key}`").as_str());
+        assert!(there, "docs/configuration.md has no table row for [{section}] `{key}`");
+    }
+    for cell in first.iter().filter(|cell| **cell != "[psk] NAME") {
+        let known = known_keys().any(|(section, key)| *cell == format!("[{section}] `{key}`"));
+        assert!(known, "docs/configuration.md has a row for {cell}, which is not a key");
     }
 }
 
 #[test]
-fn the_readme_has_every_problem_type() {
-    let readme = read("README.md");
-    for word in Problem::ALL.iter().map(|problem| problem.word()).chain(["rate-limited"]) {
-        assert!(readme.contains(&format!("`{word}`")), "README.md does not have `{word}`");
+fn the_table_of_problems_has_every_word_with_its_status_and_no_other() {
+    let page = read("docs/clients.md");
+    let table = page.split("| word | status |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let found: Vec<(&str, &str)> = rows(table).map(|row| (row[0].trim_matches('`'), row[1])).collect();
+    let mut wanted: Vec<(&str, String)> =
+        Problem::ALL.iter().map(|problem| (problem.word(), problem.status().to_string())).collect();
+    // The web server's own.
+    wanted.push(("rate-limited", "429".to_owned()));
+    for (word, status) in &wanted {
+        assert!(found.contains(&(*word, status.as_str())), "docs/clients.md has no row for `{word}` with {status}");
+    }
+    for (word, _) in found {
+        assert!(
+            wanted.iter().any(|(known, _)| *known == word),
+            "docs/clients.md has a row for {word}, which is no problem"
+        );
     }
 }
 
-/// The names of all test functions.
-fn tests(directory: &Path, names: &mut Vec<String>) {
+/// The texts of all files in a directory that end so.
+fn files(directory: &Path, extension: &str, texts: &mut Vec<(PathBuf, String)>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            tests(&path, names);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let mut is_test = false;
-            for line in text.lines().map(str::trim) {
-                if let Some(rest) = line.strip_prefix("fn ") {
-                    names.extend(rest.split('(').next().filter(|_| is_test).map(str::to_owned));
-                }
-                is_test = line == "#[test]" || (is_test && line.starts_with("#["));
+            files(&path, extension, texts);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            texts.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+/// The fields that the audit's source puts into records: `set("field", ...)` and `("field", ...)`.
+fn audit_fields() -> Vec<String> {
+    let mut texts = Vec::new();
+    files(&root().join("src"), "rs", &mut texts);
+    texts.retain(|(path, _)| path.to_string_lossy().contains("/src/audit"));
+    let mut fields = Vec::new();
+    for code in texts.iter().map(|(_, text)| text.split("#[cfg(test)]").next().unwrap()) {
+        for (at, _) in code.match_indices("(\"") {
+            let before = &code[..at];
+            let Some((field, _)) = code[at + 2..].split_once("\",") else { continue };
+            let word = field.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            if word && (before.ends_with("set") || before.ends_with([' ', '('])) {
+                fields.push(field.to_owned());
             }
         }
     }
+    fields.sort();
+    fields.dedup();
+    fields
+}
+
+#[test]
+fn the_table_of_audit_fields_has_every_field_and_no_other() {
+    let page = read("docs/monitor.md");
+    let table = page.split("| field | meaning |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let mut found: Vec<&str> = rows(table).flat_map(|row| quoted(row[0])).collect();
+    // It is in no record of a request, but in one beside it.
+    found.retain(|field| *field != "cause");
+    found.sort_unstable();
+    assert_eq!(found, audit_fields(), "the fields of docs/monitor.md, and those that the audit writes");
+}
+
+/// The names of all test functions.
+fn tests() -> Vec<String> {
+    let mut texts = Vec::new();
+    files(&root().join("src"), "rs", &mut texts);
+    files(&root().join("tests"), "rs", &mut texts);
+    let mut names = Vec::new();
+    for (_, text) in &texts {
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            if let Some(rest) = line.strip_prefix("fn ") {
+                names.extend(rest.split('(').next().filter(|_| is_test).map(str::to_owned));
+            }
+            is_test = line == "#[test]" || (is_test && line.starts_with("#["));
+        }
+    }
+    names
 }
 
 #[test]
 fn every_line_of_the_threat_table_names_tests_that_exist() {
-    let mut names = Vec::new();
-    tests(&root().join("src"), &mut names);
-    tests(&root().join("tests"), &mut names);
-    let readme = read("README.md");
-    let mut in_section = false;
-    let mut lines = 0;
-    for line in readme.lines() {
-        if line.starts_with('#') {
-            in_section = line.to_lowercase().contains("threat");
-        }
-        let rule = line.bytes().all(|b| b"|-: ".contains(&b));
-        if !in_section || !line.starts_with('|') || rule {
-            continue;
-        }
-        lines += 1;
-        // The first line is the table's head.
-        if lines == 1 {
-            continue;
-        }
-        let last = line.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();
-        let named: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty(), "this threat names no test: {line}");
+    let names = tests();
+    let page = read("docs/threats.md");
+    let threats: Vec<Vec<&str>> = rows(&page).skip(1).collect();
+    assert!(threats.len() > 30, "docs/threats.md has no table of threats");
+    for row in threats {
+        let named: Vec<&str> = quoted(row[2]).collect();
+        assert!(!named.is_empty(), "this threat names no test: {}", row[0]);
         for name in named {
             let name = name.rsplit("::").next().unwrap();
-            assert!(names.iter().any(|test| test == name), "there is no test {name}: {line}");
+            assert!(names.iter().any(|test| test == name), "there is no test {name}: {}", row[0]);
         }
     }
-    assert!(lines > 1, "README.md has no table under a heading with the word threat");
+}
+
+#[test]
+fn the_readme_has_at_most_250_lines() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 250, "README.md has {lines} lines; move some to a page of docs/");
+}
+
+/// A heading as a link names it: lower case, hyphens for spaces, of the rest letters, digits and `_`.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .collect::<String>();
+    kept.replace(' ', "-")
+}
+
+/// The links of a page that lead to files here: where to, and the heading there.
+fn links(page: &str, text: &str) -> Vec<(String, Option<String>)> {
+    let mut links = Vec::new();
+    // Neither commands nor their output.
+    let prose: String = text.split("```").step_by(2).collect();
+    for rest in prose.split("](").skip(1) {
+        let target = rest.split(')').next().unwrap();
+        if target.starts_with("https://") {
+            continue;
+        }
+        let (file, heading) =
+            target.split_once('#').map_or((target, None), |(file, heading)| (file, Some(heading.to_owned())));
+        let directory = Path::new(page).parent().unwrap();
+        let mut path = PathBuf::new();
+        for part in directory.join(file).components() {
+            if part.as_os_str() == ".." {
+                path.pop();
+            } else {
+                path.push(part);
+            }
+        }
+        links.push((if file.is_empty() { page.to_owned() } else { path.display().to_string() }, heading));
+    }
+    links
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
+    for (page, text) in pages() {
+        for (file, heading) in links(&page, &text) {
+            assert!(root().join(&file).exists(), "{page} links to {file}, which is not there");
+            if let Some(heading) = heading {
+                let there = read(&file)
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line.trim_start_matches(['#', ' '])) == heading);
+                assert!(there, "{page} links to {file}#{heading}, a heading that is not there");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_page_can_be_reached_from_the_readme() {
+    let pages = pages();
+    let mut reached = vec!["README.md".to_owned()];
+    let mut at = 0;
+    while let Some(page) = reached.get(at).cloned() {
+        let (_, text) = pages.iter().find(|(name, _)| *name == page).unwrap();
+        for (file, _) in links(&page, text) {
+            if pages.iter().any(|(name, _)| *name == file) && !reached.contains(&file) {
+                reached.push(file);
+            }
+        }
+        at += 1;
+    }
+    for (name, _) in &pages {
+        assert!(reached.contains(name), "no link leads from README.md to {name}");
+    }
+}
+
+#[test]
+fn every_path_is_the_packages_but_on_the_page_for_an_installation_by_hand() {
+    for (page, text) in pages().iter().filter(|(page, _)| page != "docs/by-hand.md") {
+        assert!(!text.contains("/opt/espm"), "{page} has a path that no package has");
+    }
+}
+
+/// A text without what is between angle brackets.
+fn untagged(text: &str) -> String {
+    let mut parts = text.split('<');
+    let first = parts.next().unwrap().to_owned();
+    parts.filter_map(|part| part.split_once('>')).fold(first, |text, (_, rest)| text + " " + rest)
+}
+
+#[test]
+fn each_picture_has_the_words_of_its_text() {
+    let mut texts = Vec::new();
+    files(&root().join("docs"), "dot", &mut texts);
+    assert_eq!(texts.len(), 2);
+    for (path, text) in texts {
+        let picture = std::fs::read_to_string(path.with_extension("svg")).unwrap();
+        let drawn = untagged(&picture).replace("&#39;", "'").replace("&#45;", "-").replace("&#160;", " ");
+        let labels = text.split("label = \"").skip(1).filter_map(|rest| rest.split('"').next());
+        let cells = text.split("<TD ").skip(1).filter_map(|rest| rest.split_once('>')?.1.split("</TD>").next());
+        let labels: Vec<String> =
+            labels.chain(cells).map(|label| untagged(label).replace("\\n", " ").replace("\\l", " ")).collect();
+        assert!(labels.len() > 10, "{}", path.display());
+        for word in labels.iter().flat_map(|label| label.split_whitespace()) {
+            let there = drawn.split_whitespace().any(|found| found == word);
+            assert!(there, "{}: {word:?} is not drawn; run docs/draw", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_recording_is_small_and_shows_no_key() {
+    let recording = read("docs/demo.svg");
+    assert!(recording.len() < 60_000, "docs/demo.svg has {} bytes", recording.len());
+    assert!(recording.contains("Key of cloud") && recording.contains("•"), "docs/demo.svg does not show the set-up");
+    let longest = recording.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').map(str::len).max();
+    assert!(longest < Some(48), "docs/demo.svg has a word as long as a key");
+}
+
+#[test]
+fn the_table_of_the_layout_has_every_folder_of_src_and_names_only_modules_that_exist() {
+    let page = read("docs/architecture.md");
+    let table = page.split("| folder | holds |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let table: Vec<(&str, &str)> = rows(table).map(|row| (row[0].trim_matches('`'), row[1])).collect();
+    let mut found: Vec<&str> = table.iter().map(|(folder, _)| *folder).collect();
+    found.sort_unstable();
+    let names = std::fs::read_dir(root().join("src")).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<String> = names
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .filter(|name| name != "lib")
+        .collect();
+    folders.sort_unstable();
+    assert_eq!(found, folders, "the folders of docs/architecture.md, and those of src");
+    for (folder, holds) in table {
+        for module in quoted(holds).filter(|word| !word.contains(['-', '.'])) {
+            let path = root().join("src").join(folder).join(module);
+            assert!(path.is_dir() || path.with_extension("rs").exists(), "there is no src/{folder}/{module}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What a newcomer can meet: each fault of the README's table is caused, and says what the table says.
+//! What a newcomer can meet: each fault of docs/troubleshoot.md's table is caused, and says what the table says.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -198,10 +198,10 @@ fn plain(shop: &mut Shop) -> String {
     answer
 }
 
-/// The messages of the README's table, in its order.
+/// The messages of the page's table, in its order.
 fn table() -> Vec<String> {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let section = readme.split("\n### The first run\n").nth(1).unwrap();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshoot.md")).unwrap();
+    let section = page.split("\n## The first run\n").nth(1).unwrap();
     let rows = section.lines().take_while(|line| !line.starts_with('#')).filter_map(|line| line.strip_prefix("| `"));
     rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
 }

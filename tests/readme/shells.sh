@@ -1,5 +1,5 @@
 # shellcheck shell=bash # sourced by walk into the machine's shells
-# What the machines of the walk have before the README begins, and what its text asks for between the blocks.
+# The machines of the walk before its first page, and acts that the pages' text asks for between the blocks.
 
 wait_for() { # wait_for COMMAND...
     for _ in $(seq 600); do
@@ -51,10 +51,20 @@ make_puppet8() {
     install -d /opt/puppetlabs/bin "$base" "$etc"
     cp -r tests/authority tests/doubles "$base"
     "$base/authority/puppet" --root "$etc" setup --intermediate
-    {
-        printf '#!/bin/sh\ncat <<END\nssldir = %s/ssl\ncadir = %s/ca\ncertname = master.example.com\n' "$etc" "$etc"
-        printf 'user = puppet\nconfig = %s/puppet.conf\nEND\n' "$etc"
-    } >/opt/puppetlabs/bin/puppet
+    cat >/opt/puppetlabs/bin/puppet <<PUPPET
+#!/bin/bash
+# "puppet config", of which espm and an administrator use two words.
+if [ "\$*" = "config set --section server \$5 \$6" ]; then
+    . /root/espm/tests/readme/shells.sh
+    printf '[server]\n%s = %s\n' "\$5" "\$6" | put_into $etc/puppet.conf
+else
+    printf '%s\n' 'ssldir = $etc/ssl' 'cadir = $etc/ca' 'certname = master.example.com' 'user = puppet' 'config = $etc/puppet.conf'
+fi
+PUPPET
+    # Its packages put it on everybody's path, and have a service.
+    ln -s /opt/puppetlabs/bin/puppet /usr/local/bin/puppet
+    printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n' >/etc/systemd/system/puppetserver.service
+    systemctl daemon-reload
     printf '#!/bin/sh\nexec %s --root %s "$@"\n' "$base/authority/puppet" "$etc" >/opt/puppetlabs/bin/puppetserver
     chmod 0755 /opt/puppetlabs/bin/*
     chown -R puppet: /etc/puppetlabs
@@ -105,7 +115,18 @@ stop_gate() {
 # "Copy the certificate to the client": walk has written what espm-setup printed.
 get_certificate() { openssl verify -CAfile espm.pem espm.pem; }
 
-# What "Operate" shows the traces of: two nodes, made by the client of conf/examples, and somebody who guesses.
+# The client has both certificates while the web server changes from one to the other.
+take_both() { cp /etc/espm/certs/both.pem /srv/client/espm.pem; }
+warm() { espm check | grep -q '^ok *console worker: '; }
+wait_for_worker() { wait_for warm; }
+# The package has left, with all that it made.
+left() {
+    local here
+    here=$(getent passwd espm || true; find /etc /usr /var/lib /var/log -xdev -path /var/lib/dpkg -prune -o -name "*espm*" -print)
+    [ -z "$here" ] || { echo "these are left: $here"; return 1; }
+}
+
+# What the pages show the traces of: two nodes, made by the client of conf/examples, and somebody who guesses.
 meanwhile() {
     local name
     for name in db01 web02; do
