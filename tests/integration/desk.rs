@@ -341,7 +341,7 @@ fn a_certificate_that_ends_soon_or_has_another_key_is_one_fault() {
     };
     let before = fs::read(shop.ini()).unwrap();
     configured(&soon, &soon_key);
-    let days = format!("{}: ends in 28 days; renew it as README.md says", soon.display());
+    let days = format!("{}: ends in 28 days; renew it as docs/operate.md says", soon.display());
     let (failed, _) = check(&shop);
     assert!(failed.len() == 1 && (failed[0].contains(&days) || failed[0].contains("in 29 days")), "{failed:?}");
     configured(&later, &later_key);

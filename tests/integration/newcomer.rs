@@ -85,7 +85,7 @@ const FAULTS: [Fault; 28] = [
         check_with(shop, "audit", "socket = /nonexistent")
     }),
     (": is valid only from ... on, now is ...; set the clock", None, |shop| certificate(shop, 86_400, 86_400 * 90)),
-    (": ended at ...; renew it as README.md says, or set the clock", None, |shop| certificate(shop, -86_400, -3600)),
+    (": ended at ...; renew it as docs/operate.md says, or set the clock", None, |shop| certificate(shop, -86_400, -3600)),
     ("does not belong to ...; put the right one there", None, |shop| {
         certificate(shop, -60, 86_400 * 90);
         let (mine, other) = (shop.dir.join("etc/certs/espm.key"), shop.dir.join("made.key"));

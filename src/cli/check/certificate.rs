@@ -60,12 +60,12 @@ fn check(tls: &Tls) -> Result<String, Wrong> {
     }
     if now > identity.not_after {
         let ended = clock::rfc3339(identity.not_after);
-        return wrong(format!("{path}: ended at {ended}; renew it as README.md says, or set the clock"));
+        return wrong(format!("{path}: ended at {ended}; renew it as docs/operate.md says, or set the clock"));
     }
     let days = (identity.not_after - now) / 86_400;
     let left = text::count(usize::try_from(days).unwrap_or_default(), "day", "days");
     if days < DAYS_LEFT {
-        return wrong(format!("{path}: ends in {left}; renew it as README.md says"));
+        return wrong(format!("{path}: ends in {left}; renew it as docs/operate.md says"));
     }
     if !process::is_root() {
         return Ok(format!("ends in {left}; run as root to compare it with its key"));
@@ -77,7 +77,7 @@ fn check(tls: &Tls) -> Result<String, Wrong> {
     match x509::key_fits(&certificate, &read(&tls.key)?) {
         Ok(true) => Ok(format!("ends in {left}")),
         Ok(false) => wrong(format!(
-            "{} does not belong to {}; put the right one there, or renew both as README.md says",
+            "{} does not belong to {}; put the right one there, or renew both as docs/operate.md says",
             tls.key.display(),
             tls.certificate.display()
         )),
