@@ -233,7 +233,8 @@ fn the_certificate_lives_for_ten_years_from_yesterday_on() {
     let start = run(Command::new("date").args(["+%s", "-d", start.trim().trim_start_matches("notBefore=")]));
     let now = run(Command::new("date").arg("+%s"));
     let age = now.trim().parse::<i64>().unwrap() - start.trim().parse::<i64>().unwrap();
-    assert!((86_400..86_400 + 600).contains(&age), "{age}");
+    // Whether little time lies between, none, or the clock was set meanwhile.
+    assert!((age - 86_400).abs() < 600, "{age}");
 }
 
 #[test]
