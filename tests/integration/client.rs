@@ -169,7 +169,13 @@ fn after_a_time_out_the_clients_next_request_settles_it() {
     let shop = Shop::with(Plan { ini: vec![("console", "timeout = 5")], ..Plan::default() });
     shop.ask_for_lists();
     shop.fault("console", "hang.once", "");
-    let output = launch(&shop, "web01", &[]).output().unwrap();
+    let output = thread::scope(|scope| {
+        let launched = scope.spawn(|| launch(&shop, "web01", &[]).output().unwrap());
+        wait_until("rake hangs", || !shop.dir.join("console/faults/hang.once").exists());
+        // The runs after the one that hangs have time on any machine.
+        shop.configure("console", "timeout = 120");
+        launched.join().unwrap()
+    });
     assert_eq!(String::from_utf8_lossy(&output.stdout), "web01\n", "{output:?}");
     assert!(says(&output).contains("504; the same again"), "{output:?}");
     assert_eq!(shop.node_in_console("web01"), assigned());

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::shop::{Answer, Shop, run, wait_until};
 
 /// The lines of `espm check` that are not fine, and its exit code.
-fn check(shop: &Shop) -> (Vec<String>, i32) {
+pub fn check(shop: &Shop) -> (Vec<String>, i32) {
     let output = shop.desk(&["check"]);
     assert!(output.stderr.is_empty(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();

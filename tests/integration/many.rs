@@ -9,7 +9,8 @@ use crate::shop::{Answer, Plan, Shop};
 
 /// A shop with room for two runs of rake and a short queue, its lists asked for.
 fn narrow(queue: &'static str) -> Shop {
-    let ini = vec![("console", "concurrency = 2"), ("console", queue)];
+    // Who waits in the queue waits for as long as any machine needs, unless a test wants less.
+    let ini = vec![("console", "concurrency = 2"), ("console", "queue_timeout = 250"), ("console", queue)];
     let shop = Shop::with(Plan { ini, ..Plan::default() });
     shop.ask_for_lists();
     shop

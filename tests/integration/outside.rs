@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use espm::clock;
 use serde_json::json;
 
-use crate::desk::{all_is_well, one_fault, refused};
+use crate::desk::{all_is_well, check, one_fault, refused};
+use crate::doubt::limits;
 use crate::shop::{Answer, Plan, Shop, run};
 use crate::steps::Request;
 
@@ -171,8 +172,13 @@ fn a_console_whose_database_is_locked_is_waited_for_and_the_same_request_settles
     assert_eq!(line, "locked\n");
     shop.configure("console", "timeout = 2");
     refused(&shop, &add(&shop, "new01"), 504, "timed-out", &["ran past its time limit"]);
-    // Enough for a rake that needs no database.
-    shop.configure("console", "timeout = 10");
+    // Enough for a rake that needs no database, on this machine.
+    for limit in limits().skip(1) {
+        shop.configure("console", &format!("timeout = {limit}"));
+        if check(&shop).0.len() == 1 {
+            break;
+        }
+    }
     one_fault(&shop, &["FAIL  nodes: console: rake ran past its time limit"]);
     shop.get("/v1/health").expect(200);
     shop.get("/v1/classes").expect(200);
@@ -211,7 +217,7 @@ fn what_is_dated_in_the_future_neither_outlives_its_time_nor_is_lost() {
     let body = json!({"name": "web01", "groups": ["default"]}).to_string();
     let first = shop.ask("POST", "/v1/nodes", Some(&body), &[key]);
     first.expect(201);
-    shop.get("/v1/classes").expect(200);
+    shop.ask_for_lists();
     for (days, asked_anew) in [(0, 0), (400, 1)] {
         let set =
             format!("UPDATE answer SET since = since + {0} * 86400; UPDATE node SET since = since + {0} * 86400", days);
