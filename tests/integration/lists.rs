@@ -5,7 +5,12 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::shop::{Answer, Shop, run, wait_until};
+use crate::shop::{Answer, Plan, Shop, run, wait_until};
+
+/// A shop that keeps lists for an hour.
+fn shop() -> Shop {
+    Shop::with(Plan { ini: vec![("console", "cache = 3600")], ..Plan::default() })
+}
 
 fn unless_known(shop: &Shop, path: &str, tags: &str) -> Answer {
     shop.ask("GET", path, None, &[&format!("If-None-Match: {tags}")])
@@ -21,7 +26,7 @@ fn date_the_kept_list(shop: &Shop, by_ms: i64) {
 
 #[test]
 fn a_list_is_asked_of_the_console_once_while_it_is_kept() {
-    let shop = Shop::open();
+    let shop = shop();
     let first = shop.get("/v1/groups");
     assert_eq!(
         first.expect(200).json()["groups"],
@@ -36,7 +41,7 @@ fn a_list_is_asked_of_the_console_once_while_it_is_kept() {
 
 #[test]
 fn no_cache_asks_the_console_anew_and_what_it_says_is_kept() {
-    let shop = Shop::open();
+    let shop = shop();
     let first = shop.get("/v1/classes");
     shop.rake(&["nodeclass:add", "name=nginx"]);
     assert_eq!(shop.get("/v1/classes").body, first.body);
@@ -76,10 +81,10 @@ fn with_a_cache_of_0_seconds_those_who_wait_share_the_next_run() {
 
 #[test]
 fn a_kept_list_that_is_old_or_dated_in_the_future_or_damaged_is_not_used() {
-    let shop = Shop::open();
+    let shop = shop();
     shop.get("/v1/classes").expect(200);
     let mut runs = 1;
-    for by_seconds in [3600, -61] {
+    for by_seconds in [3600, -3601] {
         date_the_kept_list(&shop, by_seconds * 1000);
         runs += 1;
         shop.get("/v1/classes").expect(200);
@@ -96,7 +101,7 @@ fn a_kept_list_that_is_old_or_dated_in_the_future_or_damaged_is_not_used() {
 
 #[test]
 fn many_who_ask_at_once_get_the_answer_of_one_run() {
-    let shop = Shop::open();
+    let shop = shop();
     thread::scope(|scope| {
         let asked: Vec<_> = (0..16).map(|_| scope.spawn(|| shop.get("/v1/classes"))).collect();
         let bodies: Vec<_> = asked.into_iter().map(|asked| asked.join().unwrap().expect(200).body.clone()).collect();
@@ -107,7 +112,7 @@ fn many_who_ask_at_once_get_the_answer_of_one_run() {
 
 #[test]
 fn who_has_the_list_already_is_told_just_that() {
-    let shop = Shop::open();
+    let shop = shop();
     let listed = shop.get("/v1/classes");
     let tag = listed.header("etag").to_owned();
     assert!(tag.starts_with("W/\"") && tag.ends_with('"'), "{tag}");
@@ -123,10 +128,10 @@ fn who_has_the_list_already_is_told_just_that() {
     assert_eq!(shop.runs("console").len(), 1);
 
     // The tag is made of the names alone: a later list of the same names has the same tag.
-    date_the_kept_list(&shop, -3_600_000);
+    date_the_kept_list(&shop, -3_601_000);
     unless_known(&shop, "/v1/classes", &tag).expect(304);
     shop.rake(&["nodeclass:add", "name=nginx"]);
-    date_the_kept_list(&shop, -3_600_000);
+    date_the_kept_list(&shop, -3_601_000);
     unless_known(&shop, "/v1/classes", &tag).expect(200);
 }
 
