@@ -1,0 +1,290 @@
+//! The client in `conf/examples`, as a provisioning system would run it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::harness::processes::FOREIGN;
+use crate::harness::{Plan, Shop, run, wait_until};
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/examples").join(name)
+}
+
+/// The client with the shop's address, certificate and key.
+fn client(shop: &Shop, words: &[&str]) -> Command {
+    let mut client = Command::new(example("espm-client"));
+    client
+        .args(words)
+        .env_remove("ESPM_PSK_FILE")
+        .env("ESPM_URL", format!("https://localhost:{}", shop.port))
+        .env("ESPM_TLS_CERT", shop.dir.join("etc/certs/espm.pem"))
+        .env("ESPM_PSK", &shop.psk);
+    client
+}
+
+const LAUNCH: [&str; 6] = ["--group", "web servers", "--class", "apache", "--parameter", "role=web"];
+
+fn launch(shop: &Shop, name: &str, more: &[&str]) -> Command {
+    client(shop, &[&["launch", name], &LAUNCH[..], more].concat())
+}
+
+fn assigned() -> Value {
+    json!({"groups": ["web servers"], "classes": ["apache"], "parameters": [["role", "web"]]})
+}
+
+fn says(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The certificate verifies against the CA's, and the key belongs to it.
+#[track_caller]
+fn expect_usable(ssldir: &Path, name: &str) {
+    let at = |path: &str| ssldir.join(path).display().to_string();
+    let (certificate, key) = (at(&format!("certs/{name}.pem")), at(&format!("private_keys/{name}.pem")));
+    run(Command::new("openssl").args(["verify", "-CAfile", &at("certs/ca.pem"), &certificate]));
+    let of_certificate = run(Command::new("openssl").args(["x509", "-noout", "-pubkey", "-in", &certificate]));
+    assert_eq!(of_certificate, run(Command::new("openssl").args(["pkey", "-pubout", "-in", &key])));
+}
+
+#[test]
+fn the_client_launches_a_server_and_terminates_it() {
+    let shop = Shop::open();
+    let known = run(&mut client(&shop, &["classes"]));
+    assert!(known.lines().any(|line| line == "apache"), "{known}");
+    let known = run(&mut client(&shop, &["groups"]));
+    assert!(known.lines().any(|line| line == "web servers"), "{known}");
+
+    // Puppet's ssldir as the agent will find it, the key from a file.
+    let (ssldir, psk) = (shop.dir.join("ssl"), shop.write("psk", &format!("{}\n", shop.psk)));
+    let mut first = launch(&shop, "web01.example.com", &["--ssldir", ssldir.to_str().unwrap()]);
+    assert_eq!(run(first.env_remove("ESPM_PSK").env("ESPM_PSK_FILE", &psk)), "web01.example.com\n");
+    assert_eq!(shop.node_in_console("web01.example.com"), assigned());
+    expect_usable(&ssldir, "web01.example.com");
+    for (path, mode) in [
+        ("private_keys", 0o750),
+        ("private_keys/web01.example.com.pem", 0o600),
+        ("certs", 0o755),
+        ("certs/web01.example.com.pem", 0o644),
+        ("certs/ca.pem", 0o644),
+    ] {
+        assert_eq!(fs::metadata(ssldir.join(path)).unwrap().permissions().mode() & 0o7777, mode, "{path}");
+    }
+    assert_eq!(run(Command::new("find").arg(&ssldir).args(["-type", "f"])).lines().count(), 3);
+
+    for _ in 0..2 {
+        run(&mut client(&shop, &["terminate", "web01.example.com"]));
+        assert!(shop.node_in_console("web01.example.com").is_null());
+    }
+    assert_eq!(shop.count("ca", "generate"), 1);
+    let records = shop.audit().join("\n");
+    assert!(records.contains("event=certificate.revoke outcome=gone"), "{records}");
+    assert!(records.contains("event=node.delete outcome=gone"), "{records}");
+    shop.expect_foreign_untouched();
+}
+
+#[test]
+fn the_client_takes_another_name_where_one_is_taken() {
+    let shop = Shop::open();
+    let name = run(&mut launch(&shop, FOREIGN, &[]));
+    let (host, domain) = FOREIGN.split_once('.').unwrap();
+    let appended =
+        name.trim().strip_prefix(&format!("{host}-")).and_then(|rest| rest.strip_suffix(&format!(".{domain}")));
+    assert!(appended.is_some_and(|time| time.len() == 13 && time.bytes().all(|b| b.is_ascii_digit())), "{name}");
+    assert_eq!(shop.node_in_console(name.trim()), assigned());
+    shop.expect_foreign_untouched();
+}
+
+#[test]
+fn the_client_is_told_all_that_is_wrong_with_its_request() {
+    let shop = Shop::open();
+    let output = client(&shop, &["launch", "Web01", "--class", "nothing"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = says(&output);
+    assert!(said.contains("espm-client: name: ") && said.contains("espm-client: classes[0]: "), "{said}");
+    let output = client(&shop, &["classes"]).env("ESPM_PSK", "wrong").output().unwrap();
+    assert!(output.status.code() == Some(1) && says(&output).contains("401"), "{output:?}");
+    for variable in ["ESPM_URL", "ESPM_TLS_CERT", "ESPM_PSK"] {
+        let output = client(&shop, &["classes"]).env_remove(variable).output().unwrap();
+        assert!(says(&output).contains(&format!("{variable} is not set")), "{output:?}");
+    }
+}
+
+#[test]
+fn the_client_talks_to_no_one_whose_certificate_is_another() {
+    let shop = Shop::open();
+    let (pem, key) = (shop.dir.join("other.pem"), shop.dir.join("other.key"));
+    let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    run(Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(subject)
+        .arg("-out")
+        .arg(&pem)
+        .arg("-keyout")
+        .arg(&key));
+    let before = shop.audit().len();
+    let output = client(&shop, &["classes"]).env("ESPM_TLS_CERT", &pem).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(says(&output).contains("not the certificate of ESPM_TLS_CERT"), "{output:?}");
+    // Neither does it trust those that the system trusts, nor go without TLS.
+    let plain =
+        client(&shop, &["classes"]).env("ESPM_URL", format!("http://localhost:{}", shop.port)).output().unwrap();
+    assert!(says(&plain).contains("want https://"), "{plain:?}");
+    assert_eq!(shop.audit().len(), before);
+    // Strict verification, which Python 3.13 does, takes espm's certificate too.
+    let own = shop.dir.join("etc/certs/espm.pem");
+    run(Command::new("openssl").args(["verify", "-x509_strict", "-CAfile"]).arg(&own).arg(&own));
+}
+
+#[test]
+fn the_client_waits_and_asks_again_while_espm_is_busy() {
+    let ini = vec![("console", "concurrency = 1"), ("console", "queue = 0")];
+    let shop = Shop::with(Plan { ini, ..Plan::default() });
+    shop.ask_for_lists();
+    shop.pause_at("before_node_add");
+    let name = thread::scope(|scope| {
+        let slow = scope.spawn(|| shop.add("slow01"));
+        shop.wait_for_pause();
+        let launched = scope.spawn(|| run(&mut launch(&shop, "web01", &[])));
+        let busy =
+            || shop.audit().iter().any(|record| record.contains("node=web01") && record.contains("outcome=busy"));
+        wait_until("the client is told to wait", busy);
+        shop.go_on();
+        slow.join().unwrap();
+        launched.join().unwrap()
+    });
+    assert_eq!(name, "web01\n");
+    assert_eq!(shop.node_in_console("web01"), assigned());
+}
+
+#[test]
+fn after_a_time_out_the_clients_next_request_settles_it() {
+    let shop = Shop::with(Plan { ini: vec![("console", "timeout = 5")], ..Plan::default() });
+    shop.ask_for_lists();
+    shop.fault("console", "hang.once", "");
+    let output = thread::scope(|scope| {
+        let launched = scope.spawn(|| launch(&shop, "web01", &[]).output().unwrap());
+        wait_until("rake hangs", || !shop.dir.join("console/faults/hang.once").exists());
+        // The runs after the one that hangs have time on any machine.
+        shop.configure("console", "timeout = 120");
+        launched.join().unwrap()
+    });
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "web01\n", "{output:?}");
+    assert!(says(&output).contains("504; the same again"), "{output:?}");
+    assert_eq!(shop.node_in_console("web01"), assigned());
+    assert_eq!(shop.states().len(), 1);
+}
+
+/// Passes connections on, and cuts the first of them when its answer comes: when `answered` holds.
+fn cut_first_answer<'scope, 'env>(
+    scope: &'scope thread::Scope<'scope, 'env>,
+    port: u16,
+    done: &'env AtomicBool,
+    answered: &'env (impl Fn() -> bool + Sync),
+) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    scope.spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            if done.load(Ordering::SeqCst) {
+                return;
+            }
+            let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
+            let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            scope.spawn(move || pass_on(from_client, to_server, || false));
+            scope.spawn(move || pass_on(server, client, || number == 0 && answered()));
+        }
+    });
+    own
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, cut: impl Fn() -> bool) {
+    let mut bytes = [0; 4096];
+    while let Ok(length) = from.read(&mut bytes) {
+        if length == 0 || cut() || to.write_all(&bytes[..length]).is_err() {
+            break;
+        }
+    }
+    for stream in [&from, &to] {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_lost_answer_makes_no_second_node() {
+    let shop = Shop::open();
+    let done = AtomicBool::new(false);
+    let there = || !shop.node_in_console("web01").is_null();
+    let output = thread::scope(|scope| {
+        let port = cut_first_answer(scope, shop.port, &done, &there);
+        let mut client = launch(&shop, "web01", &[]);
+        let output = client.env("ESPM_URL", format!("https://localhost:{port}")).output().unwrap();
+        done.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", port)));
+        output
+    });
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "web01\n", "{output:?}");
+    assert!(says(&output).contains("no answer: "), "{output:?}");
+    assert_eq!(shop.count("console", "node:add"), 1);
+    assert_eq!(shop.states().into_keys().collect::<Vec<_>>(), ["web01"]);
+}
+
+/// Runs a script as root of a throw-away copy of this machine's file system.
+#[track_caller]
+fn in_a_copy_of_this_machine(shop: &Shop, script: &str) -> String {
+    let copy = shop.dir.join("copy");
+    fs::create_dir(&copy).unwrap();
+    let enter = "set -eu; mount --make-rprivate /; mount -t tmpfs espm-test \"$1\"; mkdir \"$1/upper\" \"$1/work\" \"$1/root\"; \
+                 mount -t overlay -o \"lowerdir=/,upperdir=$1/upper,workdir=$1/work\" espm-test \"$1/root\"; \
+                 mount --bind /dev \"$1/root/dev\"; mount -t proc proc \"$1/root/proc\"; cp \"$2\" \"$1/root/input\"; \
+                 exec chroot \"$1/root\" sh -euc \"$3\"";
+    run(Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "sh", "-c", enter, "sh"])
+        .arg(&copy)
+        .arg(shop.dir.join("input"))
+        .arg(script))
+}
+
+#[test]
+fn cloud_init_takes_the_user_data_and_writes_the_agents_files() {
+    let shop = Shop::open();
+    let template = example("cloud-init.yaml");
+    let filled = run(&mut launch(&shop, "web01.example.com", &["--user-data", template.to_str().unwrap()]));
+    assert!(!filled.contains('@'), "{filled}");
+    let input = shop.write("input", &filled);
+    for file in [input.as_str(), template.to_str().unwrap()] {
+        let said = run(Command::new("cloud-init").args(["schema", "--config-file", file]));
+        assert!(said.contains("Valid"), "{said}");
+    }
+    // The module of cloud-init that does it on a server; then the files, each with its mode.
+    let script = "/usr/bin/python3 -c 'import yaml; from cloudinit.config.cc_write_files import write_files; \
+                  write_files(\"\", yaml.safe_load(open(\"/input\"))[\"write_files\"], \"root:root\")' >&2; \
+                  cd /etc/puppetlabs/puppet; chmod 0755 .; cat ssl/certs/web01.example.com.pem; \
+                  openssl verify -CAfile ssl/certs/ca.pem ssl/certs/web01.example.com.pem; \
+                  openssl pkey -in ssl/private_keys/web01.example.com.pem -pubout; \
+                  openssl x509 -in ssl/certs/web01.example.com.pem -noout -pubkey; \
+                  stat -c '%a %n' ssl/*/*.pem puppet.conf; cat puppet.conf";
+    let found = in_a_copy_of_this_machine(&shop, script);
+    let certificate = shop.get("/v1/nodes/web01.example.com/certificate").json()["certificate"].clone();
+    assert!(found.starts_with(certificate.as_str().unwrap()), "{found}");
+    let key = found.split("-----BEGIN PUBLIC KEY-----").collect::<Vec<_>>();
+    assert!(key.len() == 3 && key[2].starts_with(key[1]), "{found}");
+    for part in [
+        "ssl/certs/web01.example.com.pem: OK",
+        "600 ssl/private_keys/web01.example.com.pem",
+        "644 ssl/certs/ca.pem",
+        "644 ssl/certs/web01.example.com.pem",
+        "644 puppet.conf",
+        "certname = web01.example.com\nserver = localhost\n",
+    ] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    assert!(!Path::new("/etc/puppetlabs/puppet/ssl/private_keys/web01.example.com.pem").exists());
+}

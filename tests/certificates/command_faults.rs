@@ -1,0 +1,416 @@
+//! Certificates when the CA's command dies, hangs, lies or makes something else than was asked for.
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
+
+use super::{CA, CERT, Kind, NAME, assert_made, assert_whole, files, generate, path};
+use crate::harness::certificates::{revoked, serial, valid};
+use crate::harness::{Answer, Shop, USER, run, wait_until};
+
+/// Processes of the CA's command.
+fn running(shop: &Shop) -> usize {
+    let root = format!("--root\0{}/ca\0", shop.dir.display());
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    processes.filter(|path| fs::read(path).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&root))).count()
+}
+
+/// The files of our name. After a failure the record of a key that the server may still sign for is none.
+fn left(kind: Kind, shop: &Shop) -> BTreeSet<String> {
+    let mut files = files(shop, NAME);
+    if kind == CA && shop.file(&format!("records/{NAME}.json")).contains("abandoned") {
+        files.remove(&format!("records/{NAME}.json"));
+    }
+    files
+}
+
+/// Lets the CA's command be another Puppet's.
+fn flavour(shop: &Shop, flavour: &str) {
+    let ini = fs::read_to_string(shop.ini()).unwrap();
+    let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
+    shop.configure("authority", &command.replace(" --root", &format!(" --flavour {flavour} --root")));
+}
+
+#[test]
+fn a_half_made_certificate_neither_blocks_its_name_nor_stays_valid() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        // A certificate that was signed before the command died is handed out all the same.
+        let mut faults =
+            vec![("fail_after_key", 502), ("die_after_key", 502), ("die_after_sign", 201), ("die_after_generate", 201)];
+        if kind == CA {
+            faults.push(("server_down", 502));
+        }
+        for (fault, status) in faults {
+            shop.fault("ca", fault, "");
+            let first = generate(&shop, NAME);
+            assert_eq!(first.status, status, "{kind:?} {fault}: {first:?}");
+            shop.no_faults("ca");
+            if status == 502 {
+                assert_eq!(first.problem(), "command-failed");
+                shop.get(&path(NAME)).expect(404);
+                assert_eq!((left(kind, &shop), valid(&shop)), ([].into(), [].into()), "{fault}");
+                assert!(shop.unfinished().is_empty(), "{fault}");
+            }
+            let second = generate(&shop, NAME);
+            second.expect(if status == 201 { 200 } else { 201 });
+            assert_made(&shop, &second);
+            shop.delete(&path(NAME)).expect(204);
+            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()), "{fault}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_whose_maker_was_killed_is_settled_by_the_next_request() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.fault("ca", "pause_after_sign", "");
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| generate(&shop, NAME));
+            wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
+            assert_eq!(running(&shop), 1);
+            let helper = format!("authority\0{}\0", shop.ini().display());
+            let found = fs::read_dir("/proc")
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .find(|process| fs::read_to_string(process.join("cmdline")).is_ok_and(|line| line.ends_with(&helper)));
+            let pid = found.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+            first.join().unwrap().expect(502);
+        });
+        assert!(shop.unfinished().contains_key(NAME), "the operator sees it");
+        assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
+        shop.no_faults("ca");
+        shop.write("ca/continue", "");
+        wait_until("the command has ended", || running(&shop) == 0);
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        assert_eq!(shop.count("ca", "generate"), 1);
+    }
+}
+
+/// Has the CA's copy of a new certificate cut short before the command goes on to an end.
+fn cut_short(shop: &Shop, end: &str) -> Answer {
+    for sign in ["reached", "continue"] {
+        let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+    }
+    shop.fault("ca", "pause_after_sign.once", "");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| generate(shop, NAME));
+        wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
+        let signed = shop.dir.join(format!("ca/ca/signed/{NAME}.pem"));
+        fs::OpenOptions::new().write(true).truncate(true).open(signed).unwrap();
+        if !end.is_empty() {
+            shop.fault("ca", &format!("{end}.once"), "");
+        }
+        shop.write("ca/continue", "");
+        first.join().unwrap()
+    })
+}
+
+#[test]
+fn a_certificate_that_a_full_disk_cut_short_does_not_block_its_name() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        // The node's copy was written, too.
+        let made = cut_short(&shop, "");
+        assert_made(&shop, made.expect(201));
+        // A copy that is cut short later is no reason to lose the serial number either.
+        shop.write(&format!("ca/ca/signed/{NAME}.pem"), "");
+        shop.get(&path(NAME)).expect(404);
+        shop.delete(&path(NAME)).expect(204);
+        assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()));
+        assert_eq!(revoked(&shop), [serial(&made)].into());
+        // It was not: nobody has that certificate.
+        assert_eq!(cut_short(&shop, "die_before_publish").expect(502).problem(), "command-failed");
+        assert_eq!(files(&shop, NAME), [].into());
+        assert!(shop.unfinished().is_empty());
+        let made = generate(&shop, NAME);
+        assert_whole(&shop, made.expect(201), NAME);
+    }
+}
+
+#[test]
+fn where_there_is_no_room_for_what_the_cas_command_says_it_is_not_started() {
+    let shop = CERT.with_node();
+    // A Ruby that prints into a file does so at its end, where nobody hears that it failed.
+    let ini = fs::read_to_string(shop.ini()).unwrap();
+    let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
+    let words = command.split_once(" = ").unwrap().1;
+    let script = format!("#!/bin/sh\nsaid=$({words} \"$@\" 2>&1)\nprintf '%s\\n' \"$said\"\n");
+    let program = shop.write("puppet", &script);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    shop.configure("authority", &format!("command = {program}"));
+    let records = shop.dir.join("records");
+    let owner = fs::metadata(&records).unwrap();
+    // One page: for the record.
+    let options = format!("size=4k,uid={},gid={},mode=700", owner.uid(), owner.gid());
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "espm-test"]).arg(&records));
+    let refused = generate(&shop, NAME);
+    let left = (valid(&shop), shop.unfinished().len());
+    run(Command::new("umount").arg(&records));
+    assert_eq!(refused.expect(502).problem(), "command-failed");
+    assert_eq!(left, ([].into(), 0));
+    let made = generate(&shop, NAME);
+    assert_made(&shop, made.expect(201));
+    assert_eq!(valid(&shop), [serial(&made)].into());
+}
+
+#[test]
+fn a_certificate_that_was_cut_short_is_not_given_up_while_its_copy_cannot_be_judged() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let crl = shop.dir.join("ca/ca/ca_crl.pem");
+        fs::set_permissions(&crl, fs::Permissions::from_mode(0o000)).unwrap();
+        assert_eq!(cut_short(&shop, "").expect(502).problem(), "command-failed");
+        fs::set_permissions(&crl, fs::Permissions::from_mode(0o644)).unwrap();
+        let made = generate(&shop, NAME);
+        assert_made(&shop, made.expect(201));
+        assert_eq!(valid(&shop), [serial(&made)].into());
+    }
+}
+
+#[test]
+fn a_certificate_that_the_server_signs_after_its_command_was_killed_is_revoked_before_the_next() {
+    for then in ["generate", "delete"] {
+        let shop = CA.with_node();
+        shop.fault("ca", "late_sign.once", "");
+        assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
+        assert_eq!((valid(&shop), shop.unfinished().len()), ([].into(), 0));
+        shop.write("ca/continue", "");
+        wait_until("the server has signed", || !valid(&shop).is_empty());
+        wait_until("it is written", || !shop.file(&format!("ca/ca/signed/{NAME}.pem")).is_empty());
+        if then == "generate" {
+            assert_made(&shop, generate(&shop, NAME).expect(201));
+        } else {
+            shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()));
+        }
+        assert_eq!(revoked(&shop).len(), 1);
+    }
+}
+
+#[test]
+fn a_certificate_that_a_human_made_after_our_command_failed_is_the_humans() {
+    let shop = CA.with_node();
+    shop.fault("ca", "server_down.once", "");
+    generate(&shop, NAME).expect(502);
+    CA.human(&shop, "generate", NAME);
+    assert_eq!(generate(&shop, NAME).expect(409).problem(), "certificate-exists");
+    shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+    assert_eq!((valid(&shop).len(), shop.count("ca", "revoke")), (1, 0));
+}
+
+#[test]
+fn a_certificate_whose_generating_was_not_begun_is_not_unfinished() {
+    let shop = CERT.with_node();
+    let helper = shop.bin("espm-helper").display().to_string();
+    shop.configure("espm", "helper = /nonexistent/espm-helper");
+    generate(&shop, NAME).expect(502);
+    shop.configure("espm", &format!("helper = {helper}"));
+    assert!(shop.unfinished().is_empty());
+    // Another process works on the CA for as long as the time limit lasts.
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(shop.dir.join("records/lock"));
+    let lock = lock.unwrap();
+    run(Command::new("chown").arg(USER).arg(shop.dir.join("records/lock")));
+    lock.lock().unwrap();
+    shop.configure("authority", "timeout = 1");
+    assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
+    assert!(shop.unfinished().is_empty());
+    // A node without a certificate needs no turn at the CA to be deleted.
+    shop.add("other.example.com");
+    shop.delete("/v1/nodes/other.example.com").expect(204);
+    drop(lock);
+    shop.configure("authority", "timeout = 100");
+    assert_made(&shop, generate(&shop, NAME).expect(201));
+}
+
+#[test]
+fn a_certificate_with_a_flaw_is_revoked_and_not_handed_out() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        for fault in ["mismatch", "wrong_cn", "foreign_ca"] {
+            let before = revoked(&shop).len();
+            shop.fault("ca", fault, "");
+            assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
+            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()), "{fault}");
+            assert_eq!(revoked(&shop).len(), before + 1, "{fault}");
+            // It is not handed out later either when it could not be revoked at once.
+            shop.fault("ca", "no_crl", "");
+            generate(&shop, NAME).expect(502);
+            shop.no_faults("ca");
+            shop.get(&path(NAME)).expect(404);
+            assert_made(&shop, generate(&shop, NAME).expect(201));
+            shop.delete(&path(NAME)).expect(204);
+        }
+    }
+}
+
+#[test]
+fn exit_codes_and_messages_that_lie_deceive_nobody() {
+    for (kind, old) in [(CERT, Some("2.7.12")), (CERT, Some("2.7.26")), (CERT, None), (CA, None)] {
+        let shop = kind.with_node();
+        if let Some(old) = old {
+            flavour(&shop, old);
+        }
+        shop.fault("ca", "fail_after_key", "");
+        for code in ["0", "24"] {
+            shop.fault("ca", "exit", code);
+            generate(&shop, NAME).expect(502);
+        }
+        shop.no_faults("ca");
+        shop.fault("ca", "garbage", "");
+        shop.fault("ca", "noise", "");
+        shop.fault("ca", "exit", "24");
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        shop.fault("ca", "no_crl", "");
+        shop.fault("ca", "exit", "0");
+        assert_eq!(shop.delete(&path(NAME)).expect(502).problem(), "command-failed");
+        assert_eq!(valid(&shop).len(), 1);
+        fs::remove_file(shop.dir.join("ca/faults/no_crl")).unwrap();
+        shop.fault("ca", "exit", "24");
+        shop.delete(&path(NAME)).expect(204);
+        assert_eq!(valid(&shop), [].into());
+    }
+}
+
+#[test]
+fn a_certificate_that_a_human_makes_at_the_same_moment_is_the_humans() {
+    for flavour_ in ["2.7.12", "5.5"] {
+        let shop = CERT.with_node();
+        flavour(&shop, flavour_);
+        shop.fault("ca", "pause_after_key.once", "");
+        let ours = std::thread::scope(|scope| {
+            let ours = scope.spawn(|| generate(&shop, NAME));
+            wait_until("our key is made", || shop.dir.join("ca/reached").exists());
+            CERT.human(&shop, "generate", NAME);
+            shop.write("ca/continue", "");
+            ours.join().unwrap()
+        });
+        assert_eq!(ours.expect(409).problem(), "certificate-exists");
+        shop.delete(&path(NAME)).expect(404);
+        shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+        assert_eq!(valid(&shop).len(), 1);
+        assert_eq!(shop.count("ca", "revoke"), 0);
+    }
+}
+
+#[test]
+fn a_command_that_hangs_or_floods_is_ended_and_the_next_request_settles_it() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let short = |fault: &str| {
+            shop.configure("authority", "timeout = 1");
+            shop.fault("ca", fault, "");
+        };
+        let long = || {
+            shop.configure("authority", "timeout = 100");
+            shop.no_faults("ca");
+        };
+        short("hang");
+        assert_eq!(generate(&shop, NAME).expect(504).problem(), "timed-out");
+        assert_eq!(running(&shop), 0);
+        long();
+        let check = |words: &[&str]| String::from_utf8(shop.desk(words).stdout).unwrap();
+        let unfinished = format!("node: {NAME} has an unfinished certificate");
+        assert!(check(&["check"]).contains(&format!("FAIL  {unfinished}; 'espm check --settle' settles it")));
+        assert!(check(&["check", "--settle"]).contains(&format!("{unfinished}: settled")));
+        assert!(shop.unfinished().is_empty());
+        shop.fault("ca", "flood", "");
+        assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
+        assert_eq!(running(&shop), 0);
+        long();
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        short("hang");
+        assert_eq!(shop.delete(&path(NAME)).expect(504).problem(), "timed-out");
+        assert_eq!(running(&shop), 0);
+        assert_eq!(valid(&shop).len(), 1);
+        long();
+        shop.delete(&path(NAME)).expect(204);
+        assert_eq!(valid(&shop), [].into());
+    }
+}
+
+#[test]
+fn the_ca_is_taken_for_as_long_as_its_command_runs_whoever_has_died_meanwhile() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.add("other.example.com");
+        for (victim, name) in [("espm", NAME), ("espm-helper", "other.example.com")] {
+            for sign in ["reached", "continue"] {
+                let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+            }
+            shop.fault("ca", "pause_after_key.once", "");
+            std::thread::scope(|scope| {
+                let first = scope.spawn(|| generate(&shop, name));
+                wait_until("the key is made", || shop.dir.join("ca/reached").exists());
+                shop.kill_one(victim);
+                assert!(matches!(first.join().unwrap().status, 500 | 502));
+            });
+            shop.configure("authority", "timeout = 1");
+            let another = if name == NAME { "other.example.com" } else { NAME };
+            assert_eq!(generate(&shop, another).expect(503).problem(), "busy");
+            shop.configure("authority", "timeout = 100");
+            shop.write("ca/continue", "");
+            wait_until("the command has ended", || running(&shop) == 0);
+        }
+        for name in [NAME, "other.example.com"] {
+            assert_whole(&shop, &generate(&shop, name), name);
+        }
+        assert_eq!(valid(&shop).len(), 2);
+        let log = shop.file("ca/log");
+        let ends: Vec<_> = log.lines().map(|line| line.contains("\"end\":true")).collect();
+        assert_eq!(ends, [false, true].repeat(ends.len() / 2), "{log}");
+    }
+}
+
+#[test]
+fn a_command_that_has_given_its_input_up_is_waited_for_all_the_same() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        // Only its output is still locked.
+        shop.fault("ca", "close_input.once", "");
+        shop.fault("ca", "pause_after_sign.once", "");
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| generate(&shop, NAME));
+            wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
+            shop.kill_one("espm-helper");
+            first.join().unwrap().expect(502);
+        });
+        assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
+        shop.write("ca/continue", "");
+        wait_until("the command has ended", || running(&shop) == 0);
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+        assert_eq!(shop.count("ca", "generate"), 1);
+
+        for sign in ["reached", "continue"] {
+            let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+        }
+        shop.fault("ca", "close_input.once", "");
+        shop.fault("ca", "pause_before_revoke.once", "");
+        let revoke = || shop.delete(&path(NAME));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(revoke);
+            wait_until("the certificate is about to be revoked", || shop.dir.join("ca/reached").exists());
+            shop.kill_one("espm-helper");
+            first.join().unwrap().expect(502);
+        });
+        assert_eq!(revoke().expect(503).problem(), "busy");
+        shop.write("ca/continue", "");
+        wait_until("the command has ended", || running(&shop) == 0);
+        revoke().expect(204);
+        assert!(valid(&shop).is_empty());
+        assert_eq!(shop.count("ca", "revoke"), 1, "two at once could write the revocation list over each other");
+    }
+}
+
+#[test]
+fn what_a_command_leaves_behind_keeps_nobody_from_the_ca() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.add("other.example.com");
+        shop.fault("ca", "fork_child.once", "group");
+        assert_whole(&shop, generate(&shop, NAME).expect(201), NAME);
+        assert_whole(&shop, generate(&shop, "other.example.com").expect(201), "other.example.com");
+    }
+}

@@ -1,0 +1,252 @@
+//! Certificates from their making to their revocation.
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Barrier;
+
+use serde_json::json;
+
+use crate::certificates::{CA, CERT, NAME, assert_made, assert_whole, files, generate, path, walk};
+use crate::harness::Answer;
+use crate::harness::certificates::{revoked, serial, valid};
+
+#[test]
+fn a_new_certificate_fits_its_name_its_key_and_its_ca() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.get(&path(NAME)).expect(404);
+        let made = generate(&shop, NAME);
+        made.expect(201);
+        let json = assert_whole(&shop, &made, NAME);
+        let authorities = json["ca_certificate"].as_str().unwrap().matches("BEGIN CERTIFICATE").count();
+        assert_eq!(authorities, if kind == CERT { 1 } else { 2 });
+        assert_eq!(generate(&shop, NAME).expect(200).body, made.body, "asked again, it is the same");
+        assert_eq!(shop.count("ca", "generate"), 1);
+        let shown = shop.get(&path(NAME));
+        let mut without_key = json;
+        without_key.as_object_mut().unwrap().remove("private_key");
+        assert_eq!(shown.expect(200).json(), without_key);
+    }
+}
+
+#[test]
+fn a_certificate_whose_key_is_gone_can_be_revoked_and_made_again() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let first = generate(&shop, NAME);
+        let key = shop.dir.join(format!("ca/ssl/private_keys/{NAME}.pem"));
+        fs::remove_file(&key).unwrap();
+        assert_eq!(generate(&shop, NAME).expect(409).problem(), "key-gone");
+        assert!(shop.unfinished().is_empty());
+        shop.get(&path(NAME)).expect(200);
+        shop.delete(&path(NAME)).expect(204);
+        let second = generate(&shop, NAME);
+        assert_made(&shop, second.expect(201));
+        assert_eq!(revoked(&shop), [serial(&first)].into());
+        // A key that is another's is as good as none.
+        fs::copy(shop.dir.join("ca/ssl/private_keys/master.example.com.pem"), &key).unwrap();
+        assert_eq!(generate(&shop, NAME).expect(409).problem(), "key-gone");
+        shop.delete(&path(NAME)).expect(204);
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+    }
+}
+
+#[test]
+fn a_revoked_certificate_is_in_its_issuers_list_and_nobody_elses() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        shop.delete(&path(NAME)).expect(404);
+        let made = generate(&shop, NAME);
+        assert_eq!(revoked(&shop), [].into());
+        shop.delete(&path(NAME)).expect(204);
+        assert_eq!(revoked(&shop), [serial(&made)].into());
+        let commands = shop.runs("ca").len();
+        shop.delete(&path(NAME)).expect(204);
+        shop.get(&path(NAME)).expect(404);
+        assert_eq!(shop.runs("ca").len(), commands, "what is revoked is not revoked again");
+    }
+}
+
+#[test]
+fn a_node_is_deleted_only_after_its_certificate_is_revoked_and_its_name_is_free_then() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let first = generate(&shop, NAME);
+        let places = ["ca/ca/signed", "ca/ssl/certs", "ca/ssl/private_keys", "ca/ssl/public_keys"];
+        let mut there: BTreeSet<_> = places.map(|place| format!("{place}/{NAME}.pem")).into();
+        there.insert(format!("records/{NAME}.json"));
+        assert_eq!(files(&shop, NAME), there);
+        shop.fault("ca", "no_crl", "");
+        let node = format!("/v1/nodes/{NAME}");
+        assert_eq!(shop.delete(&node).expect(502).problem(), "command-failed");
+        assert!(!shop.node_in_console(NAME).is_null());
+        shop.get(&node).expect(200);
+        shop.no_faults("ca");
+        shop.delete(&node).expect(204);
+        assert!(shop.node_in_console(NAME).is_null());
+        assert_eq!(revoked(&shop), [serial(&first)].into());
+        assert_eq!(files(&shop, NAME), [].into());
+        shop.add(NAME);
+        shop.get(&path(NAME)).expect(404);
+        assert_made(&shop, generate(&shop, NAME).expect(201));
+    }
+}
+
+#[test]
+fn a_node_that_somebody_deleted_or_forgot_leaves_no_valid_certificate_to_its_successor() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let deleted = generate(&shop, NAME);
+        shop.rake(&["node:del", &format!("name={NAME}")]);
+        shop.patch(&format!("/v1/nodes/{NAME}"), &json!({"groups": []})).expect(404);
+        assert_eq!(revoked(&shop), [serial(&deleted)].into());
+        shop.add(NAME);
+        let forgotten = generate(&shop, NAME);
+        assert!(shop.desk(&["forget", NAME]).status.success());
+        assert!(shop.desk(&["adopt", NAME]).status.success());
+        let new = generate(&shop, NAME);
+        assert_made(&shop, new.expect(201));
+        assert_eq!(revoked(&shop), [serial(&deleted), serial(&forgotten)].into());
+        assert!(shop.desk(&["forget", NAME]).status.success());
+        assert!(shop.desk(&["adopt", NAME]).status.success());
+        shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+        assert_eq!(valid(&shop), [].into());
+    }
+}
+
+#[test]
+fn no_name_is_ever_taken_as_a_pattern() {
+    let shop = CERT.shop();
+    let (ours, like_it) = ("web.example.com", "webxexample.com");
+    CERT.human(&shop, "generate", like_it);
+    let others = valid(&shop);
+    assert_eq!(others.len(), 1);
+    shop.add(ours);
+    shop.delete(&path(ours)).expect(404);
+    shop.delete(&format!("/v1/nodes/{ours}")).expect(204);
+    assert_eq!(shop.count("ca", "revoke"), 0);
+    // The same when ours has lost the file by which the command would have found it.
+    for again in [false, true] {
+        shop.add(ours);
+        let made = generate(&shop, ours);
+        fs::remove_file(shop.dir.join(format!("ca/ca/signed/{ours}.pem"))).unwrap();
+        shop.get(&path(ours)).expect(404);
+        if again {
+            assert_ne!(serial(generate(&shop, ours).expect(201)), serial(&made));
+        }
+        shop.delete(&format!("/v1/nodes/{ours}")).expect(204);
+        assert!(revoked(&shop).contains(&serial(&made)));
+        assert_eq!(valid(&shop), others);
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_ours_is_as_absent_as_one_that_never_was() {
+    for kind in [CERT, CA] {
+        let shop = kind.shop();
+        kind.human(&shop, "generate", "foreign.example.com");
+        assert!(!shop.node_in_console("foreign.example.com").is_null());
+        let (commands, crl) = (shop.runs("ca").len(), shop.file("ca/ca/ca_crl.pem"));
+        let mut answers = BTreeSet::new();
+        for name in ["foreign.example.com", "master.example.com", "absent.example.com", "ca", "0x0003", "Upper"] {
+            for method in ["POST", "GET", "DELETE"] {
+                let mut answer = shop.ask(method, &path(name), None, &[]);
+                assert_eq!(answer.expect(404).problem(), "not-found");
+                // How Apache frames a CGI program's answer depends on when the program ends.
+                let chance = ["x-request-id", "date", "content-length", "transfer-encoding"];
+                answer.headers.retain(|header, _| !chance.contains(&header.as_str()));
+                answers.insert(format!("{answer:?}"));
+            }
+        }
+        assert_eq!(answers.len(), 1, "{answers:#?}");
+        assert_eq!((shop.runs("ca").len(), shop.file("ca/ca/ca_crl.pem")), (commands, crl));
+    }
+}
+
+#[test]
+fn two_requests_for_one_certificate_make_one() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let start = Barrier::new(2);
+        let ask = || {
+            start.wait();
+            generate(&shop, NAME)
+        };
+        let (one, two) = std::thread::scope(|scope| {
+            let (one, two) = (scope.spawn(ask), scope.spawn(ask));
+            (one.join().unwrap(), two.join().unwrap())
+        });
+        let (first, second) = if one.status == 201 { (one, two) } else { (two, one) };
+        assert_made(&shop, first.expect(201));
+        match second.status {
+            200 => assert_eq!(second.body, first.body),
+            _ => assert_eq!(second.expect(503).problem(), "busy"),
+        }
+        assert_eq!(shop.count("ca", "generate"), 1);
+    }
+}
+
+#[test]
+fn the_ca_does_one_thing_at_a_time() {
+    for kind in [CERT, CA] {
+        let shop = kind.shop();
+        let names: Vec<_> = (0..10).map(|number| format!("node{number}.example.com")).collect();
+        let all = |ask: &(dyn Fn(&str) -> Answer + Sync)| -> Vec<Answer> {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || ask(name))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            })
+        };
+        all(&|name| shop.add(name));
+        let start = Barrier::new(names.len());
+        let made = all(&|name| {
+            start.wait();
+            generate(&shop, name)
+        });
+        for answer in &made {
+            answer.expect(201);
+        }
+        for (name, answer) in names.iter().zip(&made) {
+            assert_whole(&shop, answer, name);
+        }
+        assert_eq!(valid(&shop), made.iter().map(serial).collect());
+        assert_eq!(valid(&shop).len(), names.len());
+        let log = shop.file("ca/log");
+        let ends: Vec<_> = log.lines().map(|line| line.contains("\"end\":true")).collect();
+        assert_eq!(ends, [false, true].repeat(names.len()), "{log}");
+    }
+}
+
+#[test]
+fn a_private_key_is_in_its_answer_and_nowhere_else_and_the_ca_hears_nothing_of_the_client() {
+    for kind in [CERT, CA] {
+        let shop = kind.with_node();
+        let holding = |line: &str| -> Vec<_> {
+            let regular = |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+            let holds = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).contains(line);
+            walk(&shop.dir).into_iter().filter(regular).filter(holds).collect()
+        };
+        let made = generate(&shop, NAME).json();
+        let key = made["private_key"].as_str().unwrap();
+        let line = key.lines().nth(key.lines().count() / 2).unwrap();
+        assert_eq!(line.len(), 64);
+        assert_eq!(holding(line), [shop.dir.join(format!("ca/ssl/private_keys/{NAME}.pem"))]);
+        shop.records_of(&generate(&shop, NAME));
+        shop.delete(&path(NAME)).expect(204);
+        assert_eq!(holding(line), Vec::<PathBuf>::new(), "the revoked key is gone from the master, too");
+        shop.fault("ca", "mismatch", "");
+        shop.records_of(generate(&shop, NAME).expect(502));
+        assert!(!shop.audit().iter().any(|record| record.contains(line) || record.contains("PRIVATE KEY")));
+        for logs in ["gate.err", "server.err", "nginx.err", "apache.err", "espm.error.log", "espm.access.log"] {
+            assert!(!shop.file(logs).contains("PRIVATE KEY"), "{logs}");
+        }
+        let runs = shop.runs("ca");
+        assert!(runs.len() >= 3);
+        for run in runs {
+            let environment = json!({"HOME": "/", "LANG": "C.UTF-8",
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"});
+            assert_eq!(run["exec_env"], environment);
+            assert!(!run.to_string().contains(&shop.psk));
+        }
+    }
+}

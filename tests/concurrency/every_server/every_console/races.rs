@@ -1,0 +1,209 @@
+//! Many at once: bounds that hold, and nothing lost or done twice.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use serde_json::json;
+
+use crate::harness::concurrency::{add, expect_busy, expect_nodes, most_at_once};
+use crate::harness::{Plan, Shop};
+
+/// A shop with room for two runs of rake and a short queue, its lists asked for.
+fn narrow(queue: &'static str) -> Shop {
+    // Who waits in the queue waits for as long as any machine needs, unless a test wants less.
+    let ini = vec![("console", "concurrency = 2"), ("console", "queue_timeout = 250"), ("console", queue)];
+    let shop = Shop::with(Plan { ini, ..Plan::default() });
+    shop.ask_for_lists();
+    shop
+}
+
+#[test]
+fn of_two_adds_of_one_name_at_the_same_moment_one_makes_the_node() {
+    let shop = Shop::open();
+    for round in 0..5 {
+        let name = format!("web{round}");
+        let answers = thread::scope(|scope| {
+            let asked = ["web", "db"].map(|role| {
+                let body = json!({"name": name, "parameters": {"role": role}});
+                let shop = &shop;
+                scope.spawn(move || (role, shop.post("/v1/nodes", &body)))
+            });
+            asked.map(|asked| asked.join().unwrap())
+        });
+        let made: Vec<_> = answers.iter().filter(|(_, answer)| answer.status == 201).collect();
+        assert_eq!(made.len(), 1, "{answers:?}");
+        for (_, answer) in answers.iter().filter(|(_, answer)| answer.status != 201) {
+            assert!(matches!(answer.problem().as_str(), "name-taken" | "busy"), "{answer:?}");
+        }
+        assert_eq!(shop.node_in_console(&name)["parameters"], json!([["role", made[0].0]]));
+    }
+    assert!(shop.unfinished().is_empty());
+}
+
+#[test]
+fn thirty_adds_at_once_never_overlap_more_than_is_allowed_and_none_is_lost() {
+    let shop = narrow("queue = 5");
+    let answers: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> = (0..30)
+            .map(|number| {
+                let shop = &shop;
+                scope.spawn(move || (format!("web{number}"), add(shop, &format!("web{number}"))))
+            })
+            .collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let mut made = BTreeSet::new();
+    for (name, answer) in answers {
+        if answer.status == 201 {
+            made.insert(name);
+        } else {
+            expect_busy(&answer);
+        }
+    }
+    assert!(made.len() >= 2, "{made:?}");
+    assert!(most_at_once(&shop) <= 2);
+    expect_nodes(&shop, &made);
+}
+
+/// Fills both slots with adds whose rake stops, does something, and lets them go on.
+fn with_all_slots_held(shop: &Shop, meanwhile: impl FnOnce()) {
+    thread::scope(|scope| {
+        let held = ["held0", "held1"].map(|name| {
+            shop.pause_at("before_node_add");
+            let asked = scope.spawn(move || add(shop, name));
+            shop.wait_for_pause();
+            asked
+        });
+        let meanwhile = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
+        shop.go_on();
+        for asked in held {
+            asked.join().unwrap().expect(201);
+        }
+        meanwhile.unwrap();
+    });
+}
+
+#[test]
+fn with_every_slot_held_a_full_queue_refuses_at_once_and_the_rest_is_answered() {
+    let shop = narrow("queue = 5");
+    add(&shop, "web").expect(201);
+    let mut names: BTreeSet<_> = ["web", "held0", "held1"].map(str::to_owned).into();
+    thread::scope(|scope| {
+        let (sender, answers) = std::sync::mpsc::channel();
+        with_all_slots_held(&shop, || {
+            for number in 0..30 {
+                let (shop, sender) = (&shop, sender.clone());
+                scope.spawn(move || {
+                    let name = format!("web{number}");
+                    let answer = add(shop, &name);
+                    sender.send((name, answer)).unwrap();
+                });
+            }
+            // 5 wait for as long as the slots are held.
+            for _ in 0..25 {
+                expect_busy(&answers.recv().unwrap().1);
+            }
+            shop.get("/v1/health").expect(200);
+            shop.get("/v1/classes").expect(200);
+            shop.get("/v1/nodes/web").expect(200);
+            shop.get("/v1/nodes/foreign.example.com").expect(404);
+            shop.delete("/v1/nodes/foreign.example.com").expect(404);
+            shop.post("/v1/nodes", &json!({"name": "WEB"})).expect(422);
+            shop.post("/v1/nodes", &json!({"name": "web"})).expect(409);
+            shop.ask("GET", "/v1/classes", None, &["X-ESPM-PSK: wrong"]).expect(401);
+            expect_busy(&shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]));
+            expect_busy(&shop.delete("/v1/nodes/web"));
+            expect_busy(&shop.patch("/v1/nodes/web", &json!({"groups": []})));
+            assert!(answers.try_recv().is_err(), "5 requests wait");
+        });
+        drop(sender);
+        for (name, answer) in answers {
+            answer.expect(201);
+            names.insert(name);
+        }
+    });
+    assert_eq!(names.len(), 3 + 5);
+    assert_eq!(most_at_once(&shop), 2);
+    expect_nodes(&shop, &names);
+}
+
+#[test]
+fn who_has_waited_for_queue_timeout_is_told_to_come_back_and_nothing_is_left_of_it() {
+    let shop = narrow("queue_timeout = 1");
+    add(&shop, "web").expect(201);
+    with_all_slots_held(&shop, || {
+        expect_busy(&add(&shop, "late"));
+        expect_busy(&shop.patch("/v1/nodes/web", &json!({"groups": []})));
+        expect_busy(&shop.delete("/v1/nodes/web"));
+        shop.get("/v1/nodes/late").expect(404);
+        assert_eq!(shop.unfinished().into_keys().collect::<Vec<_>>(), ["held0", "held1"]);
+    });
+    expect_nodes(&shop, &["web", "held0", "held1"].map(str::to_owned).into());
+    assert_eq!(shop.node_in_console("web")["groups"], json!(["default"]));
+    add(&shop, "late").expect(201);
+}
+
+#[test]
+fn changes_of_one_node_at_once_are_made_one_after_the_other() {
+    for release in ["1.2.8", "1.2.23"] {
+        let shop = Shop::with(Plan { release, ..Plan::default() });
+        add(&shop, "web").expect(201);
+        let made: Vec<_> = thread::scope(|scope| {
+            let asked: Vec<_> = (0..6)
+                .map(|number| {
+                    let shop = &shop;
+                    let change = json!({"parameters": {format!("p{number}"): "1", "last": number.to_string()}});
+                    scope.spawn(move || (number, shop.patch("/v1/nodes/web", &change)))
+                })
+                .collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).filter(|(_, answer)| answer.status != 503).collect()
+        });
+        assert!(!made.is_empty());
+        let node = shop.get("/v1/nodes/web").expect(200).json();
+        for (number, answer) in &made {
+            answer.expect(200);
+            assert_eq!(node["parameters"][format!("p{number}")], "1", "{release}: a change that was answered is lost");
+        }
+        assert_eq!(node["parameters"].as_object().unwrap().len(), made.len() + 1);
+        shop.expect_in_console(&node);
+    }
+}
+
+#[test]
+fn a_change_waits_for_one_of_the_same_node_that_has_written_nothing_yet() {
+    let shop = narrow("queue = 5");
+    add(&shop, "web").expect(201);
+    let runs = shop.changing_runs();
+    let change = |role: &str| shop.patch("/v1/nodes/web", &json!({"parameters": {"role": role}}));
+    // In its look at the console's nodes, before its intent.
+    let first = shop.paused(
+        "boot",
+        || change("first"),
+        || {
+            expect_busy(&change("second"));
+            assert!(shop.unfinished().is_empty());
+            assert_eq!(shop.changing_runs(), runs);
+        },
+    );
+    assert_eq!(first.expect(200).json()["parameters"]["role"], "first");
+    assert_eq!(shop.node_in_console("web")["parameters"], json!([["role", "first"]]));
+    // Who only looks at the node waits for nothing: it is still what it was.
+    let look = || assert_eq!(shop.get("/v1/nodes/web").expect(200).json()["parameters"]["role"], "first");
+    shop.paused("before_node_del", || change("third"), look).expect(200);
+}
+
+#[test]
+fn adds_and_deletions_of_one_name_at_once_leave_ledger_and_console_of_one_mind() {
+    let shop = Shop::open();
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let shop = &shop;
+            scope.spawn(move || {
+                let answer = if number % 2 == 0 { add(shop, "web") } else { shop.delete("/v1/nodes/web") };
+                assert!(matches!(answer.status, 201 | 204 | 404 | 409 | 503), "{answer:?}");
+            });
+        }
+    });
+    let there = shop.get("/v1/nodes/web").status == 200;
+    expect_nodes(&shop, &there.then(|| "web".to_owned()).into_iter().collect());
+}

@@ -1,0 +1,195 @@
+//! The gate's life: its socket, its end, and what goes on without it.
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use serde_json::json;
+
+use crate::gateway::{alive, opening, plan, record, status};
+use crate::harness::worker::Temperature;
+use crate::harness::{Answer, Plan, Shop, as_user, run, wait_until};
+
+/// A gate of the test's own, killed at the end.
+struct Gate(Child);
+
+impl Gate {
+    fn stop(mut self) -> Option<i32> {
+        run(Command::new("kill").arg("-TERM").arg(self.0.id().to_string()));
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks for a node whose rake run stops before it changes anything; meanwhile, does something.
+fn while_adding(shop: &Shop, name: &str, meanwhile: impl FnOnce()) -> Answer {
+    shop.fault("console", "pause_before_node_add", "once");
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| shop.post("/v1/nodes", &json!({"name": name, "groups": ["default"]})));
+        wait_until("rake is about to add the node", || shop.dir.join("console/reached").exists());
+        meanwhile();
+        fs::write(shop.dir.join("console/continue"), "").unwrap();
+        asked.join().unwrap()
+    })
+}
+
+#[test]
+fn sigterm_lets_a_running_request_end() {
+    let mut shop = Shop::with(plan());
+    let socket = shop.dir.join("run/espm.sock");
+    let answer = while_adding(&shop, "web01.example.com", || {
+        run(Command::new("kill").arg("-TERM").arg(shop.gate_pid().to_string()));
+        wait_until("the gate takes no more connections", || UnixStream::connect(&socket).is_err());
+        assert_eq!(shop.get("/v1/health").status, 503);
+        assert!(alive(shop.gate_pid()));
+    });
+    answer.expect(201);
+    assert_eq!(shop.stop_gate("-0").code(), Some(0));
+    shop.start_gate();
+    shop.get("/v1/nodes/web01.example.com").expect(200);
+    assert!(!shop.node_in_console("web01.example.com").is_null());
+}
+
+#[test]
+fn sigkill_of_the_gate_loses_no_running_operation() {
+    let mut shop = Shop::with(plan());
+    let mut handlers = vec![];
+    let answer = while_adding(&shop, "web01.example.com", || {
+        handlers = shop.pids("espm");
+        run(Command::new("kill").arg("-KILL").arg(shop.gate_pid().to_string()));
+        wait_until("the gate has ended", || !alive(shop.gate_pid()));
+    });
+    answer.expect(503);
+    wait_until("the handler has ended", || handlers.len() == 1 && !alive(handlers[0]));
+    assert_eq!(shop.stop_gate("-0").signal(), Some(9));
+    shop.start_gate();
+    let node = json!({"name": "web01.example.com", "groups": ["default"], "classes": [], "parameters": {}});
+    assert_eq!(shop.get("/v1/nodes/web01.example.com").expect(200).json(), node);
+    assert_eq!(shop.node_in_console("web01.example.com")["groups"], json!(["default"]));
+    assert_eq!(shop.count("console", "node:add"), 1);
+}
+
+/// What the descriptors of a process lead to.
+fn open_files(pid: u32) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    files.filter_map(|file| Some(fs::read_link(file.unwrap().path()).ok()?.display().to_string())).collect()
+}
+
+#[test]
+fn no_descriptor_of_the_gates_and_none_of_who_starts_espm_helper_goes_on() {
+    let shop = Shop::with(Plan { console: Temperature::Cold, ..plan() });
+    let has = |program: &str, what: &str| {
+        let pids = shop.pids(program);
+        assert_eq!(pids.len(), 1, "{program}");
+        open_files(pids[0]).iter().any(|file| file.contains(what))
+    };
+    // The connections that the gate has taken are not closed when it starts a program.
+    let answer = while_adding(&shop, "web01.example.com", || {
+        assert!(has("espm", "socket:"));
+        assert!(!has("espm-helper", "socket:") && !has("rake", "socket:"));
+    });
+    answer.expect(201);
+    let order =
+        r#"{"task":{"task":"add","node":{"name":"web02","groups":[],"classes":[],"parameters":{}}},"limit":60}"#;
+    let order = shop.write("order", order);
+    let script =
+        format!("exec 7<{order} <{order}; exec {} console {}", shop.bin("espm-helper").display(), shop.ini().display());
+    shop.pause_at("before_node_add");
+    let mut helper = as_user("sh").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    shop.wait_for_pause();
+    let held = |program: &str| open_files(shop.pids(program)[0]).iter().filter(|file| **file == order).count();
+    assert_eq!((held("espm-helper"), held("rake")), (2, 1), "as standard input alone");
+    shop.go_on();
+    assert!(helper.wait().unwrap().success());
+}
+
+#[test]
+fn a_connection_that_comes_between_two_gates_waits_in_a_socket_that_is_passed() {
+    let mut shop = Shop::prepare(&plan());
+    let path = shop.dir.join("run/espm.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    let start = |shop: &Shop| {
+        let passed = OwnedFd::from(listener.try_clone().unwrap());
+        let mut espm = as_user(shop.bin("espm"));
+        Gate(espm.arg("-c").arg(shop.ini()).stdin(passed).spawn().unwrap())
+    };
+    let gate = start(&shop);
+    shop.start_server();
+    shop.add("web01.example.com");
+    assert_eq!(gate.stop(), Some(0));
+    // The socket has a queue although nobody takes from it.
+    let mut early = UnixStream::connect(&path).unwrap();
+    let health = opening(&[(b"REQUEST_METHOD", b"GET"), (b"REQUEST_URI", b"/v1/health"), (b"HTTPS", b"on")]);
+    early.write_all(&[health, record(5, &[])].concat()).unwrap();
+    // Whoever made the socket may have left it as one that does not wait.
+    listener.set_nonblocking(true).unwrap();
+    let passed = OwnedFd::from(listener.try_clone().unwrap());
+    let mut espm = as_user("/bin/sh");
+    espm.args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null"]).arg(shop.bin("espm"));
+    let _gate = Gate(espm.arg("-c").arg(shop.ini()).stdin(passed).spawn().unwrap());
+    let mut answer = Vec::new();
+    early.read_to_end(&mut answer).unwrap();
+    assert_eq!(status(&answer), Some(200));
+    shop.get("/v1/nodes/web01.example.com").expect(200);
+}
+
+#[test]
+fn spawn_fcgi_passes_its_socket_on_descriptor_0() {
+    let mut shop = Shop::prepare(&plan());
+    let mut spawn = Command::new("spawn-fcgi");
+    spawn.args(["-n", "-u", "www-data", "-g", "www-data", "-M", "0660", "-s"]).arg(shop.dir.join("run/espm.sock"));
+    let gate = Gate(spawn.arg("--").arg(shop.bin("espm")).arg("-c").arg(shop.ini()).spawn().unwrap());
+    wait_until("it listens", || UnixStream::connect(shop.dir.join("run/espm.sock")).is_ok());
+    shop.start_server();
+    shop.add("web01.example.com");
+    assert_eq!(gate.stop(), Some(0));
+}
+
+#[test]
+fn systemd_passes_its_socket_by_listen_fds() {
+    let mut shop = Shop::prepare(&plan());
+    let socket = shop.dir.join("run/espm.sock");
+    let mut activate = as_user("systemd-socket-activate");
+    activate.arg("-l").arg(&socket).arg(shop.bin("espm")).arg("-c").arg(shop.ini());
+    let gate = Gate(activate.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    wait_until("it listens", || UnixStream::connect(&socket).is_ok());
+    shop.start_server();
+    shop.add("web01.example.com");
+    assert_eq!(gate.stop(), Some(0));
+}
+
+#[test]
+fn the_gate_that_makes_its_socket_goes_on_with_the_mask_that_it_was_given() {
+    let shop = Shop::with(plan());
+    let mask = |pid: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().find(|line| line.starts_with("Umask:")).unwrap().to_owned()
+    };
+    assert_eq!(mask(&shop.gate_pid().to_string()), mask("self"));
+    assert_eq!(fs::metadata(shop.dir.join("run/espm.sock")).unwrap().permissions().mode() & 0o7777, 0o660);
+}
+
+#[test]
+fn a_second_gate_on_the_same_socket_refuses_in_one_line() {
+    let shop = Shop::with(plan());
+    let second = as_user(shop.bin("espm")).arg("-c").arg(shop.ini()).stdin(Stdio::null()).output().unwrap();
+    let line = format!(
+        "espm: [espm] listen: {}: another gate listens there; stop it first\n",
+        shop.dir.join("run/espm.sock").display()
+    );
+    assert_eq!(String::from_utf8(second.stderr).unwrap(), line);
+    assert_eq!((second.status.success(), second.stdout.is_empty()), (false, true));
+    shop.get("/v1/health").expect(200);
+}

@@ -1,0 +1,10 @@
+//! The operator's commands: each fault of a shop is one line that says what to do.
+
+/// Behind each web server (tests/run).
+mod every_server {
+    mod check;
+    mod commands;
+    mod monitoring;
+    mod readme_faults;
+    mod users;
+}

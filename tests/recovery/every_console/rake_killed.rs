@@ -1,0 +1,59 @@
+//! Death and doubt: whatever dies wherever, a node is done or undone, and a human's node stays as it is.
+
+use crate::recovery::verbs::Verb::{self, Add, Change, Delete};
+use crate::recovery::verbs::{expect_settled, expect_unproven, shop_of};
+
+/// rake dies at every point of a verb. Of the points named here nothing can prove whose the node
+/// is; at all others the same request, sent again, has the status `settles`.
+fn rake_dies_everywhere(verb: Verb, unproven: &[&str], settles: u16) {
+    let shop = shop_of(verb.release());
+    for (point, name) in verb.points() {
+        verb.prepare(&shop, &name);
+        shop.fault("console", &format!("die_{point}"), "once");
+        let failed = verb.ask(&shop, &name);
+        assert_eq!(failed.expect(502).problem(), "command-failed", "{point}");
+        assert!(!shop.dir.join("console/faults").join(format!("die_{point}")).exists(), "rake did not die at {point}");
+        let again = verb.ask(&shop, &name);
+        if unproven.contains(&point.as_str()) {
+            again.expect(if verb == Add(verb.release()) { 409 } else { 404 });
+            expect_unproven(&shop, &name);
+            continue;
+        }
+        again.expect(settles);
+        expect_settled(&shop, &name);
+        verb.expect_done(&shop, &name, &point);
+    }
+    assert_eq!(shop.unfinished().len(), unproven.len());
+    shop.expect_foreign_untouched();
+}
+
+#[test]
+fn an_add_whose_rake_dies_is_undone_and_can_be_made_again() {
+    rake_dies_everywhere(Add("1.2.8"), &["after_commit_node_add"], 201);
+}
+
+#[test]
+fn an_add_whose_rake_dies_is_undone_and_can_be_made_again_at_console_3_0() {
+    rake_dies_everywhere(Add("3.0"), &["after_commit_node_add"], 201);
+}
+
+#[test]
+fn a_change_in_place_whose_rake_dies_is_made_by_the_next_request() {
+    rake_dies_everywhere(Change("1.2.23"), &[], 200);
+}
+
+#[test]
+fn a_change_by_rebuilding_whose_rake_dies_is_made_by_the_next_request() {
+    let doubt = ["after_node_groups", "before_node_del", "after_commit_node_add"];
+    rake_dies_everywhere(Change("1.2.8"), &doubt, 200);
+}
+
+#[test]
+fn a_deletion_whose_rake_dies_is_made_by_the_next_request() {
+    rake_dies_everywhere(Delete("1.2.8"), &["after_node_groups", "before_node_del"], 404);
+}
+
+#[test]
+fn a_deletion_whose_rake_dies_is_made_by_the_next_request_at_console_3_0() {
+    rake_dies_everywhere(Delete("3.0"), &["after_node_groups", "before_node_del"], 404);
+}

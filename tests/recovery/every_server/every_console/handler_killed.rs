@@ -1,0 +1,47 @@
+//! Handlers and helpers that are killed while rake runs.
+
+use crate::harness::worker::Temperature;
+use crate::harness::{Plan, Shop};
+use crate::recovery::verbs::Verb::{self, Add, Change, Delete};
+use crate::recovery::verbs::expect_settled;
+
+/// A process is killed while rake stops at every point of a verb; rake then goes on to its end. The
+/// same request, sent again, finds that it is done.
+fn killed_everywhere(victim: &str, verb: Verb, console: Temperature, failure: u16, settles: u16) {
+    let shop = Shop::with(Plan { release: verb.release(), console, ..Plan::default() });
+    for (point, name) in verb.points() {
+        verb.prepare(&shop, &name);
+        shop.pause_at(&point);
+        let failed = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| verb.ask(&shop, &name));
+            shop.wait_for_pause();
+            shop.kill_one(victim);
+            asked.join().unwrap()
+        });
+        failed.expect(failure);
+        shop.go_on();
+        let again = verb.ask(&shop, &name);
+        again.expect(settles);
+        expect_settled(&shop, &name);
+        verb.expect_done(&shop, &name, &point);
+    }
+    assert!(shop.unfinished().is_empty() && shop.proofs() == 0);
+    shop.expect_foreign_untouched();
+}
+
+#[test]
+fn what_rake_did_after_the_handler_was_killed_counts() {
+    for (verb, settles) in
+        [(Add("1.2.8"), 201), (Change("1.2.8"), 200), (Change("1.2.23"), 200), (Delete("1.2.8"), 404)]
+    {
+        killed_everywhere("espm", verb, Temperature::chosen(), 500, settles);
+    }
+}
+
+#[test]
+fn what_rake_did_after_the_raising_program_was_killed_counts() {
+    for (verb, settles) in [(Add("3.0"), 201), (Change("1.2.8"), 200), (Change("3.0"), 200), (Delete("3.0"), 404)] {
+        // A worker needs no espm-helper.
+        killed_everywhere("espm-helper", verb, Temperature::Cold, 502, settles);
+    }
+}

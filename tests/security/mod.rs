@@ -1,0 +1,14 @@
+//! What nobody may do, learn or have espm do.
+
+mod opened_files;
+mod privilege;
+mod redaction;
+
+/// Behind each web server (tests/run).
+mod every_server {
+    mod hostile_requests;
+    mod least_privilege;
+    mod rate_limits;
+    mod secrets;
+    mod timing;
+}

@@ -1,0 +1,230 @@
+//! What somebody who is the user espm can order, and what not, of the console's and of the CA's user.
+
+use std::fs;
+use std::process::Command;
+
+use super::{AUTHORITY, CONSOLE, add, task, verb};
+use crate::harness::{Shop, run};
+
+/// Names that are none, or nobody's to touch.
+const HOSTILE: [&str; 22] = [
+    "",
+    "--all",
+    "-T",
+    "ca",
+    "localhost",
+    "0x1f",
+    "0x0",
+    "WEB01",
+    "Master.example.com",
+    "web01 ",
+    "web01,db01",
+    "web01\\n",
+    "web01\\u0000",
+    "*",
+    ".*",
+    "web0[1]",
+    "master.example.co.",
+    "../ca_key",
+    "/etc/passwd",
+    "web01=x",
+    "\\uff57eb01",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+];
+
+#[test]
+fn an_order_that_is_not_one_of_ours_runs_nothing_and_is_one_line() {
+    let shop = Shop::installed();
+    let before = shop.untouched();
+    let node = |member: &str| {
+        task(&format!(
+            r#"{{"task":"add","node":{{"name":"web01","groups":[],"classes":[],"parameters":{{}},{member}}}}}"#
+        ))
+    };
+    let with = |groups: &str, classes: &str, parameters: &str| {
+        task(&format!(
+            r#"{{"task":"add","node":{{"name":"web01","groups":{groups},"classes":{classes},"parameters":{parameters}}}}}"#
+        ))
+    };
+    let nested = format!(r#"{{"task":{}"#, "[".repeat(100_000));
+    let objects = format!(r#"{{"task":{}"#, r#"{"task":"#.repeat(100_000));
+    let huge = format!(r#"{{"task":{{"task":"nodes"}},"limit":1{}}}"#, " ".repeat(600 * 1024));
+    let long = add(&"a".repeat(500 * 1024));
+    let mut to_console = vec![
+        String::new(),
+        "{}".into(),
+        "null".into(),
+        "[]".into(),
+        "\u{feff}{}".into(),
+        nested,
+        objects,
+        huge,
+        long,
+        // Tasks of its own.
+        task(r#""db:drop""#),
+        task(r#"{"task":"db:drop"}"#),
+        task(r#"{"task":"nodes db:drop"}"#),
+        task(r#"{"task":"node:del","name":"foreign.example.com"}"#),
+        task(r#"{"task":"names","list":"db:drop"}"#),
+        task(r#"{"task":"names","list":"classes -f /tmp/Rakefile"}"#),
+        task(r#"{"task":["nodes","db:drop"]}"#),
+        task("{\"task\":\"db\\ndrop\"}"),
+        // Members that come twice, that are not known, and orders that are not alone.
+        r#"{"task":{"task":"nodes"},"task":{"task":"tasks"},"limit":1}"#.into(),
+        r#"{"task":{"task":"nodes","task":"tasks"},"limit":1}"#.into(),
+        r#"{"task":{"task":"nodes"},"limit":1,"limit":2}"#.into(),
+        r#"{"task":{"task":"nodes"},"limit":1,"directory":"/tmp"}"#.into(),
+        r#"{"task":{"task":"nodes"},"limit":1}{"task":{"task":"tasks"},"limit":1}"#.into(),
+        node(r#""name":"foreign.example.com""#),
+        node(r#""groups":["default"]"#),
+        // Limits that are none.
+        r#"{"task":{"task":"nodes"}}"#.into(),
+        r#"{"task":{"task":"nodes"},"limit":-1}"#.into(),
+        r#"{"task":{"task":"nodes"},"limit":1e400}"#.into(),
+        r#"{"task":{"task":"nodes"},"limit":18446744073709551616}"#.into(),
+        // What rake would split, or read as something else.
+        with(r#"["a,b"]"#, "[]", "{}"),
+        with(r#"["a\nb"]"#, "[]", "{}"),
+        with("[]", r#"["a,b"]"#, "{}"),
+        with("[]", "[]", r#"{"a":"1,b=2"}"#),
+        with("[]", "[]", r#"{"a=b":"1"}"#),
+        with("[]", "[]", r#"{"a":"--- !ruby/object:Object {}"}"#),
+        with("[]", "[]", r#"{"a":"1","b":"2","a":"3"}"#),
+    ];
+    for name in HOSTILE {
+        to_console.push(add(name));
+        to_console.push(task(&format!(r#"{{"task":"delete","name":"{name}","groups":[]}}"#)));
+    }
+    for order in to_console {
+        let came = shop.attack(CONSOLE, &order);
+        assert!(came.stderr.starts_with("espm-helper: the order is not one: "), "{:.200}: {came:?}", order);
+        came.refused(65, "espm-helper: ");
+    }
+    let mut to_authority = vec![
+        r#"{"verb":"show","verb":"revoke","name":"web01","limit":1}"#.into(),
+        r#"{"verb":"show","name":"web01","name":"foreign.example.com","limit":1}"#.into(),
+        r#"{"verb":"show","name":["web01"],"limit":1}"#.into(),
+        r#"{"verb":"show","name":"web01","limit":1,"records":"/tmp"}"#.into(),
+    ];
+    to_authority.extend(
+        ["sign", "clean", "list", "print", "destroy", "revoke --all", "Revoke"].map(|word| verb(word, "web01")),
+    );
+    to_authority.extend(HOSTILE.map(|name| verb("revoke", name)));
+    for order in to_authority {
+        shop.attack(AUTHORITY, &order).refused(65, "espm-helper: the order is not one: ");
+    }
+    let invalid = [b"{\"verb\":\"show\",\"name\":\"".as_slice(), b"\xff\xfe", b"\",\"limit\":1}"].concat();
+    shop.attack(AUTHORITY, invalid).refused(65, "espm-helper: the order is not one: ");
+    assert_eq!(shop.untouched(), before);
+}
+
+#[test]
+fn the_masters_name_and_a_humans_certificate_are_out_of_the_user_espms_reach() {
+    let shop = Shop::installed();
+    let (master, foreign) = ("master.example.com", "foreign.example.com");
+    shop.puppet(&["cert", "generate", foreign]);
+    let before = shop.untouched();
+    for act in ["generate", "show", "revoke"] {
+        shop.attack(AUTHORITY, verb(act, master)).refused(65, "espm-helper: the master's own name is not touched");
+        shop.attack(AUTHORITY, verb(act, foreign)).done(r#"{"answer":"foreign"}"#);
+    }
+    let delete = format!(r#"{{"task":"delete","name":"{master}","groups":[]}}"#);
+    for order in [add(master), task(&delete)] {
+        shop.attack(CONSOLE, order).refused(65, "espm-helper: the master's own name is not touched");
+    }
+    // A record of the attacker's own would make a certificate espm's.
+    let record =
+        serde_json::json!({"state": "issued", "certificate": shop.file(&format!("ca/ca/signed/{master}.pem"))});
+    let forged = shop.write("forged.json", &record.to_string());
+    let places = [
+        format!("cp {forged} /opt/espm/authority/{master}.json"),
+        format!("ln -s {forged} /opt/espm/authority/{foreign}.json"),
+        "mv /opt/espm/authority /opt/espm/authority.old".to_owned(),
+        "mv /opt/espm/etc/espm.ini /opt/espm/etc/espm.old".to_owned(),
+        "echo x >>/opt/espm/etc/espm.ini".to_owned(),
+        "echo x >/opt/espm/bin/espm-helper".to_owned(),
+        format!("ln -s /etc/passwd {}/console/planted", shop.dir.display()),
+    ];
+    for attack in places {
+        let came = shop.attack(&attack, "");
+        assert!(came.code != 0 && came.stderr.contains("ermission denied"), "{attack}: {came:?}");
+    }
+    // Keys, records, the TLS key, the console's database.
+    for secret in [
+        format!("{}/ca/ca/ca_key.pem", shop.dir.display()),
+        format!("{}/ca/ssl/private_keys/{master}.pem", shop.dir.display()),
+        format!("{}/ca/ssl/private_keys/{foreign}.pem", shop.dir.display()),
+        "/opt/espm/authority/lock".to_owned(),
+        "/opt/espm/etc/certs/espm.key".to_owned(),
+        "/etc/shadow".to_owned(),
+        "/etc/sudoers.d/espm".to_owned(),
+    ] {
+        assert!(fs::metadata(&secret).is_ok() || secret.starts_with("/opt") || secret.starts_with("/etc"), "{secret}");
+        let came = shop.attack(&format!("cat {secret}"), "");
+        assert!(came.code != 0 && came.stdout.is_empty() && came.stderr.contains("ermission denied"), "{came:?}");
+    }
+    assert_eq!(shop.untouched(), before);
+    // The CA still says that the master's certificate is good.
+    let ca = shop.dir.join("ca/ca");
+    let verified = run(Command::new("openssl")
+        .args(["verify", "-crl_check", "-CAfile"])
+        .arg(ca.join("ca_crt.pem"))
+        .arg("-CRLfile")
+        .arg(ca.join("ca_crl.pem"))
+        .arg(ca.join(format!("signed/{master}.pem"))));
+    assert!(verified.ends_with("OK\n"), "{verified}");
+}
+
+#[test]
+fn a_link_at_any_path_that_is_opened_or_made_for_the_ca_is_not_followed() {
+    let shop = Shop::installed();
+    let (name, victim) = ("web01.example.com", shop.write("victim", "untouched"));
+    run(shop.inside("chown").args(["pe-puppet:pe-puppet", &victim]));
+    let plant = |place: &str| {
+        shop.attack_as("pe-puppet", &format!("ln -s {victim} {place}"), "").done("");
+    };
+    let remove = |place: &str| shop.attack_as("pe-puppet", &format!("rm -f {place}"), "").done("");
+    let record = format!("/opt/espm/authority/{name}.json");
+    plant(&record);
+    for act in ["generate", "show", "revoke"] {
+        shop.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
+    }
+    remove(&record);
+    remove("/opt/espm/authority/lock");
+    plant("/opt/espm/authority/lock");
+    for act in ["generate", "revoke"] {
+        shop.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
+    }
+    remove("/opt/espm/authority/lock");
+    assert_eq!(shop.runs("ca").len(), 0);
+    // At the place of what a command prints, one is put away, and the file is made anew.
+    plant(&format!("/opt/espm/authority/{name}.proof"));
+    shop.attack(AUTHORITY, verb("generate", name)).done(r#""answer":"generated""#);
+    assert_eq!(shop.file("victim"), "untouched");
+    let signed = shop.dir.join(format!("ca/ca/signed/{name}.pem")).display().to_string();
+    remove(&signed);
+    plant(&signed);
+    for act in ["generate", "show", "revoke"] {
+        shop.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
+    }
+    assert_eq!(shop.file("victim"), "untouched");
+}
+
+#[test]
+fn an_order_that_does_not_come_to_its_end_is_given_up() {
+    let shop = Shop::installed();
+    let before = shop.untouched();
+    std::thread::scope(|scope| {
+        let asked = [(CONSOLE, ""), (AUTHORITY, ""), (AUTHORITY, r#"{"verb":"show","#)].map(|(helper, begun)| {
+            let shop = &shop;
+            // The shell itself keeps the pipe open.
+            let pipe = "d=$(mktemp -d -p /tmp) && mkfifo $d/p && exec 9<>$d/p && rm -r $d";
+            let script = format!("{pipe} && printf '%s' '{begun}' >&9 && exec {helper} <&9");
+            scope.spawn(move || shop.attack(&script, ""))
+        });
+        for asked in asked {
+            asked.join().unwrap().refused(65, "espm-helper: the order cannot be read: it does not come to its end");
+        }
+    });
+    assert_eq!(shop.untouched(), before);
+}
