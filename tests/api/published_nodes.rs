@@ -27,7 +27,7 @@ fn file(shop: &Shop, name: &str) -> PathBuf {
 }
 
 #[test]
-fn published_nodes_that_are_lost_are_published_again_and_no_node_and_no_certificate_is_lost_with_them() {
+fn lost_published_nodes_are_published_again() {
     let shop = shop();
     let names = ["web01", "web02"];
     names.iter().for_each(|name| drop(shop.add(name)));
@@ -75,7 +75,7 @@ fn before_the_ca_answers(shop: &Shop, ask: impl FnOnce() -> Answer + Send, then:
 }
 
 #[test]
-fn a_classification_that_a_human_has_put_there_is_the_humans() {
+fn classification_written_by_hand_is_left_alone() {
     let shop = shop();
     let path = file(&shop, "web01");
     let humans = || fs::write(&path, "---\nclasses: {mysql: {}}\n").unwrap();
@@ -106,7 +106,7 @@ fn a_classification_that_a_human_has_put_there_is_the_humans() {
 }
 
 #[test]
-fn what_the_catalogue_has_lost_is_refused_and_not_left_out_in_silence() {
+fn class_or_group_gone_from_catalogue_is_422() {
     let shop = shop();
     let (smaller, path) = ("[classes]\nnames = apache\n[group other]\n", file(&shop, "web01"));
     let lose = || drop(shop.write("etc/catalogue.ini", smaller));
@@ -132,7 +132,7 @@ fn what_the_catalogue_has_lost_is_refused_and_not_left_out_in_silence() {
 }
 
 #[test]
-fn what_is_published_is_read_by_yaml_as_it_was_assigned() {
+fn published_values_are_read_by_yaml_unchanged() {
     let shop = shop();
     let values = [
         "a\u{2028}b",

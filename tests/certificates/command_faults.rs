@@ -32,7 +32,7 @@ fn flavour(shop: &Shop, flavour: &str) {
 }
 
 #[test]
-fn a_half_made_certificate_neither_blocks_its_name_nor_stays_valid() {
+fn half_made_certificate_neither_blocks_name_nor_stays_valid() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         // A certificate that was signed before the command died is handed out all the same.
@@ -62,7 +62,7 @@ fn a_half_made_certificate_neither_blocks_its_name_nor_stays_valid() {
 }
 
 #[test]
-fn a_certificate_whose_maker_was_killed_is_settled_by_the_next_request() {
+fn certificate_of_killed_helper_is_settled_by_next_request() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         shop.fault("ca", "pause_after_sign", "");
@@ -109,7 +109,7 @@ fn cut_short(shop: &Shop, end: &str) -> Answer {
 }
 
 #[test]
-fn a_certificate_that_a_full_disk_cut_short_does_not_block_its_name() {
+fn certificate_cut_short_by_full_disk_does_not_block_name() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         // The node's copy was written, too.
@@ -131,7 +131,7 @@ fn a_certificate_that_a_full_disk_cut_short_does_not_block_its_name() {
 }
 
 #[test]
-fn where_there_is_no_room_for_what_the_cas_command_says_it_is_not_started() {
+fn ca_command_is_not_started_without_room_for_its_output() {
     let shop = CERT.with_node();
     // A Ruby that prints into a file does so at its end, where nobody hears that it failed.
     let ini = fs::read_to_string(shop.ini()).unwrap();
@@ -157,7 +157,7 @@ fn where_there_is_no_room_for_what_the_cas_command_says_it_is_not_started() {
 }
 
 #[test]
-fn a_certificate_that_was_cut_short_is_not_given_up_while_its_copy_cannot_be_judged() {
+fn certificate_cut_short_is_kept_while_revocation_list_is_unreadable() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         let crl = shop.dir.join("ca/ca/ca_crl.pem");
@@ -171,7 +171,7 @@ fn a_certificate_that_was_cut_short_is_not_given_up_while_its_copy_cannot_be_jud
 }
 
 #[test]
-fn a_certificate_that_the_server_signs_after_its_command_was_killed_is_revoked_before_the_next() {
+fn certificate_signed_after_command_was_killed_is_revoked_before_next() {
     for then in ["generate", "delete"] {
         let shop = CA.with_node();
         shop.fault("ca", "late_sign.once", "");
@@ -191,7 +191,7 @@ fn a_certificate_that_the_server_signs_after_its_command_was_killed_is_revoked_b
 }
 
 #[test]
-fn a_certificate_that_a_human_made_after_our_command_failed_is_the_humans() {
+fn certificate_made_by_hand_after_failed_command_is_409() {
     let shop = CA.with_node();
     shop.fault("ca", "server_down.once", "");
     generate(&shop, NAME).expect(502);
@@ -202,7 +202,7 @@ fn a_certificate_that_a_human_made_after_our_command_failed_is_the_humans() {
 }
 
 #[test]
-fn a_certificate_whose_generating_was_not_begun_is_not_unfinished() {
+fn ca_command_never_started_leaves_nothing_unfinished() {
     let shop = CERT.with_node();
     let helper = shop.bin("espm-helper").display().to_string();
     shop.configure("espm", "helper = /nonexistent/espm-helper");
@@ -226,7 +226,7 @@ fn a_certificate_whose_generating_was_not_begun_is_not_unfinished() {
 }
 
 #[test]
-fn a_certificate_with_a_flaw_is_revoked_and_not_handed_out() {
+fn flawed_certificate_is_502_and_revoked() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         for fault in ["mismatch", "wrong_cn", "foreign_ca"] {
@@ -247,7 +247,7 @@ fn a_certificate_with_a_flaw_is_revoked_and_not_handed_out() {
 }
 
 #[test]
-fn exit_codes_and_messages_that_lie_deceive_nobody() {
+fn false_exit_codes_and_messages_of_ca_are_not_believed() {
     for (kind, old) in [(CERT, Some("2.7.12")), (CERT, Some("2.7.26")), (CERT, None), (CA, None)] {
         let shop = kind.with_node();
         if let Some(old) = old {
@@ -275,7 +275,7 @@ fn exit_codes_and_messages_that_lie_deceive_nobody() {
 }
 
 #[test]
-fn a_certificate_that_a_human_makes_at_the_same_moment_is_the_humans() {
+fn certificate_made_by_hand_at_same_moment_is_409() {
     for flavour_ in ["2.7.12", "5.5"] {
         let shop = CERT.with_node();
         flavour(&shop, flavour_);
@@ -296,7 +296,7 @@ fn a_certificate_that_a_human_makes_at_the_same_moment_is_the_humans() {
 }
 
 #[test]
-fn a_command_that_hangs_or_floods_is_ended_and_the_next_request_settles_it() {
+fn hung_or_flooding_ca_command_is_ended_and_next_request_settles() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         let short = |fault: &str| {
@@ -332,7 +332,7 @@ fn a_command_that_hangs_or_floods_is_ended_and_the_next_request_settles_it() {
 }
 
 #[test]
-fn the_ca_is_taken_for_as_long_as_its_command_runs_whoever_has_died_meanwhile() {
+fn ca_is_busy_while_command_runs_after_handler_or_helper_died() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         shop.add("other.example.com");
@@ -365,7 +365,7 @@ fn the_ca_is_taken_for_as_long_as_its_command_runs_whoever_has_died_meanwhile() 
 }
 
 #[test]
-fn a_command_that_has_given_its_input_up_is_waited_for_all_the_same() {
+fn ca_command_that_closed_its_input_is_still_waited_for() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         // Only its output is still locked.
@@ -405,7 +405,7 @@ fn a_command_that_has_given_its_input_up_is_waited_for_all_the_same() {
 }
 
 #[test]
-fn what_a_command_leaves_behind_keeps_nobody_from_the_ca() {
+fn process_left_behind_by_ca_command_does_not_keep_ca_busy() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         shop.add("other.example.com");

@@ -7,7 +7,7 @@ use crate::harness::certificates::{revoked, serial, valid};
 use crate::harness::{run, wait_until};
 
 #[test]
-fn a_certificate_that_a_human_made_for_a_node_of_ours_is_left_alone() {
+fn certificate_made_by_hand_for_our_node_is_left_alone() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         kind.human(&shop, "generate", NAME);
@@ -25,7 +25,7 @@ fn a_certificate_that_a_human_made_for_a_node_of_ours_is_left_alone() {
 }
 
 #[test]
-fn a_name_by_which_agents_know_the_master_is_the_masters() {
+fn alternative_name_of_master_is_409() {
     for kind in [CERT, CA] {
         let shop = kind.shop();
         let master = shop.dir.join("ca/ca/signed/master.example.com.pem");
@@ -53,7 +53,7 @@ fn a_name_by_which_agents_know_the_master_is_the_masters() {
 }
 
 #[test]
-fn a_certificate_that_a_human_made_in_place_of_ours_is_left_alone() {
+fn certificate_made_by_hand_in_place_of_ours_is_left_alone() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         let ours = generate(&shop, NAME);
@@ -75,7 +75,7 @@ fn a_certificate_that_a_human_made_in_place_of_ours_is_left_alone() {
 }
 
 #[test]
-fn a_certificate_of_ours_that_a_human_revoked_is_not_handed_out_again() {
+fn certificate_revoked_by_hand_is_not_handed_out_again() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         let first = generate(&shop, NAME);
@@ -103,7 +103,7 @@ fn a_certificate_of_ours_that_a_human_revoked_is_not_handed_out_again() {
 }
 
 #[test]
-fn a_certificate_that_appears_beside_our_new_key_and_is_for_another_is_the_humans() {
+fn certificate_for_another_key_appearing_meanwhile_is_409() {
     let shop = CA.with_node();
     generate(&shop, NAME).expect(201);
     let signed = format!("ca/ca/signed/{NAME}.pem");

@@ -45,7 +45,7 @@ fn slot_is_taken_until_rake_goes_on(shop: &Shop, orphan: &str, next: &str) {
 }
 
 #[test]
-fn a_slot_is_taken_for_as_long_as_its_rake_runs_whoever_has_died_meanwhile() {
+fn slot_stays_taken_while_rake_runs_after_handler_or_helper_died() {
     let shop = single();
     let mut names = BTreeSet::new();
     for (number, victims) in [&["espm"][..], &["espm-helper"], &["espm-helper", "espm"]].into_iter().enumerate() {
@@ -68,7 +68,7 @@ fn a_slot_is_taken_for_as_long_as_its_rake_runs_whoever_has_died_meanwhile() {
 }
 
 #[test]
-fn a_slot_is_taken_for_as_long_as_a_list_is_made_whoever_has_died_meanwhile() {
+fn slot_stays_taken_while_list_is_made_after_handler_died() {
     let shop = single();
     shop.pause_at("boot");
     thread::scope(|scope| {
@@ -84,7 +84,7 @@ fn a_slot_is_taken_for_as_long_as_a_list_is_made_whoever_has_died_meanwhile() {
 }
 
 #[test]
-fn what_rake_leaves_behind_keeps_no_slot() {
+fn process_left_behind_by_rake_keeps_no_slot() {
     let shop = single();
     for (number, group) in ["", "group"].into_iter().enumerate() {
         shop.fault("console", "fork_child", group);
@@ -107,7 +107,7 @@ fn what_rake_leaves_behind_keeps_no_slot() {
 }
 
 #[test]
-fn a_slot_is_taken_for_as_long_as_the_workers_child_runs_whoever_has_died_meanwhile() {
+fn slot_stays_taken_while_child_of_worker_runs_after_others_died() {
     let shop = single_of(Temperature::Warm);
     let mut names = BTreeSet::new();
     for (number, worker_dies) in [false, true].into_iter().enumerate() {
@@ -130,7 +130,7 @@ fn a_slot_is_taken_for_as_long_as_the_workers_child_runs_whoever_has_died_meanwh
 }
 
 #[test]
-fn the_slot_of_a_workers_child_that_is_killed_or_leaves_something_behind_is_free() {
+fn slot_of_killed_or_forking_child_of_worker_is_free() {
     let shop = single_of(Temperature::Warm);
     for (number, group) in ["", "group"].into_iter().enumerate() {
         shop.fault("console", "fork_child", group);

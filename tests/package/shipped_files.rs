@@ -33,7 +33,7 @@ fn analyze(words: &[&str], units: &[PathBuf]) -> Output {
 }
 
 #[test]
-fn systemd_finds_no_fault_in_the_units_and_the_service_is_exposed_no_more_than_sudo_needs() {
+fn systemd_accepts_units_and_their_exposure() {
     let dir = units();
     let (socket, service) = (dir.join("espm.socket"), dir.join("espm.service"));
     let verified = analyze(&["verify", "--man=no"], &[socket, service.clone()]);
@@ -45,7 +45,7 @@ fn systemd_finds_no_fault_in_the_units_and_the_service_is_exposed_no_more_than_s
 }
 
 #[test]
-fn a_stop_and_a_death_of_the_gate_cut_no_command_off() {
+fn stop_or_death_of_gateway_kills_no_command() {
     let service = read("systemd/espm.service");
     for line in ["KillMode=process", "OOMPolicy=continue", "Restart=on-failure", "StartLimitIntervalSec=0"] {
         assert!(service.lines().any(|found| found == line), "{line}");
@@ -61,7 +61,7 @@ fn a_stop_and_a_death_of_the_gate_cut_no_command_off() {
 }
 
 #[test]
-fn red_hats_socket_differs_from_debians_in_the_group_alone() {
+fn socket_unit_of_red_hat_differs_in_group_alone() {
     let lines = |name: &str| {
         let text = read(name);
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
@@ -73,7 +73,7 @@ fn red_hats_socket_differs_from_debians_in_the_group_alone() {
 }
 
 #[test]
-fn apparmor_takes_the_profile() {
+fn apparmor_accepts_profile() {
     // -Q: it is read and compiled, and not loaded; this needs nothing of the kernel.
     let parsed = Command::new("apparmor_parser").args(["-Q", "-K"]).arg(shipped("apparmor/usr.sbin.espm")).output();
     let parsed = parsed.unwrap();
@@ -81,7 +81,7 @@ fn apparmor_takes_the_profile() {
 }
 
 #[test]
-fn the_snippet_for_ones_own_nginx_has_the_lines_of_the_vhost() {
+fn nginx_snippet_has_lines_of_vhost() {
     let vhost = read("nginx/espm.conf");
     let known: Vec<&str> = vhost.lines().map(str::trim).collect();
     let snippet = read("nginx/snippet.conf");
@@ -161,7 +161,7 @@ impl Drop for Rsyslog {
 }
 
 #[test]
-fn audit_records_arrive_whole_in_a_file_of_their_own_that_is_rotated_under_a_running_rsyslog() {
+fn audit_records_arrive_whole_in_rotated_file_of_rsyslog() {
     let rsyslog = Rsyslog::start();
     let shop = Shop::open();
     shop.configure("audit", &format!("socket = {}", rsyslog.dir.join("log.sock").display()));

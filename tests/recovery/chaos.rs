@@ -239,7 +239,7 @@ fn expect_all_shown(shop: &Shop, own: &BTreeSet<&str>, decided: &Decided) {
 }
 
 #[test]
-fn clients_a_human_and_deaths_at_once_leave_the_humans_nodes_alone_and_show_all_of_espms() {
+fn random_kills_leave_nodes_of_human_alone_and_show_all_of_espm() {
     round("1.2.8", "puppet-cert");
     if is_long() {
         round("1.2.23", "puppetserver-ca");

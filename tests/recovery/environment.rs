@@ -77,7 +77,7 @@ fn fill(shop: &Shop, journal: bool) {
 }
 
 #[test]
-fn a_full_disk_refuses_changes_and_when_there_is_room_all_goes_on() {
+fn full_disk_makes_changes_503_until_there_is_room() {
     let shop = on_a_small_disk();
     fill(&shop, true);
     one_fault(&shop, &["FAIL  state directory: [espm] state: ", STATE, " has 0 KiB left; make room on its disk"]);
@@ -87,7 +87,7 @@ fn a_full_disk_refuses_changes_and_when_there_is_room_all_goes_on() {
 }
 
 #[test]
-fn a_disk_that_fills_while_rake_runs_loses_no_proof() {
+fn disk_filling_during_run_loses_no_proof() {
     let shop = on_a_small_disk();
     // The journal that stays has the room for the outcome of every intent that found some.
     shop.paused("before_node_add", || add(&shop, "new02"), || fill(&shop, false)).expect(201);
@@ -105,7 +105,7 @@ fn a_disk_that_fills_while_rake_runs_loses_no_proof() {
 }
 
 #[test]
-fn a_state_directory_that_is_read_only_refuses_changes_until_it_can_be_written() {
+fn read_only_state_directory_makes_changes_503() {
     let shop = on_a_small_disk();
     run(shop.inside("mount").args(["-o", "remount,ro", STATE]));
     one_fault(&shop, &["FAIL  state directory: [espm] state: ", STATE, " cannot be written: Read-only file system"]);
@@ -115,7 +115,7 @@ fn a_state_directory_that_is_read_only_refuses_changes_until_it_can_be_written()
 }
 
 #[test]
-fn a_revocation_list_that_cannot_be_read_is_one_fault_and_no_certificate_is_shown_or_revoked() {
+fn unreadable_revocation_list_is_one_failure_and_requests_are_502() {
     let shop = Shop::open();
     for name in ["web01", "web02"] {
         shop.add(name);
@@ -159,7 +159,7 @@ fn a_revocation_list_that_cannot_be_read_is_one_fault_and_no_certificate_is_show
 }
 
 #[test]
-fn a_console_whose_database_is_locked_is_waited_for_and_the_same_request_settles_it() {
+fn locked_console_database_is_504_and_repeat_settles() {
     let shop = Shop::open();
     shop.ask_for_lists();
     let script = "$stdout.sync = true; db = SQLite3::Database.new(ARGV[0]); db.execute('BEGIN EXCLUSIVE'); \
@@ -191,7 +191,7 @@ fn a_console_whose_database_is_locked_is_waited_for_and_the_same_request_settles
 }
 
 #[test]
-fn a_puppet_server_that_is_down_is_said_and_when_it_is_up_the_same_request_does_it() {
+fn puppet_server_down_is_502_until_it_is_up() {
     let shop = Shop::with(Plan { authority: "puppetserver-ca", ..Plan::default() });
     shop.add("web01");
     let path = certificate("web01");
@@ -211,7 +211,7 @@ fn a_puppet_server_that_is_down_is_said_and_when_it_is_up_the_same_request_does_
 
 /// A clock that was set back makes what was written before it a thing of the future.
 #[test]
-fn what_is_dated_in_the_future_neither_outlives_its_time_nor_is_lost() {
+fn entries_dated_in_future_are_neither_lost_nor_used_too_long() {
     let shop = Shop::open();
     let key = "Idempotency-Key: launch-1";
     let body = json!({"name": "web01", "groups": ["default"]}).to_string();
@@ -247,7 +247,7 @@ const LATER_CALLS: &str = "getrandom,statx,close_range,openat2,faccessat2,copy_f
     pidfd_open,preadv2,pwritev2,clone3";
 
 #[test]
-fn on_a_kernel_of_2012_each_verb_does_without_what_later_ones_have() {
+fn every_request_works_without_system_calls_newer_than_linux_3_2() {
     let shop = Shop::open();
     let [trace, inject] = [format!("trace={LATER_CALLS}"), format!("inject={LATER_CALLS}:error=ENOSYS")];
     let options = ["-o", "/dev/null", "-e", "signal=none", "-e", &trace, "-e", &inject].map(str::to_owned);

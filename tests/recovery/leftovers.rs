@@ -32,7 +32,7 @@ fn generate(shop: &Shop) -> Answer {
 }
 
 #[test]
-fn a_node_that_is_forgotten_on_the_way_has_no_valid_certificate_left() {
+fn node_lost_during_change_keeps_no_valid_certificate() {
     for (release, point, human) in [
         // Deleted by a human after a change that did not begin, in place or by rebuilding.
         ("1.2.8", "die_before_node_groups", &["node:del", "name=web01"][..]),
@@ -58,7 +58,7 @@ fn a_node_that_is_forgotten_on_the_way_has_no_valid_certificate_left() {
 }
 
 #[test]
-fn a_change_that_the_console_refuses_for_good_ends_with_the_node_or_with_another_change() {
+fn change_refused_for_good_is_ended_by_other_change_or_deletion() {
     for release in ["1.2.8", "1.2.23"] {
         let shop = shop_of(release);
         shop.add("web01");
@@ -77,7 +77,7 @@ fn a_change_that_the_console_refuses_for_good_ends_with_the_node_or_with_another
 }
 
 #[test]
-fn a_node_can_be_deleted_where_the_console_can_finish_no_change() {
+fn node_is_deletable_when_console_fails_every_change() {
     // A console of another release than the configured one: node:classes fails always.
     let shop = shop_of("1.2.8");
     shop.configure("console", "release = 1.2.23");
@@ -106,7 +106,7 @@ fn a_node_can_be_deleted_where_the_console_can_finish_no_change() {
 }
 
 #[test]
-fn a_change_that_fails_with_the_words_of_a_taken_name_forgets_nothing() {
+fn change_failing_with_words_of_taken_name_keeps_node() {
     let shop = shop_of("1.2.23");
     shop.add("web01");
     // A database quotes what it was given.
@@ -120,7 +120,7 @@ fn a_change_that_fails_with_the_words_of_a_taken_name_forgets_nothing() {
 }
 
 #[test]
-fn an_exit_code_of_rakes_own_is_not_taken_for_that_of_the_raising_program() {
+fn exit_code_of_rake_is_not_taken_for_one_of_helper() {
     let shop = shop_of("1.2.8");
     for code in ["64", "77", "124"] {
         // Added, and yet "not even started", or "not yet at its end".
@@ -132,7 +132,7 @@ fn an_exit_code_of_rakes_own_is_not_taken_for_that_of_the_raising_program() {
 }
 
 #[test]
-fn a_node_is_not_forgotten_by_hand_while_the_command_that_makes_it_runs() {
+fn forget_and_adopt_fail_while_command_runs() {
     let shop = Shop::with(Plan { console: Temperature::Cold, ..Plan::default() });
     shop.pause_at("before_node_add");
     std::thread::scope(|scope| {
@@ -151,7 +151,7 @@ fn a_node_is_not_forgotten_by_hand_while_the_command_that_makes_it_runs() {
 }
 
 #[test]
-fn a_certificate_whose_serial_number_is_revoked_already_is_not_handed_out() {
+fn certificate_with_revoked_serial_is_502() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         let shop = Shop::with(Plan { authority, ..Plan::default() });
         shop.add("web01");
@@ -168,7 +168,7 @@ fn a_certificate_whose_serial_number_is_revoked_already_is_not_handed_out() {
 }
 
 #[test]
-fn a_certificate_whose_serial_number_is_anothers_is_not_handed_out_and_never_revoked_for_it() {
+fn certificate_with_serial_of_another_is_502_and_the_other_stays_valid() {
     for (authority, human) in [
         ("puppet-cert", &["cert", "generate", "hand01"][..]),
         ("puppetserver-ca", &["ca", "generate", "--certname=hand01"]),
@@ -191,7 +191,7 @@ fn a_certificate_whose_serial_number_is_anothers_is_not_handed_out_and_never_rev
 }
 
 #[test]
-fn without_a_console_whatever_dies_or_fails_what_is_published_is_in_the_ledger_and_as_it_is_shown() {
+fn published_node_matches_ledger_after_death_or_failure_at_any_call() {
     let shop = Shop::without_console(&Plan::default(), "[classes]\nnames = ntp, apache\n");
     let published = || fs::read_to_string(shop.dir.join("nodes/web01.yaml")).ok();
     let add = Request::new("POST", "/v1/nodes".into()).body(json!({"name": "web01", "classes": ["ntp"]})).key("k");
@@ -229,7 +229,7 @@ fn without_a_console_whatever_dies_or_fails_what_is_published_is_in_the_ledger_a
 }
 
 #[test]
-fn a_deletion_in_doubt_that_is_adopted_is_the_node_that_it_was() {
+fn adopted_unproven_deletion_shows_node_as_before() {
     let shop = shop_of("1.2.8");
     shop.post("/v1/nodes", &node("web01")).expect(201);
     shop.fault("console", "die_before_node_del", "once");
@@ -243,7 +243,7 @@ fn a_deletion_in_doubt_that_is_adopted_is_the_node_that_it_was() {
 }
 
 #[test]
-fn a_node_whose_deletion_is_aborted_is_not_forgotten_while_it_is_there() {
+fn aborted_deletion_leaves_node_unproven() {
     for release in ["1.2.8", "3.0"] {
         // What rake says of its abort follows the message before, as the list of nodes does that are left.
         for (fault, status) in [("raise_before_node_del", 502), ("pause_before_node_del", 504)] {
@@ -268,7 +268,7 @@ fn a_node_whose_deletion_is_aborted_is_not_forgotten_while_it_is_there() {
 }
 
 #[test]
-fn an_addition_in_doubt_that_is_adopted_is_the_answer_to_its_own_retry() {
+fn adopted_unproven_add_answers_its_retry_with_201() {
     let shop = Shop::open();
     let body = node("web01").to_string();
     let add = || shop.ask("POST", "/v1/nodes", Some(&body), &["Idempotency-Key: launch-1"]);
@@ -282,7 +282,7 @@ fn an_addition_in_doubt_that_is_adopted_is_the_answer_to_its_own_retry() {
 }
 
 #[test]
-fn a_ca_command_that_dies_anywhere_leaves_a_certificate_made_or_not_and_revoked_or_not() {
+fn ca_command_killed_at_any_point_leaves_certificate_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         let shop = Shop::with(Plan { authority, ..Plan::default() });
         shop.add("web01");
@@ -315,7 +315,7 @@ fn a_ca_command_that_dies_anywhere_leaves_a_certificate_made_or_not_and_revoked_
 }
 
 #[test]
-fn a_gate_that_is_killed_in_the_course_of_any_verb_loses_nothing_and_the_same_request_settles_it() {
+fn gateway_killed_during_any_request_loses_nothing_and_repeat_settles() {
     let server = if Server::chosen() == Server::ApacheCgi { Server::Apache } else { Server::chosen() };
     let mut shop = Shop::with(Plan { server, release: "1.2.23", ..Plan::default() });
     let change = |shop: &Shop| shop.patch(WEB01, &json!({"groups": ["databases"]}));
@@ -357,7 +357,7 @@ fn a_gate_that_is_killed_in_the_course_of_any_verb_loses_nothing_and_the_same_re
 }
 
 #[test]
-fn a_certificate_from_after_the_backup_that_was_restored_is_revoked_when_that_is_asked() {
+fn certificate_newer_than_restored_backup_can_be_revoked() {
     for before in ["none", "revoked"] {
         let shop = Shop::open();
         shop.add("web01");

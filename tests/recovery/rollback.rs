@@ -51,7 +51,7 @@ fn refuse_nothing(shop: &Shop) {
 }
 
 #[test]
-fn what_was_not_even_begun_leaves_all_as_it_was() {
+fn command_refused_before_start_changes_nothing() {
     let shop = shop_of("1.2.8");
     refuse(&shop, "add");
     assert_eq!(add(&shop).expect(502).problem(), "command-failed");
@@ -86,7 +86,7 @@ fn die_half_way(shop: &Shop) {
 }
 
 #[test]
-fn a_node_whose_undoing_was_not_begun_is_not_kept_though_its_client_was_told_that_there_is_none() {
+fn node_whose_rollback_never_began_is_rolled_back_by_next_request() {
     let shop = shop_of("1.2.8");
     let lost = |shop: &Shop| {
         shop.fault("console", "vanish_class.once", "apache");
@@ -122,7 +122,7 @@ fn a_node_whose_undoing_was_not_begun_is_not_kept_though_its_client_was_told_tha
 }
 
 #[test]
-fn a_change_that_is_taken_back_by_a_rebuilding_which_dies_loses_no_node() {
+fn change_rolled_back_by_rebuild_that_dies_loses_no_node() {
     // Where a parameter is added in place and can only be taken away with the node.
     let shop = shop_of("1.2.23");
     add(&shop).expect(201);
@@ -138,7 +138,7 @@ fn a_change_that_is_taken_back_by_a_rebuilding_which_dies_loses_no_node() {
 }
 
 #[test]
-fn a_change_whose_proof_is_lost_is_made_as_its_release_can_make_it() {
+fn change_with_lost_proof_is_made_by_next_request() {
     let shop = shop_of("1.2.8");
     add(&shop).expect(201);
     shop.fault("console", "die_before_node_groups", "once");
@@ -163,7 +163,7 @@ fn killed_and_done(shop: &Shop, point: &str, ask: impl FnOnce() -> Answer + Send
 }
 
 #[test]
-fn a_node_that_a_human_deletes_after_the_handler_of_its_rebuilding_was_killed_is_not_shown() {
+fn node_deleted_by_hand_after_handler_of_rebuild_died_is_404() {
     let shop = shop_of("1.2.8");
     add(&shop).expect(201);
     killed_and_done(&shop, "after_node_del", || rebuild(&shop));
@@ -173,7 +173,7 @@ fn a_node_that_a_human_deletes_after_the_handler_of_its_rebuilding_was_killed_is
 }
 
 #[test]
-fn a_name_that_a_human_makes_again_after_its_deletion_is_proven_is_no_case_of_doubt() {
+fn name_added_by_hand_after_proven_deletion_is_409() {
     let shop = shop_of("1.2.8");
     add(&shop).expect(201);
     killed_and_done(&shop, "after_node_del", || delete(&shop));

@@ -192,45 +192,45 @@ impl Shop {
 }
 
 #[test]
-fn a_handler_that_dies_at_any_step_of_an_add_leaves_it_done_or_undone() {
+fn handler_killed_at_any_call_of_add_leaves_it_done_or_undone() {
     walk(&shop_for("1.2.8", "puppet-cert"), Add, Victim::Handler, Death);
 }
 
 #[test]
-fn a_handler_that_dies_at_any_step_of_a_change_leaves_it_done_or_undone() {
+fn handler_killed_at_any_call_of_change_leaves_it_done_or_undone() {
     for release in ["1.2.8", "1.2.23"] {
         walk(&shop_for(release, "puppet-cert"), Change, Victim::Handler, Death);
     }
 }
 
 #[test]
-fn a_handler_that_dies_at_any_step_of_a_deletion_leaves_it_done_or_undone() {
+fn handler_killed_at_any_call_of_delete_leaves_it_done_or_undone() {
     walk(&shop_for("1.2.8", "puppet-cert"), Delete, Victim::Handler, Death);
 }
 
 #[test]
-fn a_handler_that_dies_at_any_step_of_a_certificate_leaves_it_made_or_not() {
+fn handler_killed_at_any_call_of_generate_leaves_certificate_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         walk(&shop_for("1.2.8", authority), Generate, Victim::Handler, Death);
     }
 }
 
 #[test]
-fn a_handler_that_dies_at_any_step_of_a_revocation_leaves_it_made_or_not() {
+fn handler_killed_at_any_call_of_revoke_leaves_certificate_valid_or_revoked() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         walk(&shop_for("1.2.8", authority), Revoke, Victim::Handler, Death);
     }
 }
 
 #[test]
-fn a_ca_verb_that_dies_at_any_step_of_a_certificate_leaves_it_made_or_not() {
+fn helper_killed_at_any_call_of_generate_leaves_certificate_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         walk(&shop_for("1.2.8", authority), Generate, Victim::Raise, Death);
     }
 }
 
 #[test]
-fn a_ca_verb_that_dies_at_any_step_of_a_revocation_leaves_it_made_or_not() {
+fn helper_killed_at_any_call_of_revoke_leaves_certificate_valid_or_revoked() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         walk(&shop_for("1.2.8", authority), Revoke, Victim::Raise, Death);
     }
@@ -243,7 +243,7 @@ fn walks<T>(all: Vec<T>) -> impl Iterator<Item = T> {
 }
 
 #[test]
-fn a_call_of_a_handlers_that_fails_leaves_its_verb_done_or_undone() {
+fn failed_call_of_handler_leaves_request_done_or_undone() {
     let all = vec![
         ("1.2.23", Change),
         ("1.2.8", Change),
@@ -258,7 +258,7 @@ fn a_call_of_a_handlers_that_fails_leaves_its_verb_done_or_undone() {
 }
 
 #[test]
-fn a_call_of_a_ca_verbs_that_fails_leaves_it_done_or_undone() {
+fn failed_call_of_helper_leaves_request_done_or_undone() {
     for (authority, verb) in
         walks(vec![("puppet-cert", Generate), ("puppetserver-ca", Generate), ("puppet-cert", Revoke)])
     {

@@ -51,7 +51,7 @@ fn expect_nothing_left(shop: &Shop) {
 }
 
 #[test]
-fn a_rake_that_says_nothing_of_use_and_succeeds_has_done_nothing() {
+fn rake_with_useless_output_has_done_nothing() {
     let shop = shop_of("1.2.8", "puppet-cert");
     for says in SAYINGS {
         shop.fault("console", "says", says);
@@ -76,7 +76,7 @@ fn a_rake_that_says_nothing_of_use_and_succeeds_has_done_nothing() {
 }
 
 #[test]
-fn colours_and_other_systems_line_ends_change_no_judgement() {
+fn colours_and_crlf_in_output_change_no_outcome() {
     for release in ["1.2.8", "3.0"] {
         let shop = shop_of(release, "puppet-cert");
         for fault in ["colours", "crlf"] {
@@ -103,7 +103,7 @@ fn colours_and_other_systems_line_ends_change_no_judgement() {
 }
 
 #[test]
-fn a_rake_that_hangs_floods_or_leaves_children_keeps_no_slot() {
+fn hung_flooding_or_forking_rake_frees_its_slot() {
     let shop = shop_of("1.2.8", "puppet-cert");
     for (fault, text, status) in
         [("hang", "", 504), ("flood", "", 502), ("fork_child", "", 201), ("fork_child", "group", 201)]
@@ -124,7 +124,7 @@ fn a_rake_that_hangs_floods_or_leaves_children_keeps_no_slot() {
 }
 
 #[test]
-fn a_ca_command_that_says_what_it_likes_is_judged_by_what_is_there() {
+fn ca_command_is_judged_by_its_files_not_by_its_output() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         let shop = shop_of("1.2.8", authority);
         shop.add("web01");

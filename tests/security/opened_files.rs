@@ -82,7 +82,7 @@ fn judge(shop: &Shop, table: &[Row<'_>]) {
 }
 
 #[test]
-fn no_file_that_is_opened_is_taken_through_a_link_or_from_those_whom_it_does_not_trust() {
+fn opened_file_that_is_link_or_untrusted_is_refused() {
     let shop = Shop::with(Plan { ini: vec![("console", "cache = 0")], ..Plan::default() });
     shop.add("web01");
     shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
@@ -110,7 +110,7 @@ fn no_file_that_is_opened_is_taken_through_a_link_or_from_those_whom_it_does_not
 }
 
 #[test]
-fn what_is_published_and_what_is_kept_replaces_a_link_and_never_follows_it() {
+fn written_file_replaces_link_and_never_follows_it() {
     let catalogue = "[classes]\nnames = ntp\n[group default]\n";
     let shop = Shop::without_console(&Plan::default(), catalogue);
     let all: &[&str] = &["link", "link to itself", "pipe", "directory", "mode", "owner"];
@@ -132,7 +132,7 @@ fn what_is_published_and_what_is_kept_replaces_a_link_and_never_follows_it() {
 }
 
 #[test]
-fn a_syslog_that_is_a_link_or_another_file_is_no_syslog() {
+fn syslog_that_is_link_pipe_or_directory_is_503() {
     let shop = Shop::open();
     let change = || shop.post("/v1/nodes", &json!({"name": "web01"})).status;
     judge(&shop, &[("log.sock", &["link", "pipe", "directory"], &change, 503)]);
@@ -142,7 +142,7 @@ fn a_syslog_that_is_a_link_or_another_file_is_no_syslog() {
 
 /// What is merged again and again stays what the console's command and the classifier can take.
 #[test]
-fn parameters_that_are_added_request_by_request_do_not_grow_without_bound() {
+fn parameters_growing_over_requests_are_422_at_limit() {
     let enc = || Shop::without_console(&Plan::default(), "[classes]\nnames = ntp\n[group default]\n");
     let rake = || Shop::with(Plan { release: "1.2.23", ..Plan::default() });
     for shop in [enc(), rake()] {

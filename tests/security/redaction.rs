@@ -86,7 +86,7 @@ const ENDS: [&[(&str, &str)]; 5] = [
 ];
 
 #[test]
-fn no_record_and_no_log_holds_a_value_however_a_command_fails() {
+fn parameter_value_is_in_no_record_or_log_when_command_fails() {
     for release in ["1.2.8", "3.0"] {
         let shop = Shop::with(Plan { release, ..Plan::default() });
         let after = |faults: &[(&str, &str)], number: usize| {
@@ -139,7 +139,7 @@ const CATALOGUE: &str =
     "[classes]\nnames = ntp\n[group default]\n[group databases]\nparameter password = ocelot-platypus\n";
 
 #[test]
-fn without_a_console_no_record_and_no_log_holds_a_value_either() {
+fn parameter_value_is_in_no_record_or_log_without_console() {
     let shop = Shop::without_console(&Plan::default(), CATALOGUE);
     add(&shop, "web01").expect(201);
     let nodes = shop.dir.join("nodes");

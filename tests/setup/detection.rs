@@ -58,7 +58,7 @@ fn with_published(place: &Place) -> String {
 }
 
 #[test]
-fn set_up_writes_what_debians_puppet_says() {
+fn configuration_has_values_of_debian_puppet() {
     let place = Place::new();
     let published = with_published(&place);
     place.done(&["--detect", "--published", &published]);
@@ -77,7 +77,7 @@ fn set_up_writes_what_debians_puppet_says() {
 }
 
 #[test]
-fn set_up_takes_the_vendors_puppet_before_the_distributions() {
+fn vendor_puppet_is_taken_before_distribution_puppet() {
     let place = Place::new();
     let published = with_published(&place);
     install_puppet(&place.path("opt/puppetlabs/bin"), &["puppet", "puppetserver"]);
@@ -96,7 +96,7 @@ fn set_up_takes_the_vendors_puppet_before_the_distributions() {
 }
 
 #[test]
-fn a_puppet_without_a_server_has_puppet_cert() {
+fn puppet_without_server_is_kind_puppet_cert() {
     let place = Place::new();
     let published = with_published(&place);
     install_puppet(&place.path("bin"), &["puppet"]);
@@ -107,7 +107,7 @@ fn a_puppet_without_a_server_has_puppet_cert() {
 }
 
 #[test]
-fn a_puppet_that_does_not_answer_is_an_error_that_says_what_to_type() {
+fn puppet_without_answer_is_error_with_command_to_run() {
     let place = Place::new();
     install_puppet(&place.path("bin"), &["puppet"]);
     let path = place.path("bin/puppet");
@@ -121,7 +121,7 @@ fn a_puppet_that_does_not_answer_is_an_error_that_says_what_to_type() {
 }
 
 #[test]
-fn the_console_is_asked_as_its_own_user_and_what_its_boot_writes_is_that_users() {
+fn console_is_asked_as_its_own_user() {
     // A user of the base system, which is given one more group here.
     const CONSOLE: (&str, u32) = ("games", 5);
     let place = Place::new();
@@ -150,7 +150,7 @@ fn the_console_is_asked_as_its_own_user_and_what_its_boot_writes_is_that_users()
 }
 
 #[test]
-fn the_console_is_asked_neither_as_root_nor_at_roots_terminal() {
+fn console_is_asked_without_root_and_without_terminal() {
     let espm = run(Command::new("id").args(["-u", USER]));
     for (console, uid) in [(None, espm.trim()), (Some("games"), "5")] {
         let place = Place::new();
@@ -174,7 +174,7 @@ fn the_console_is_asked_neither_as_root_nor_at_roots_terminal() {
 }
 
 #[test]
-fn a_console_whose_user_is_not_there_is_not_booted_as_root() {
+fn console_with_missing_user_is_not_booted_as_root() {
     let place = Place::new();
     let rake = place.path("rake");
     script(&rake, "#!/bin/sh\ntouch \"$0.booted\"\n");
@@ -187,7 +187,7 @@ fn a_console_whose_user_is_not_there_is_not_booted_as_root() {
 }
 
 #[test]
-fn a_release_of_a_console_that_is_not_there_is_refused() {
+fn console_release_for_kind_enc_is_refused() {
     let place = Place::new();
     let complaint = place.refused(&["--console-kind", "enc", "--console-release", "3.0"]);
     assert!(complaint.starts_with("espm: --console-release: is for a console that rake runs"), "{complaint}");

@@ -9,7 +9,7 @@ use super::{MADE, Place, psk_of};
 use crate::harness::{run, wait_until};
 
 #[test]
-fn every_file_has_the_owner_and_the_mode_that_keep_others_out() {
+fn files_have_owner_and_mode_that_keep_others_out() {
     let place = Place::new();
     let before = place.listing();
     place.done(&[]);
@@ -32,7 +32,7 @@ fn every_file_has_the_owner_and_the_mode_that_keep_others_out() {
 }
 
 #[test]
-fn the_modes_do_not_depend_on_the_umask() {
+fn modes_do_not_depend_on_umask() {
     let place = Place::new();
     for (umask, mode) in [("000", 0o600), ("077", 0o600)] {
         let mut shell = Command::new("sh");
@@ -49,7 +49,7 @@ fn the_modes_do_not_depend_on_the_umask() {
 }
 
 #[test]
-fn the_key_is_48_url_safe_characters_of_which_only_the_digest_is_kept_and_no_two_are_the_same() {
+fn psk_is_48_url_safe_characters_kept_as_digest_alone() {
     let mut keys = vec![];
     for _ in 0..2 {
         let place = Place::new();
@@ -67,7 +67,7 @@ fn the_key_is_48_url_safe_characters_of_which_only_the_digest_is_kept_and_no_two
 }
 
 #[test]
-fn the_certificate_is_what_a_client_can_pin() {
+fn certificate_can_be_pinned_by_client() {
     let place = Place::new();
     let printed = place.done(&["--san", "puppet", "--san", "192.0.2.7", "--san", "2001:db8::7", "--san", "puppet"]);
     let verified = place.openssl(&["verify", "-CAfile", "espm.pem", "-purpose", "sslserver", "espm.pem"]);
@@ -100,7 +100,7 @@ fn the_certificate_is_what_a_client_can_pin() {
 }
 
 #[test]
-fn the_certificate_lives_for_ten_years_from_yesterday_on() {
+fn certificate_is_valid_for_ten_years_from_yesterday() {
     let place = Place::new();
     place.done(&[]);
     let checkend = |days: u32| {
@@ -118,7 +118,7 @@ fn the_certificate_lives_for_ten_years_from_yesterday_on() {
 }
 
 #[test]
-fn the_certificates_key_is_its_own_and_of_the_type_that_was_asked_for() {
+fn key_of_certificate_has_requested_type() {
     for (key_type, kind) in [("ecdsa", "P-256"), ("rsa", "Public-Key: (3072 bit)")] {
         let place = Place::new();
         place.done(&["--key-type", key_type]);
@@ -132,7 +132,7 @@ fn the_certificates_key_is_its_own_and_of_the_type_that_was_asked_for() {
 }
 
 #[test]
-fn nothing_is_overwritten_whichever_of_the_files_exists() {
+fn existing_file_is_never_overwritten() {
     let place = Place::new();
     for name in MADE {
         let path = place.path(name);
@@ -158,7 +158,7 @@ fn nothing_is_overwritten_whichever_of_the_files_exists() {
 }
 
 #[test]
-fn a_missing_directory_is_answered_with_the_command_that_makes_it() {
+fn missing_directory_is_answered_with_command_that_makes_it() {
     let place = Place::new();
     for (name, options, command) in [
         ("etc/certs", &[][..], "mkdir -p"),
@@ -183,7 +183,7 @@ fn a_missing_directory_is_answered_with_the_command_that_makes_it() {
 }
 
 #[test]
-fn of_two_set_ups_at_once_the_later_takes_nothing_of_the_earlier_away() {
+fn later_of_two_set_ups_removes_nothing_of_the_earlier() {
     let place = Place::new();
     // This one asks rake for the release, after it has looked whether anything is there.
     let (rake, console) = (place.path("rake"), place.path("console"));
@@ -228,7 +228,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_half_way_leaves_nothing() {
+fn full_disk_leaves_nothing() {
     let place = Place::new();
     // One page holds the key and not the certificate; two hold a part of the ledger; none is left for espm.ini.
     for (name, size) in [("etc/certs", "4k"), ("state", "8k"), ("etc", "8k")] {
@@ -249,7 +249,7 @@ fn a_full_disk_half_way_leaves_nothing() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_leaves_nothing() {
+fn unwritable_directory_leaves_nothing() {
     let place = Place::new();
     let other = place.path("other");
     fs::create_dir(&other).unwrap();
@@ -268,7 +268,7 @@ fn a_directory_that_cannot_be_written_leaves_nothing() {
 }
 
 #[test]
-fn bad_arguments_are_refused_before_anything_is_made() {
+fn bad_arguments_make_nothing() {
     let place = Place::new();
     for (arguments, complaint) in [
         (&["--client", "Bad Name"][..], "--client Bad Name: a client's name is"),

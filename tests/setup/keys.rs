@@ -8,7 +8,7 @@ use super::psk_of;
 use crate::harness::Shop;
 
 #[test]
-fn keys_are_added_and_retired_without_an_outage() {
+fn psk_is_added_and_retired_without_outage() {
     let shop = Shop::open();
     let setup = |words: &[&str]| {
         Command::new(shop.bin("espm-setup")).arg("psk").args(words).arg("--config").arg(shop.ini()).output().unwrap()
@@ -53,7 +53,7 @@ fn keys_are_added_and_retired_without_an_outage() {
 }
 
 #[test]
-fn a_key_is_retired_and_others_are_added_however_many_do_so_at_once() {
+fn simultaneous_psk_changes_are_all_kept() {
     let shop = Shop::open();
     let (ini, setup) = (shop.ini(), shop.bin("espm-setup"));
     // Each writes the file a while after it has read it, as on a slow disk.

@@ -8,7 +8,7 @@ use super::{MADE, Place};
 use crate::harness::{USER, run};
 
 #[test]
-fn the_vhosts_have_the_paths_and_the_port_of_the_configuration() {
+fn vhosts_have_configured_paths_and_port() {
     let place = Place::new();
     let directory = place.path("").display().to_string().trim_end_matches('/').to_owned();
     let listen = "/place/run/x.sock";
@@ -45,7 +45,7 @@ fn lines_under<'a>(printed: &'a str, heading: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn set_up_ends_with_the_exact_lines_to_type_on_debian_and_on_red_hat() {
+fn next_steps_are_exact_for_debian_and_red_hat() {
     let place = Place::new();
     let ini = place.path("etc/espm.ini");
     let setup = Path::new(env!("CARGO_BIN_EXE_espm-setup")).display().to_string();
@@ -102,7 +102,7 @@ fn set_up_ends_with_the_exact_lines_to_type_on_debian_and_on_red_hat() {
 }
 
 #[test]
-fn set_up_says_how_to_make_the_catalogue_and_the_directory_of_published_nodes_that_are_missing() {
+fn next_steps_make_missing_catalogue_and_published_directory() {
     let place = Place::new();
     let at = |name: &str| place.path(name).display().to_string();
     let (catalogue, published) = (at("etc/catalogue.ini"), at("nodes"));
@@ -119,7 +119,7 @@ fn set_up_says_how_to_make_the_catalogue_and_the_directory_of_published_nodes_th
 }
 
 #[test]
-fn the_printed_rules_of_sudo_name_the_users_and_the_paths_of_the_configuration() {
+fn sudoers_rules_have_configured_users_and_paths() {
     let place = Place::new();
     place.done(&["--console-user", "pe-console", "--authority-user", "puppet", "--helper", "/srv/espm-helper"]);
     let ini = place.path("etc/espm.ini").display().to_string();
@@ -156,7 +156,7 @@ fn the_printed_rules_of_sudo_name_the_users_and_the_paths_of_the_configuration()
 }
 
 #[test]
-fn help_says_what_each_option_does() {
+fn help_describes_each_option() {
     for words in [&[][..], &["vhost"], &["sudoers"], &["cgi"], &["unit"], &["psk"], &["psk", "add"], &["psk", "retire"]]
     {
         let help = run(Command::new(env!("CARGO_BIN_EXE_espm-setup")).args(words).arg("--help"));

@@ -15,7 +15,7 @@ use crate::harness::worker::Client;
 use crate::harness::{run, wait_until};
 
 #[test]
-fn a_worker_that_is_told_to_end_lets_its_child_end() {
+fn sigterm_of_worker_lets_child_end() {
     let shop = warm();
     let answer = add_at(&shop, "before_node_add", || {
         let pid = shop.worker_pid().unwrap().to_string();
@@ -29,7 +29,7 @@ fn a_worker_that_is_told_to_end_lets_its_child_end() {
 }
 
 #[test]
-fn a_child_that_cannot_end_itself_is_killed_with_all_that_it_has_started() {
+fn stopped_child_is_killed_with_its_processes() {
     let shop = warm();
     let stopped = |limit: u64| {
         // A child has this long to come to the point where it stops; its worker kills it 6 s later.
@@ -79,7 +79,7 @@ fn is_killed(pid: &str) -> bool {
 }
 
 #[test]
-fn what_a_child_has_started_is_ended_with_it() {
+fn processes_of_child_end_with_it() {
     let shop = warm();
     shop.fault("console", "fork_child", "once");
     let (mut child, mut started) = (0, String::new());
@@ -97,7 +97,7 @@ fn what_a_child_has_started_is_ended_with_it() {
 }
 
 #[test]
-fn a_worker_that_nobody_needs_ends_and_takes_its_socket_with_it() {
+fn idle_worker_ends_and_removes_socket() {
     let shop = warm();
     shop.stop_worker("-TERM");
     assert!(!shop.worker_socket().exists());
@@ -109,7 +109,7 @@ fn a_worker_that_nobody_needs_ends_and_takes_its_socket_with_it() {
 }
 
 #[test]
-fn a_socket_that_systemd_holds_outlives_the_worker() {
+fn socket_held_by_systemd_outlives_worker() {
     let shop = warm();
     shop.stop_worker("-TERM");
     let rake = shop.worker_command(&["ESPM_IDLE=1"]);
@@ -134,7 +134,7 @@ fn a_socket_that_systemd_holds_outlives_the_worker() {
 }
 
 #[test]
-fn a_worker_that_cannot_serve_ends_and_says_why() {
+fn worker_that_cannot_serve_ends_and_says_why() {
     let shop = warm();
     let socket = shop.worker_socket();
     let expect_end = |command: &mut Command, why: &str| {
@@ -169,7 +169,7 @@ fn a_worker_that_cannot_serve_ends_and_says_why() {
 }
 
 #[test]
-fn the_socket_of_a_worker_that_was_killed_is_taken_over() {
+fn socket_of_killed_worker_is_taken_over() {
     let shop = warm();
     shop.stop_worker("-9");
     assert!(shop.worker_socket().exists());
@@ -178,7 +178,7 @@ fn the_socket_of_a_worker_that_was_killed_is_taken_over() {
 }
 
 #[test]
-fn a_variable_of_who_started_the_worker_reaches_no_task() {
+fn variable_of_environment_of_worker_reaches_no_task() {
     let shop = warm();
     shop.stop_worker("-TERM");
     let mut command = shop.worker_command(&["groups=databases", "match=ntp"]);

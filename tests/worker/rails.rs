@@ -104,7 +104,7 @@ fn expect_warm(shop: &Shop, answer: &Answer) {
 }
 
 #[test]
-fn a_database_that_is_stopped_and_started_again_needs_no_new_worker() {
+fn restarted_database_needs_no_new_worker() {
     let shop = shop();
     let database = Database::make(&shop);
     shop.start_worker();
@@ -142,7 +142,7 @@ fn a_database_that_is_stopped_and_started_again_needs_no_new_worker() {
 }
 
 #[test]
-fn a_worker_starts_without_its_database_and_has_loaded_what_a_task_needs() {
+fn worker_starts_without_database() {
     let shop = shop();
     let database = Database::make(&shop);
     database.stop();

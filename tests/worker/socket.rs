@@ -48,7 +48,7 @@ fn expect_unharmed(shop: &Shop, worker: Option<u32>) {
 }
 
 #[test]
-fn who_can_open_the_socket_has_no_other_task() {
+fn task_outside_the_list_is_refused() {
     let shop = warm();
     let worker = shop.worker_pid();
     let good: Vec<_> = VARIABLES.iter().map(|word| word.as_bytes()).collect();
@@ -85,7 +85,7 @@ fn who_can_open_the_socket_has_no_other_task() {
 }
 
 #[test]
-fn a_member_of_espms_group_who_is_not_espm_is_not_heard_by_the_worker() {
+fn member_of_group_who_is_not_espm_is_not_heard() {
     let shop = warm();
     let ask = |user: u32, group: u32| {
         let script = "print UNIXSocket.open(ARGV[0]).read(7)";
@@ -101,7 +101,7 @@ fn a_member_of_espms_group_who_is_not_espm_is_not_heard_by_the_worker() {
 }
 
 #[test]
-fn who_can_open_the_socket_has_no_other_variable_and_no_value_that_espm_would_refuse() {
+fn variable_or_value_that_espm_would_refuse_is_refused() {
     let shop = warm();
     let worker = shop.worker_pid();
     let with = |changed: &'static [u8]| {
@@ -167,7 +167,7 @@ fn who_can_open_the_socket_has_no_other_variable_and_no_value_that_espm_would_re
 }
 
 #[test]
-fn a_request_that_is_not_whole_or_too_long_is_none() {
+fn incomplete_or_too_long_request_runs_nothing() {
     let shop = warm();
     let worker = shop.worker_pid();
     let whole = format!("60\0{}\0{}\0end\0", ADD.join("\0"), VARIABLES.join("\0"));
@@ -193,7 +193,7 @@ fn a_request_that_is_not_whole_or_too_long_is_none() {
 }
 
 #[test]
-fn an_output_or_a_slot_that_is_no_file_of_the_clients_own_lock_gets_nothing() {
+fn output_or_slot_not_locked_by_client_gets_nothing() {
     let shop = warm();
     let worker = shop.worker_pid();
     let path = shop.dir.join("locked");
@@ -230,7 +230,7 @@ fn an_output_or_a_slot_that_is_no_file_of_the_clients_own_lock_gets_nothing() {
 }
 
 #[test]
-fn clients_that_say_nothing_bound_the_children_and_stop_nobody() {
+fn silent_clients_are_bounded_and_block_nobody() {
     let shop = with(vec![("console", "concurrency = 1")]);
     let worker = shop.worker_pid();
     let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(shop.worker_socket()).unwrap()).collect();
@@ -248,7 +248,7 @@ fn clients_that_say_nothing_bound_the_children_and_stop_nobody() {
 }
 
 #[test]
-fn a_client_that_is_slow_is_given_up() {
+fn slow_client_is_given_up() {
     let shop = warm();
     let mut client = Client::connect(&shop);
     client.pass(b".", &[&output(&shop)]);

@@ -16,7 +16,7 @@ use crate::harness::worker::Temperature;
 use crate::harness::{Plan, Shop, USER, run, template, wait_until};
 
 #[test]
-fn a_worker_that_answers_runs_every_task_and_rake_is_not_started() {
+fn answering_worker_runs_every_task_and_rake_is_not_started() {
     let shop = warm();
     let change = json!({"groups": ["databases"], "parameters": {"role": null}});
     let answers = [add(&shop), shop.patch("/v1/nodes/web01", &change), shop.delete("/v1/nodes/web01")];
@@ -46,7 +46,7 @@ fn expect_cold(shop: &Shop, why: &str) {
 }
 
 #[test]
-fn without_a_worker_rake_is_started_and_the_audit_says_why() {
+fn missing_worker_starts_rake_and_audit_says_why() {
     let shop = warm();
     let socket = shop.worker_socket();
     shop.stop_worker("-9");
@@ -82,7 +82,7 @@ fn without_a_worker_rake_is_started_and_the_audit_says_why() {
 }
 
 #[test]
-fn who_listens_and_says_nothing_delays_a_request_once() {
+fn silent_listener_delays_request_once() {
     let shop = warm();
     shop.stop_worker("-9");
     fs::remove_file(shop.worker_socket()).unwrap();
@@ -102,7 +102,7 @@ fn who_listens_and_says_nothing_delays_a_request_once() {
 }
 
 #[test]
-fn a_worker_of_another_user_is_not_believed() {
+fn worker_of_other_user_is_not_believed() {
     let shop = warm();
     shop.stop_worker("-9");
     let elsewhere = shop.dir.join("elsewhere");
@@ -126,7 +126,7 @@ fn a_worker_of_another_user_is_not_believed() {
 }
 
 #[test]
-fn a_child_that_is_killed_leaves_an_outcome_that_recovery_finds() {
+fn killed_child_leaves_outcome_for_recovery() {
     let shop = warm();
     for point in ["before_node_add", "after_node_add", "after_commit_node_groups"] {
         let failed = add_at(&shop, point, || shop.kill_one("rake"));
@@ -144,7 +144,7 @@ fn a_child_that_is_killed_leaves_an_outcome_that_recovery_finds() {
 }
 
 #[test]
-fn a_worker_that_is_killed_in_the_middle_of_an_add_takes_no_result_with_it() {
+fn worker_killed_during_add_loses_no_result() {
     let shop = warm();
     for point in ["before_node_add", "after_commit_node_add", "after_node_groups"] {
         // The child goes on and answers.
@@ -173,7 +173,7 @@ fn a_worker_that_is_killed_in_the_middle_of_an_add_takes_no_result_with_it() {
 }
 
 #[test]
-fn what_a_child_did_after_handler_and_worker_were_killed_counts_and_is_waited_for() {
+fn run_of_child_after_handler_and_worker_were_killed_counts() {
     let shop = warm();
     shop.pause_at("after_commit_node_add");
     thread::scope(|scope| {
@@ -192,7 +192,7 @@ fn what_a_child_did_after_handler_and_worker_were_killed_counts_and_is_waited_fo
 }
 
 #[test]
-fn a_hundred_adds_at_once_are_made_by_no_more_children_than_may_be() {
+fn hundred_adds_at_once_stay_within_concurrency() {
     let shop =
         with(vec![("console", "concurrency = 2"), ("console", "queue = 200"), ("console", "queue_timeout = 250")]);
     thread::scope(|scope| {
@@ -210,7 +210,7 @@ fn a_hundred_adds_at_once_are_made_by_no_more_children_than_may_be() {
 }
 
 #[test]
-fn the_workers_file_is_ruby_1_8_as_far_as_its_grammar_and_its_words_tell() {
+fn worker_file_has_grammar_and_words_of_ruby_1_8() {
     let shop = Shop::prepare(&Plan::default());
     let checked = |path: &Path| Command::new(template().join("console/old_ruby")).arg(path).output().unwrap();
     let worker = template().join("worker/espm.rake");
@@ -240,7 +240,7 @@ fn the_workers_file_is_ruby_1_8_as_far_as_its_grammar_and_its_words_tell() {
 
 /// The worker's user is not espm's, and can enter none of its directories: the proof comes as a descriptor.
 #[test]
-fn a_worker_of_another_user_than_espms_is_opened_through_the_group_and_writes_the_proof() {
+fn worker_of_console_user_is_reached_through_group_and_writes_proof() {
     let shop = Shop::with(Plan { console: Temperature::Cold, ..Plan::default() });
     let directory = shop.dir.join("worker-run");
     run(Command::new("install").args(["-d", "-o", "backup", "-g", USER, "-m", "2750"]).arg(&directory));

@@ -41,7 +41,7 @@ impl Shop {
 }
 
 #[test]
-fn a_change_is_recorded_before_and_after_the_act() {
+fn change_is_recorded_before_and_after() {
     let shop = Shop::open();
     let added = shop.paused(
         "before_node_add",
@@ -88,7 +88,7 @@ fn a_change_is_recorded_before_and_after_the_act() {
 }
 
 #[test]
-fn a_read_and_a_refusal_are_one_record_each_and_health_is_none() {
+fn read_and_refusal_are_one_record_and_health_is_none() {
     let shop = Shop::open();
     shop.add("web01");
     let answers = [
@@ -121,7 +121,7 @@ fn a_read_and_a_refusal_are_one_record_each_and_health_is_none() {
 }
 
 #[test]
-fn without_syslog_nothing_is_changed_and_reads_are_answered() {
+fn missing_syslog_makes_changes_503_and_reads_200() {
     let shop = Shop::open();
     for name in ["web01", "unfinished", "missing", "certified"] {
         shop.add(name);
@@ -171,7 +171,7 @@ fn without_syslog_nothing_is_changed_and_reads_are_answered() {
 }
 
 #[test]
-fn a_syslog_that_takes_no_more_keeps_nobody_waiting_for_good() {
+fn stuck_syslog_delays_no_request_for_good() {
     let shop = Shop::open();
     shop.get("/v1/classes").expect(200);
     shop.syslog_goes();
@@ -187,7 +187,7 @@ fn a_syslog_that_takes_no_more_keeps_nobody_waiting_for_good() {
 }
 
 #[test]
-fn the_outcome_of_a_change_arrives_when_syslog_is_back() {
+fn outcome_kept_while_syslog_was_gone_is_sent_later() {
     let shop = Shop::open();
     let add = || shop.post("/v1/nodes", &json!({"name": "web01"}));
     let added = shop.paused("before_node_add", add, || shop.syslog_goes());
@@ -201,7 +201,7 @@ fn the_outcome_of_a_change_arrives_when_syslog_is_back() {
 }
 
 #[test]
-fn what_is_refused_while_syslog_is_gone_does_not_fill_the_disk_and_no_outcome_is_lost() {
+fn refusals_without_syslog_are_bounded_and_outcomes_are_kept() {
     const MOST: usize = 1000;
     let shop = Shop::open();
     let add = |name: &str| shop.post("/v1/nodes", &json!({"name": name}));
@@ -224,7 +224,7 @@ fn what_is_refused_while_syslog_is_gone_does_not_fill_the_disk_and_no_outcome_is
 }
 
 #[test]
-fn a_shop_that_does_not_require_the_audit_changes_without_syslog_and_keeps_the_outcome() {
+fn changes_without_syslog_are_made_when_audit_is_not_required() {
     let shop = Shop::with(Plan { ini: vec![("audit", "required = no")], ..Plan::default() });
     shop.syslog_goes();
     let added = shop.post("/v1/nodes", &json!({"name": "web01"}));

@@ -55,7 +55,7 @@ fn expect_usable(ssldir: &Path, name: &str) {
 }
 
 #[test]
-fn the_client_launches_a_server_and_terminates_it() {
+fn client_launches_and_terminates_server() {
     let shop = Shop::open();
     let known = run(&mut client(&shop, &["classes"]));
     assert!(known.lines().any(|line| line == "apache"), "{known}");
@@ -91,7 +91,7 @@ fn the_client_launches_a_server_and_terminates_it() {
 }
 
 #[test]
-fn the_client_takes_another_name_where_one_is_taken() {
+fn client_takes_another_name_when_one_is_taken() {
     let shop = Shop::open();
     let name = run(&mut launch(&shop, FOREIGN, &[]));
     let (host, domain) = FOREIGN.split_once('.').unwrap();
@@ -103,7 +103,7 @@ fn the_client_takes_another_name_where_one_is_taken() {
 }
 
 #[test]
-fn the_client_is_told_all_that_is_wrong_with_its_request() {
+fn client_prints_every_error_of_refused_request() {
     let shop = Shop::open();
     let output = client(&shop, &["launch", "Web01", "--class", "nothing"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -118,7 +118,7 @@ fn the_client_is_told_all_that_is_wrong_with_its_request() {
 }
 
 #[test]
-fn the_client_talks_to_no_one_whose_certificate_is_another() {
+fn client_refuses_another_certificate() {
     let shop = Shop::open();
     let (pem, key) = (shop.dir.join("other.pem"), shop.dir.join("other.key"));
     let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
@@ -144,7 +144,7 @@ fn the_client_talks_to_no_one_whose_certificate_is_another() {
 }
 
 #[test]
-fn the_client_waits_and_asks_again_while_espm_is_busy() {
+fn client_retries_while_espm_is_busy() {
     let ini = vec![("console", "concurrency = 1"), ("console", "queue = 0")];
     let shop = Shop::with(Plan { ini, ..Plan::default() });
     shop.ask_for_lists();
@@ -165,7 +165,7 @@ fn the_client_waits_and_asks_again_while_espm_is_busy() {
 }
 
 #[test]
-fn after_a_time_out_the_clients_next_request_settles_it() {
+fn timeout_is_settled_by_next_request_of_client() {
     let shop = Shop::with(Plan { ini: vec![("console", "timeout = 5")], ..Plan::default() });
     shop.ask_for_lists();
     shop.fault("console", "hang.once", "");
@@ -218,7 +218,7 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, cut: impl Fn() -> bool) {
 }
 
 #[test]
-fn a_lost_answer_makes_no_second_node() {
+fn lost_answer_makes_no_second_node() {
     let shop = Shop::open();
     let done = AtomicBool::new(false);
     let there = || !shop.node_in_console("web01").is_null();
@@ -253,7 +253,7 @@ fn in_a_copy_of_this_machine(shop: &Shop, script: &str) -> String {
 }
 
 #[test]
-fn cloud_init_takes_the_user_data_and_writes_the_agents_files() {
+fn cloud_init_accepts_user_data_and_writes_agent_files() {
     let shop = Shop::open();
     let template = example("cloud-init.yaml");
     let filled = run(&mut launch(&shop, "web01.example.com", &["--user-data", template.to_str().unwrap()]));

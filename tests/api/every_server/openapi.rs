@@ -13,7 +13,7 @@ use self::described::{Described, FILE};
 use crate::harness::{Answer, Plan, Shop, run};
 
 #[test]
-fn the_served_description_is_the_file() {
+fn served_description_is_the_file() {
     let shop = Shop::open();
     let served = shop.get("/v1/openapi.json");
     assert_eq!(served.expect(200).body, std::fs::read_to_string(FILE).unwrap());
@@ -21,7 +21,7 @@ fn the_served_description_is_the_file() {
 }
 
 #[test]
-fn the_description_has_the_operations_of_the_router_and_no_others() {
+fn description_has_operations_of_router_and_no_others() {
     let described: BTreeSet<_> = Described::read()
         .operations()
         .into_iter()
@@ -38,7 +38,7 @@ fn the_description_has_the_operations_of_the_router_and_no_others() {
 }
 
 #[test]
-fn the_description_has_the_problem_types_of_the_program_and_the_web_servers_one() {
+fn description_has_problem_types_of_program_and_web_server() {
     let document = Described::read().document;
     let listed = |value: &Value| -> BTreeSet<String> {
         value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
@@ -66,7 +66,7 @@ fn the_description_has_the_problem_types_of_the_program_and_the_web_servers_one(
 }
 
 #[test]
-fn every_example_of_the_description_is_valid() {
+fn examples_match_their_schemas() {
     fn examples(value: &Value, place: &str, cases: &mut Vec<Value>) {
         if let Some(object) = value.as_object() {
             if object.contains_key("schema") && object.contains_key("example") {
@@ -94,7 +94,7 @@ fn every_example_of_the_description_is_valid() {
 }
 
 #[test]
-fn the_grammars_of_the_description_are_those_of_the_program() {
+fn grammars_of_description_match_parsers() {
     use espm::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
     type Accepts = fn(&str) -> bool;
     let grammars: [(&str, Accepts); 5] = [
@@ -172,7 +172,7 @@ fn the_grammars_of_the_description_are_those_of_the_program() {
 }
 
 #[test]
-fn every_described_method_is_answered_and_every_other_is_405_with_the_described_allow() {
+fn undescribed_method_is_405_with_described_allow() {
     let shop = Shop::open();
     shop.add("web01");
     shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
@@ -329,7 +329,7 @@ fn see_failures(shop: &Shop, described: &mut Described, ids: &[String]) {
 }
 
 #[test]
-fn real_answers_are_as_described() {
+fn real_answers_match_description() {
     let shop = Shop::with(Plan { ini: vec![("authority", "timeout = 60")], ..Plan::default() });
     let mut described = Described::read();
     let ids: Vec<String> = described
@@ -356,7 +356,7 @@ fn real_answers_are_as_described() {
 }
 
 #[test]
-fn an_answer_to_a_request_without_tls_is_as_described() {
+fn request_without_tls_is_403_as_described() {
     let shop = Shop::prepare(&Plan::default());
     let mut described = Described::read();
     for (id, path) in [("health", "/v1/health"), ("listClasses", "/v1/classes")] {

@@ -64,7 +64,7 @@ fn ask(shop: &Shop, options: &[&str]) -> String {
 }
 
 #[test]
-fn no_request_that_schemathesis_makes_gets_an_answer_that_is_not_described() {
+fn schemathesis_finds_no_undescribed_answer() {
     let catalogue = "[classes]\nnames = apache, ntp\n[group default]\n[group databases]\nparameter role = db\n";
     let shop = Shop::without_console(&Plan::default(), catalogue);
     let printed = if is_long() {

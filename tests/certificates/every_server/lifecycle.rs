@@ -11,7 +11,7 @@ use crate::harness::Answer;
 use crate::harness::certificates::{revoked, serial, valid};
 
 #[test]
-fn a_new_certificate_fits_its_name_its_key_and_its_ca() {
+fn new_certificate_matches_name_key_and_ca() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         shop.get(&path(NAME)).expect(404);
@@ -30,7 +30,7 @@ fn a_new_certificate_fits_its_name_its_key_and_its_ca() {
 }
 
 #[test]
-fn a_certificate_whose_key_is_gone_can_be_revoked_and_made_again() {
+fn certificate_without_key_is_409_until_revoked() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         let first = generate(&shop, NAME);
@@ -52,7 +52,7 @@ fn a_certificate_whose_key_is_gone_can_be_revoked_and_made_again() {
 }
 
 #[test]
-fn a_revoked_certificate_is_in_its_issuers_list_and_nobody_elses() {
+fn revoked_certificate_is_in_list_of_its_issuer_alone() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         shop.delete(&path(NAME)).expect(404);
@@ -68,7 +68,7 @@ fn a_revoked_certificate_is_in_its_issuers_list_and_nobody_elses() {
 }
 
 #[test]
-fn a_node_is_deleted_only_after_its_certificate_is_revoked_and_its_name_is_free_then() {
+fn node_deletion_revokes_certificate_first_and_frees_name() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         let first = generate(&shop, NAME);
@@ -93,7 +93,7 @@ fn a_node_is_deleted_only_after_its_certificate_is_revoked_and_its_name_is_free_
 }
 
 #[test]
-fn a_node_that_somebody_deleted_or_forgot_leaves_no_valid_certificate_to_its_successor() {
+fn node_deleted_by_hand_or_forgotten_leaves_no_valid_certificate() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         let deleted = generate(&shop, NAME);
@@ -115,7 +115,7 @@ fn a_node_that_somebody_deleted_or_forgot_leaves_no_valid_certificate_to_its_suc
 }
 
 #[test]
-fn no_name_is_ever_taken_as_a_pattern() {
+fn name_is_never_taken_as_pattern() {
     let shop = CERT.shop();
     let (ours, like_it) = ("web.example.com", "webxexample.com");
     CERT.human(&shop, "generate", like_it);
@@ -141,7 +141,7 @@ fn no_name_is_ever_taken_as_a_pattern() {
 }
 
 #[test]
-fn a_certificate_that_is_not_ours_is_as_absent_as_one_that_never_was() {
+fn foreign_certificate_is_404_like_absent_one() {
     for kind in [CERT, CA] {
         let shop = kind.shop();
         kind.human(&shop, "generate", "foreign.example.com");
@@ -187,7 +187,7 @@ fn two_requests_for_one_certificate_make_one() {
 }
 
 #[test]
-fn the_ca_does_one_thing_at_a_time() {
+fn ca_commands_never_overlap() {
     for kind in [CERT, CA] {
         let shop = kind.shop();
         let names: Vec<_> = (0..10).map(|number| format!("node{number}.example.com")).collect();
@@ -218,7 +218,7 @@ fn the_ca_does_one_thing_at_a_time() {
 }
 
 #[test]
-fn a_private_key_is_in_its_answer_and_nowhere_else_and_the_ca_hears_nothing_of_the_client() {
+fn private_key_is_in_answer_alone_and_ca_hears_nothing_of_client() {
     for kind in [CERT, CA] {
         let shop = kind.with_node();
         let holding = |line: &str| -> Vec<_> {

@@ -17,7 +17,7 @@ use crate::harness::raw_http::Traces;
 use crate::harness::{Plan, Shop, is_long, wait_until};
 
 #[test]
-fn a_gate_that_a_flood_of_parameters_ends_is_followed_by_one_that_serves() {
+fn gateway_ended_by_parameter_flood_can_be_started_again() {
     let mut shop = Shop::with(plan());
     shop.add("web01.example.com");
     let before = Traces::of(&shop);
@@ -34,7 +34,7 @@ fn a_gate_that_a_flood_of_parameters_ends_is_followed_by_one_that_serves() {
 }
 
 #[test]
-fn what_is_not_fastcgi_ends_its_connection_and_nothing_else() {
+fn non_fastcgi_bytes_end_their_connection_alone() {
     let shop = Shop::with(plan());
     let before = Traces::of(&shop);
     let pid = shop.gate_pid();
@@ -68,7 +68,7 @@ fn what_is_not_fastcgi_ends_its_connection_and_nothing_else() {
 }
 
 #[test]
-fn a_request_with_a_hidden_parameter_is_refused() {
+fn request_with_hidden_parameter_is_400() {
     let shop = Shop::with(plan());
     let before = Traces::of(&shop);
     let psk = shop.psk.clone();
@@ -105,7 +105,7 @@ fn small() -> Plan {
 }
 
 #[test]
-fn bodies_that_never_end_take_no_places() {
+fn unfinished_bodies_take_no_place() {
     let shop = Shop::with(small());
     let half = [opening(&[(b"REQUEST_METHOD", b"POST"), (b"REQUEST_URI", b"/v1/nodes")]), record(5, b"{")].concat();
     let slow: Vec<_> = (0..40)
@@ -122,7 +122,7 @@ fn bodies_that_never_end_take_no_places() {
 }
 
 #[test]
-fn a_quick_request_waits_for_a_place_that_comes_free_soon() {
+fn quick_request_waits_for_next_free_place() {
     let shop = Shop::with(small());
     let ask = |path: &[u8]| {
         let mut socket = UnixStream::connect(shop.dir.join("run/espm.sock")).unwrap();
@@ -167,7 +167,7 @@ fn a_quick_request_waits_for_a_place_that_comes_free_soon() {
 }
 
 #[test]
-fn a_request_that_breaks_off_gives_its_place_back() {
+fn request_that_breaks_off_frees_its_place() {
     let shop = Shop::with(small());
     let breaking: usize = 40;
     let start = dropped(&shop);
@@ -192,7 +192,7 @@ fn a_request_that_breaks_off_gives_its_place_back() {
 }
 
 #[test]
-fn no_address_can_forge_a_record() {
+fn client_address_cannot_forge_audit_record() {
     let shop = Shop::with(plan());
     let forged = b"x\" event=node.add outcome=created\n<85>Nov 24 00:00:00 espm[1]: event=node.add\r\x1b[0m \xe2\x80\xa8 \xc2\x85";
     let long = [b'"'; 5000];
@@ -244,7 +244,7 @@ fn near_fastcgi() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn no_bytes_lead_to_a_change_and_the_gate_serves_on() {
+fn random_bytes_change_nothing_and_gateway_goes_on() {
     let shop = Shop::with(plan());
     shop.add("web01");
     let before = Traces::of(&shop);

@@ -45,7 +45,7 @@ fn while_adding(shop: &Shop, name: &str, meanwhile: impl FnOnce()) -> Answer {
 }
 
 #[test]
-fn sigterm_lets_a_running_request_end() {
+fn sigterm_lets_running_request_end() {
     let mut shop = Shop::with(plan());
     let socket = shop.dir.join("run/espm.sock");
     let answer = while_adding(&shop, "web01.example.com", || {
@@ -62,7 +62,7 @@ fn sigterm_lets_a_running_request_end() {
 }
 
 #[test]
-fn sigkill_of_the_gate_loses_no_running_operation() {
+fn sigkill_of_gateway_loses_no_running_request() {
     let mut shop = Shop::with(plan());
     let mut handlers = vec![];
     let answer = while_adding(&shop, "web01.example.com", || {
@@ -87,7 +87,7 @@ fn open_files(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn no_descriptor_of_the_gates_and_none_of_who_starts_espm_helper_goes_on() {
+fn descriptors_of_gateway_and_caller_are_not_inherited() {
     let shop = Shop::with(Plan { console: Temperature::Cold, ..plan() });
     let has = |program: &str, what: &str| {
         let pids = shop.pids(program);
@@ -115,7 +115,7 @@ fn no_descriptor_of_the_gates_and_none_of_who_starts_espm_helper_goes_on() {
 }
 
 #[test]
-fn a_connection_that_comes_between_two_gates_waits_in_a_socket_that_is_passed() {
+fn connection_between_two_gateways_waits_in_passed_socket() {
     let mut shop = Shop::prepare(&plan());
     let path = shop.dir.join("run/espm.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -146,7 +146,7 @@ fn a_connection_that_comes_between_two_gates_waits_in_a_socket_that_is_passed() 
 }
 
 #[test]
-fn spawn_fcgi_passes_its_socket_on_descriptor_0() {
+fn socket_passed_by_spawn_fcgi_is_served() {
     let mut shop = Shop::prepare(&plan());
     let mut spawn = Command::new("spawn-fcgi");
     spawn.args(["-n", "-u", "www-data", "-g", "www-data", "-M", "0660", "-s"]).arg(shop.dir.join("run/espm.sock"));
@@ -158,7 +158,7 @@ fn spawn_fcgi_passes_its_socket_on_descriptor_0() {
 }
 
 #[test]
-fn systemd_passes_its_socket_by_listen_fds() {
+fn socket_passed_by_systemd_is_served() {
     let mut shop = Shop::prepare(&plan());
     let socket = shop.dir.join("run/espm.sock");
     let mut activate = as_user("systemd-socket-activate");
@@ -171,7 +171,7 @@ fn systemd_passes_its_socket_by_listen_fds() {
 }
 
 #[test]
-fn the_gate_that_makes_its_socket_goes_on_with_the_mask_that_it_was_given() {
+fn gateway_keeps_given_umask_after_making_socket() {
     let shop = Shop::with(plan());
     let mask = |pid: &str| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -182,7 +182,7 @@ fn the_gate_that_makes_its_socket_goes_on_with_the_mask_that_it_was_given() {
 }
 
 #[test]
-fn a_second_gate_on_the_same_socket_refuses_in_one_line() {
+fn second_gateway_on_same_socket_fails_in_one_line() {
     let shop = Shop::with(plan());
     let second = as_user(shop.bin("espm")).arg("-c").arg(shop.ini()).stdin(Stdio::null()).output().unwrap();
     let line = format!(

@@ -35,7 +35,7 @@ fn with_line(shop: &Shop, section: &str, line: &str) -> impl FnOnce() {
 }
 
 #[test]
-fn a_good_shop_has_no_fault() {
+fn sound_installation_has_no_failure() {
     let shop = Shop::open();
     all_is_well(&shop);
     shop.add("web01");
@@ -44,7 +44,7 @@ fn a_good_shop_has_no_fault() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_trusted_is_one_fault_and_every_request_is_500() {
+fn untrusted_configuration_is_one_failure_and_requests_are_500() {
     let shop = Shop::open();
     let mode = |mode| fs::set_permissions(shop.ini(), Permissions::from_mode(mode)).unwrap();
     let ini = shop.ini().display().to_string();
@@ -89,7 +89,7 @@ fn with_and_without_lists(shop: &Shop, section: &str, line: &str, then: impl Fn(
 }
 
 #[test]
-fn a_missing_rake_is_one_fault_and_a_request_that_needs_it_is_502() {
+fn missing_rake_is_one_failure_and_requests_are_502() {
     let shop = Shop::open();
     with_and_without_lists(&shop, "console", "command = /nonexistent/rake -f x", || {
         one_fault(&shop, &["[console] command: /nonexistent/rake is not there; make it or name where it is"]);
@@ -100,7 +100,7 @@ fn a_missing_rake_is_one_fault_and_a_request_that_needs_it_is_502() {
 }
 
 #[test]
-fn a_missing_helper_is_one_fault_and_a_request_that_needs_it_is_502() {
+fn missing_helper_is_one_failure_and_requests_are_502() {
     let shop = Shop::open();
     shop.add("web01");
     with_and_without_lists(&shop, "espm", "helper = /nonexistent/espm-helper", || {
@@ -114,7 +114,7 @@ fn a_missing_helper_is_one_fault_and_a_request_that_needs_it_is_502() {
 }
 
 #[test]
-fn what_sudo_does_not_allow_is_one_fault_and_a_request_that_needs_it_is_502() {
+fn command_forbidden_by_sudo_is_one_failure_and_requests_are_502() {
     let shop = Shop::open();
     let undo = with_line(&shop, "console", "user = nobody");
     one_fault(&shop, &["FAIL  console: ", "sudo: ", "; /etc/sudoers.d/espm must allow it"]);
@@ -137,7 +137,7 @@ fn what_sudo_does_not_allow_is_one_fault_and_a_request_that_needs_it_is_502() {
 }
 
 #[test]
-fn each_program_and_directory_that_is_missing_is_named_with_its_key() {
+fn missing_program_or_directory_is_named_with_its_key() {
     let shop = Shop::open();
     for (section, line, words) in [
         ("console", "directory = /nonexistent", "[console] directory: /nonexistent is not there"),
@@ -160,7 +160,7 @@ fn each_program_and_directory_that_is_missing_is_named_with_its_key() {
 }
 
 #[test]
-fn records_of_another_owner_are_one_fault_and_a_certificate_is_502() {
+fn records_of_other_owner_are_one_failure_and_certificates_are_502() {
     let shop = Shop::open();
     shop.add("db01");
     let records = shop.dir.join("records");
@@ -180,7 +180,7 @@ fn records_of_another_owner_are_one_fault_and_a_certificate_is_502() {
 }
 
 #[test]
-fn without_syslog_there_is_one_fault_and_no_change() {
+fn missing_syslog_is_one_failure_and_changes_are_503() {
     let shop = Shop::open();
     let (socket, away) = (shop.dir.join("log.sock"), shop.dir.join("log.away"));
     fs::rename(&socket, &away).unwrap();
@@ -199,7 +199,7 @@ fn without_syslog_there_is_one_fault_and_no_change() {
 }
 
 #[test]
-fn a_ledger_that_is_missing_or_damaged_is_one_fault_and_never_an_empty_one() {
+fn missing_or_damaged_ledger_is_one_failure_and_requests_are_503() {
     let shop = Shop::open();
     shop.add("web01");
     let ledger = shop.dir.join("state/ledger.sqlite");
@@ -243,7 +243,7 @@ fn a_ledger_that_is_missing_or_damaged_is_one_fault_and_never_an_empty_one() {
 }
 
 #[test]
-fn another_release_than_the_configured_is_one_fault_that_names_both() {
+fn other_release_than_configured_is_one_failure_naming_both() {
     let shop = Shop::open();
     let undo = with_line(&shop, "console", "release = 3.0");
     one_fault(&shop, &["[console] release: has the tasks of 1.2.7, configured is 3.0; write 1.2.7"]);
@@ -276,7 +276,7 @@ fn certificate(dir: &Path, name: &str, days: &str) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn a_certificate_that_ends_soon_or_has_another_key_is_one_fault() {
+fn certificate_ending_soon_or_with_other_key_is_one_failure() {
     let shop = Shop::open();
     let etc = shop.dir.join("etc");
     let (soon, soon_key) = certificate(&etc, "soon", "29");
@@ -308,7 +308,7 @@ fn a_certificate_that_ends_soon_or_has_another_key_is_one_fault() {
 }
 
 #[test]
-fn a_node_that_the_console_lost_is_one_fault_until_it_is_settled() {
+fn node_lost_by_console_is_one_failure_until_settled() {
     let shop = Shop::open();
     for name in ["web01", "web02"] {
         shop.add(name);
@@ -324,7 +324,7 @@ fn a_node_that_the_console_lost_is_one_fault_until_it_is_settled() {
 }
 
 #[test]
-fn a_console_that_lists_no_node_at_all_is_not_believed_that_all_are_lost() {
+fn console_listing_no_node_settles_nothing() {
     let shop = Shop::open();
     shop.add("web01");
     shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
@@ -339,7 +339,7 @@ fn a_console_that_lists_no_node_at_all_is_not_believed_that_all_are_lost() {
 }
 
 #[test]
-fn a_ledger_of_a_newer_espm_is_one_fault_and_stays_as_it_is() {
+fn ledger_of_newer_espm_is_one_failure_and_unchanged() {
     let shop = Shop::open();
     shop.add("web01");
     let ledger = shop.dir.join("state/ledger.sqlite");

@@ -19,7 +19,7 @@ fn state_belongs_to_espm(shop: &Shop) {
 }
 
 #[test]
-fn the_operator_lists_adopts_and_forgets_as_espms_user_and_it_is_audited() {
+fn nodes_adopt_and_forget_run_as_espm_and_are_audited() {
     let shop = Shop::open();
     assert_eq!(text(&shop.desk(&["nodes"])), "");
     shop.add("web01");
@@ -69,7 +69,7 @@ fn the_operator_lists_adopts_and_forgets_as_espms_user_and_it_is_audited() {
 }
 
 #[test]
-fn a_backup_made_while_espm_works_can_be_restored() {
+fn backup_made_during_request_can_be_restored() {
     let shop = Shop::open();
     shop.add("web01");
     let directory = shop.dir.join("backup");
@@ -100,7 +100,7 @@ fn a_backup_made_while_espm_works_can_be_restored() {
 }
 
 #[test]
-fn a_backup_that_fails_leaves_nothing_that_could_be_restored_and_can_be_made_again() {
+fn failed_backup_leaves_no_file_and_can_be_repeated() {
     let shop = Shop::open();
     shop.add("web01");
     let directory = shop.dir.join("backup");
@@ -123,7 +123,7 @@ fn a_backup_that_fails_leaves_nothing_that_could_be_restored_and_can_be_made_aga
 }
 
 #[test]
-fn a_console_that_root_asks_is_not_at_roots_terminal() {
+fn rake_of_check_by_root_has_no_terminal() {
     let shop = Shop::open();
     // Where espm's own user is the console's, no sudo parts them.
     let ini = fs::read_to_string(shop.ini()).unwrap();
@@ -144,7 +144,7 @@ fn a_console_that_root_asks_is_not_at_roots_terminal() {
 }
 
 #[test]
-fn bad_arguments_are_refused_with_2() {
+fn bad_arguments_exit_with_2() {
     let shop = Shop::prepare(&Plan::default());
     for words in [
         &["nonsense"][..],
@@ -171,7 +171,7 @@ fn bad_arguments_are_refused_with_2() {
 }
 
 #[test]
-fn as_a_cgi_program_espm_ignores_its_arguments() {
+fn arguments_of_cgi_program_are_ignored() {
     let shop = Shop::prepare(&Plan::default());
     for words in [&["--help"][..], &["-c", "/nonexistent"], &["--version"], &["forget", "x"], &["-d", "allow=1"]] {
         let mut espm = as_user(shop.bin("espm"))

@@ -46,7 +46,7 @@ fn days_left(shop: &Shop) -> i64 {
 }
 
 #[test]
-fn nagios_and_prometheus_are_told_what_is_right_what_waits_and_what_is_broken() {
+fn nagios_and_prometheus_report_ok_warning_and_critical() {
     let shop = Shop::open();
     shop.add("web01");
     shop.add("web02");
@@ -101,7 +101,7 @@ fn nagios_and_prometheus_are_told_what_is_right_what_waits_and_what_is_broken() 
 }
 
 #[test]
-fn a_plugin_that_is_called_wrongly_says_unknown_and_not_critical() {
+fn nagios_plugin_with_bad_arguments_is_unknown() {
     let shop = Shop::prepare(&Plan::default());
     for words in [&["check", "--nagios", "--prometheus"][..], &["check", "--nagios", "-w", "3"], &["--nagios"]] {
         let output = shop.desk(words);

@@ -207,7 +207,7 @@ fn table() -> Vec<String> {
 }
 
 #[test]
-fn each_fault_of_the_readmes_table_says_what_the_table_says() {
+fn each_fault_of_readme_table_prints_its_message() {
     assert_eq!(table(), FAULTS.map(|(message, ..)| message));
     let mut shop = Shop::open();
     let ini = fs::read(shop.ini()).unwrap();

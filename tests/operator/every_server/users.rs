@@ -9,7 +9,7 @@ use crate::harness::check::{all_is_well, check, one_fault, text};
 use crate::harness::{Plan, Shop, USER, as_user, run, wait_until};
 
 #[test]
-fn what_sudo_and_the_programs_owner_must_be_is_checked_where_commands_run_as_another_user() {
+fn check_with_other_users_verifies_sudo_and_owners() {
     let shop = Shop::installed();
     all_is_well(&shop);
     // As the user espm nothing is wrong either: what root alone can read is left to root.
@@ -59,7 +59,7 @@ fn without_console() -> Shop {
 }
 
 #[test]
-fn without_a_console_the_published_nodes_and_the_classifier_are_checked() {
+fn check_without_console_verifies_published_nodes_and_classifier() {
     let shop = without_console();
     let nodes = shop.dir.join("nodes");
     let (failed, code) = check(&shop);
@@ -105,7 +105,7 @@ fn without_a_console_the_published_nodes_and_the_classifier_are_checked() {
 }
 
 #[test]
-fn the_classifier_shows_nobodys_file_but_a_published_one() {
+fn classifier_prints_published_files_alone() {
     let shop = without_console();
     let nodes = shop.dir.join("nodes");
     fs::set_permissions(&nodes, Permissions::from_mode(0o755)).unwrap();
@@ -147,7 +147,7 @@ fn the_classifier_shows_nobodys_file_but_a_published_one() {
 }
 
 #[test]
-fn what_cannot_be_adopted_or_forgotten_is_said_in_one_sentence() {
+fn impossible_adopt_or_forget_is_one_sentence() {
     let shop = Shop::open();
     for (words, sentence) in [
         (["adopt", "nothing01"], "espm: nothing01 is not in the console; only a node that is there can be adopted\n"),
@@ -161,7 +161,7 @@ fn what_cannot_be_adopted_or_forgotten_is_said_in_one_sentence() {
 }
 
 #[test]
-fn a_gate_that_root_starts_is_espms_and_has_none_of_roots_groups() {
+fn gateway_started_by_root_runs_as_espm_without_groups() {
     let shop = Shop::prepare(&Plan::default());
     let mut gate = Command::new("setpriv");
     gate.args(["--groups", "0,4,27", "--"]).arg(shop.bin("espm")).arg("-c").arg(shop.ini());

@@ -45,7 +45,7 @@ fn unproven() -> Shop {
 }
 
 #[test]
-fn a_name_that_a_human_adds_while_it_is_rebuilt_is_the_humans() {
+fn name_added_by_hand_during_rebuild_is_404() {
     // Before rake looks whether the name is there, and after.
     for point in ["after_node_del", "before_node_add"] {
         let shop = Shop::open();
@@ -58,7 +58,7 @@ fn a_name_that_a_human_adds_while_it_is_rebuilt_is_the_humans() {
 }
 
 #[test]
-fn a_name_that_a_human_adds_after_the_handler_of_a_rebuild_was_killed_is_the_humans() {
+fn name_added_by_hand_after_handler_of_rebuild_died_is_left_alone() {
     for point in ["after_node_del", "before_node_add"] {
         let shop = Shop::open();
         shop.add("web01");
@@ -78,7 +78,7 @@ fn a_name_that_a_human_adds_after_the_handler_of_a_rebuild_was_killed_is_the_hum
 }
 
 #[test]
-fn a_name_that_a_human_adds_after_rake_died_in_a_rebuild_is_left_alone() {
+fn name_added_by_hand_after_rake_died_in_rebuild_is_left_alone() {
     let shop = Shop::open();
     shop.add("web01");
     shop.fault("console", "die_after_node_del", "once");
@@ -90,7 +90,7 @@ fn a_name_that_a_human_adds_after_rake_died_in_a_rebuild_is_left_alone() {
 }
 
 #[test]
-fn a_name_that_a_human_makes_again_after_rake_died_in_a_deletion_is_left_alone() {
+fn name_added_by_hand_after_rake_died_in_deletion_is_left_alone() {
     let shop = Shop::open();
     shop.add("web01");
     shop.fault("console", "die_after_node_del", "once");
@@ -100,7 +100,7 @@ fn a_name_that_a_human_makes_again_after_rake_died_in_a_deletion_is_left_alone()
 }
 
 #[test]
-fn a_name_that_a_human_adds_while_espm_adds_it_is_the_humans() {
+fn name_added_by_hand_during_add_is_409() {
     let shop = Shop::open();
     let add = || shop.post("/v1/nodes", &node("web01"));
     shop.paused("before_node_add", add, || shop.rake(&HUMANS)).expect(409);
@@ -109,7 +109,7 @@ fn a_name_that_a_human_adds_while_espm_adds_it_is_the_humans() {
 }
 
 #[test]
-fn while_an_earlier_command_runs_its_node_waits_and_no_second_command_is_started() {
+fn node_is_busy_while_earlier_command_runs() {
     let shop = Shop::open();
     shop.add("web01");
     let runs = shop.changing_runs();
@@ -133,7 +133,7 @@ fn while_an_earlier_command_runs_its_node_waits_and_no_second_command_is_started
 }
 
 #[test]
-fn the_operator_adopts_a_node_in_doubt_and_it_is_espms() {
+fn adopted_unproven_node_belongs_to_espm() {
     let shop = unproven();
     let output = shop.desk(&["adopt", "web01"]);
     assert!(output.status.success(), "{output:?}");
@@ -147,7 +147,7 @@ fn the_operator_adopts_a_node_in_doubt_and_it_is_espms() {
 }
 
 #[test]
-fn the_operator_forgets_a_node_in_doubt_and_it_is_a_humans() {
+fn forgotten_unproven_node_belongs_to_human() {
     let shop = unproven();
     let before = shop.node_in_console("web01");
     let output = shop.desk(&["forget", "web01"]);
@@ -163,7 +163,7 @@ fn the_operator_forgets_a_node_in_doubt_and_it_is_a_humans() {
 }
 
 #[test]
-fn check_shows_what_is_unfinished_and_settles_it_when_told_to() {
+fn check_shows_unfinished_and_settles_on_request() {
     let shop = Shop::open();
     for name in ["web01", "web02", "web03", "web04", "web05"] {
         shop.add(name);
@@ -201,7 +201,7 @@ fn check_shows_what_is_unfinished_and_settles_it_when_told_to() {
 }
 
 #[test]
-fn a_rake_that_hangs_is_ended_and_the_same_request_settles_it() {
+fn hung_rake_is_504_and_repeat_settles() {
     let shop = Shop::open();
     shop.ask_for_lists();
     for point in ["hang", "pause_after_node_add", "pause_after_node_groups"] {
@@ -227,7 +227,7 @@ fn a_rake_that_hangs_is_ended_and_the_same_request_settles_it() {
 }
 
 #[test]
-fn a_rake_that_floods_is_ended_and_its_output_does_not_stay() {
+fn flooding_rake_is_502_and_its_output_is_removed() {
     let shop = Shop::open();
     shop.ask_for_lists();
     shop.fault("console", "flood", "once");
@@ -242,7 +242,7 @@ fn a_rake_that_floods_is_ended_and_its_output_does_not_stay() {
 }
 
 #[test]
-fn an_exit_code_that_lies_is_not_believed() {
+fn false_exit_code_of_rake_is_not_believed() {
     for release in ["1.2.8", "1.2.23"] {
         let shop = Shop::with(Plan { release, ..Plan::default() });
         shop.ask_for_lists();
@@ -272,7 +272,7 @@ fn an_exit_code_that_lies_is_not_believed() {
 }
 
 #[test]
-fn what_the_database_says_is_for_the_log_and_not_for_the_client() {
+fn database_error_is_in_audit_and_not_in_answer() {
     for release in ["1.2.8", "3.0"] {
         let shop = Shop::with(Plan { release, ..Plan::default() });
         shop.add("web01");
@@ -294,7 +294,7 @@ fn what_the_database_says_is_for_the_log_and_not_for_the_client() {
 }
 
 #[test]
-fn a_recovery_that_dies_is_recovered_from_in_turn() {
+fn recovery_that_dies_is_itself_recovered() {
     let shop = Shop::open();
     // The deletion that undoes a half-made add dies before it has begun, and when it may have been done.
     for (point, again) in [("before_node_groups", 201), ("after_commit_node_del", 201), ("before_node_del", 409)] {
@@ -315,7 +315,7 @@ fn a_recovery_that_dies_is_recovered_from_in_turn() {
 }
 
 #[test]
-fn a_node_that_was_there_is_not_lost_when_its_rebuilding_and_the_recovery_both_die() {
+fn node_survives_death_of_rebuild_and_of_its_recovery() {
     let shop = Shop::open();
     for (first, point) in [
         ("after_node_del", "before_node_add"),

@@ -28,32 +28,32 @@ fn rake_dies_everywhere(verb: Verb, unproven: &[&str], settles: u16) {
 }
 
 #[test]
-fn an_add_whose_rake_dies_is_undone_and_can_be_made_again() {
+fn add_whose_rake_dies_is_undone_and_can_be_repeated() {
     rake_dies_everywhere(Add("1.2.8"), &["after_commit_node_add"], 201);
 }
 
 #[test]
-fn an_add_whose_rake_dies_is_undone_and_can_be_made_again_at_console_3_0() {
+fn add_whose_rake_dies_is_undone_and_can_be_repeated_at_console_3_0() {
     rake_dies_everywhere(Add("3.0"), &["after_commit_node_add"], 201);
 }
 
 #[test]
-fn a_change_in_place_whose_rake_dies_is_made_by_the_next_request() {
+fn change_in_place_whose_rake_dies_is_made_by_next_request() {
     rake_dies_everywhere(Change("1.2.23"), &[], 200);
 }
 
 #[test]
-fn a_change_by_rebuilding_whose_rake_dies_is_made_by_the_next_request() {
+fn rebuild_whose_rake_dies_is_made_by_next_request() {
     let doubt = ["after_node_groups", "before_node_del", "after_commit_node_add"];
     rake_dies_everywhere(Change("1.2.8"), &doubt, 200);
 }
 
 #[test]
-fn a_deletion_whose_rake_dies_is_made_by_the_next_request() {
+fn deletion_whose_rake_dies_is_made_by_next_request() {
     rake_dies_everywhere(Delete("1.2.8"), &["after_node_groups", "before_node_del"], 404);
 }
 
 #[test]
-fn a_deletion_whose_rake_dies_is_made_by_the_next_request_at_console_3_0() {
+fn deletion_whose_rake_dies_is_made_by_next_request_at_console_3_0() {
     rake_dies_everywhere(Delete("3.0"), &["after_node_groups", "before_node_del"], 404);
 }

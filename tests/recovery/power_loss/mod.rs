@@ -60,7 +60,7 @@ fn expect_order(acts: &[(String, Act)], order: &[(&str, &str)]) {
 }
 
 #[test]
-fn an_intent_is_durable_before_its_command_starts_and_an_outcome_before_its_answer() {
+fn intent_is_durable_before_command_and_outcome_before_answer() {
     let shop = quiet("puppet-cert");
     let (trace, answer) = traced(&shop, &add("web01"));
     answer.expect(201);
@@ -94,7 +94,7 @@ fn verb(shop: &Shop, verb: &str) -> Vec<(String, Act)> {
 }
 
 #[test]
-fn a_ca_verbs_record_is_durable_before_its_command_starts_and_before_its_answer() {
+fn ca_record_is_durable_before_command_and_before_answer() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
         let shop = quiet(authority);
         shop.handle(&add("web01")).expect(201);
@@ -184,7 +184,7 @@ fn lose_power(shop: &Shop, request: &Request, name: &str, [before, intent, outco
 }
 
 #[test]
-fn a_power_loss_at_any_moment_leaves_a_committed_ledger_that_knows_of_every_command() {
+fn power_loss_at_any_moment_leaves_ledger_that_knows_every_command() {
     let shop = quiet("puppet-cert");
     shop.handle(&add("before")).expect(201);
     let path = "/v1/nodes/web01".to_owned();
@@ -197,7 +197,7 @@ fn a_power_loss_at_any_moment_leaves_a_committed_ledger_that_knows_of_every_comm
 }
 
 #[test]
-fn a_ledger_that_is_cut_or_overwritten_anywhere_is_refused_and_never_claims_what_is_not_ours() {
+fn ledger_cut_or_overwritten_anywhere_is_refused() {
     let directory = Path::new("/dev/shm").join(format!("espm-test-damage-{}", std::process::id()));
     // One of this number may have been killed here.
     let _ = fs::remove_dir_all(&directory);
@@ -266,7 +266,7 @@ fn a_ledger_that_is_cut_or_overwritten_anywhere_is_refused_and_never_claims_what
 }
 
 #[test]
-fn what_a_handler_that_was_killed_in_the_middle_of_a_commit_wrote_is_rolled_back() {
+fn handler_killed_during_commit_is_rolled_back() {
     let shop = quiet("puppet-cert");
     shop.handle(&add("before")).expect(201);
     let to = shop.dir.join("run/trace").display().to_string();

@@ -16,7 +16,7 @@ fn ids(shop: &Shop, user: &str, group: &str) -> (u32, u32) {
 }
 
 #[test]
-fn the_whole_job_is_done_without_root_each_part_as_its_own_user() {
+fn whole_job_runs_without_root_each_part_as_its_own_user() {
     let shop = Shop::installed();
     let whose = |path: &str| {
         let metadata = fs::metadata(shop.dir.join(path)).unwrap();

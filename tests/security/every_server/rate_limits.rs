@@ -63,7 +63,7 @@ fn written(records: &[String]) -> [String; 2] {
 }
 
 #[test]
-fn fail2ban_counts_wrong_keys_by_their_own_addresses_and_nothing_else() {
+fn fail2ban_counts_wrong_keys_by_address_alone() {
     let shop = Shop::open();
     let dir = fail2ban(&shop);
     let filter = dir.join("filter.d/espm.conf");
@@ -127,7 +127,7 @@ fn fail2ban_counts_wrong_keys_by_their_own_addresses_and_nothing_else() {
 }
 
 #[test]
-fn the_jail_is_one_that_fail2ban_takes_and_it_is_off() {
+fn fail2ban_jail_is_valid_and_off() {
     let shop = Shop::prepare(&Plan::default());
     let dir = fail2ban(&shop);
     let dump = |on: bool| {
@@ -145,7 +145,7 @@ fn the_jail_is_one_that_fail2ban_takes_and_it_is_off() {
 }
 
 #[test]
-fn who_asks_too_often_is_told_to_wait_and_starts_nothing() {
+fn too_many_requests_are_429_and_start_nothing() {
     let shop = Shop::with(Plan { limited: true, ..Plan::default() });
     let before = shop.audit().len();
     // One connection, so that one child of Apache counts; wrong keys, so that each that came through is in the audit.

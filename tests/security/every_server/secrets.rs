@@ -56,7 +56,7 @@ fn check_private(pid: u32) {
 }
 
 #[test]
-fn the_key_is_in_the_environment_of_its_handler_alone_and_in_no_argv() {
+fn psk_is_in_environment_of_handler_alone_and_in_no_argv() {
     let shop = Shop::open();
     shop.fault("console", "pause_before_node_add", "once");
     thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn the_key_is_in_the_environment_of_its_handler_alone_and_in_no_argv() {
 }
 
 #[test]
-fn no_file_holds_a_key_and_no_log_a_private_key_or_a_value() {
+fn no_file_holds_psk_and_no_log_private_key_or_value() {
     let shop = Shop::open();
     let (value, wrong) = ("a-value-that-nobody-else-has", "wrong-key-WRONG-KEY-wrong-key-WRONG-KEY-wrong-ke");
     let body = json!({"name": "web01.example.com", "groups": ["default"], "parameters": {"role": value}});
@@ -141,7 +141,7 @@ fn no_file_holds_a_key_and_no_log_a_private_key_or_a_value() {
 }
 
 #[test]
-fn nothing_that_a_client_or_the_console_says_can_forge_a_record() {
+fn client_and_console_cannot_forge_audit_record() {
     let shop = Shop::open();
     let forged = "x\" event=node.add outcome=created request=1";
     shop.rake(&["nodegroup:add", &format!("name={forged}")]);
@@ -184,7 +184,7 @@ fn lasting(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
 }
 
 #[test]
-fn every_wrong_key_gets_the_same_answer() {
+fn every_wrong_key_gets_the_same_401() {
     let shop = primed();
     let before = Traces::of(&shop);
     let psk = &shop.psk;
@@ -234,7 +234,7 @@ fn every_wrong_key_gets_the_same_answer() {
 }
 
 #[test]
-fn two_keys_or_one_of_eight_kib_admit_no_one_unless_the_server_hides_the_second() {
+fn two_psk_headers_or_one_of_8_kib_are_refused() {
     let shop = primed();
     let right = format!("X-ESPM-PSK: {}", shop.psk);
     let long = format!("X-ESPM-PSK: {}", "k".repeat(8 * 1024));
@@ -264,7 +264,7 @@ fn nginx_hides_second() -> bool {
 }
 
 #[test]
-fn a_node_that_is_not_ours_cannot_be_told_from_one_that_never_was() {
+fn foreign_node_is_indistinguishable_from_absent_one() {
     let shop = primed();
     let before = Traces::of(&shop);
     let absent = lasting(&shop.get("/v1/nodes/absent.example.com"));

@@ -105,7 +105,7 @@ fn pairs(psk: &str) -> Vec<(&'static str, [Words; 2])> {
 }
 
 #[test]
-fn refusals_that_may_not_be_told_apart_make_the_same_system_calls() {
+fn indistinguishable_refusals_make_the_same_system_calls() {
     let shop = shop();
     let runs = shop.runs("console").len() + shop.runs("ca").len();
     for (what, [one, other]) in pairs(&shop.psk) {
@@ -137,7 +137,7 @@ fn instructions(shop: &Shop, ask: &Ask, runs: usize) -> u64 {
 
 /// Two of them here, all under `tests/run --long`.
 #[test]
-fn refusals_that_may_not_be_told_apart_take_as_many_instructions() {
+fn indistinguishable_refusals_take_as_many_instructions() {
     let shop = shop();
     let runs = if is_long() { 5 } else { 2 };
     let some = ["a key wrong at its start, and at its end", "a node in doubt, and none"];
@@ -174,7 +174,7 @@ fn welch(one: &mut [f64], other: &mut [f64]) -> (f64, f64) {
 
 /// Prints figures and asserts none: a clock on a shared machine proves nothing in a few seconds.
 #[test]
-fn refusals_that_may_not_be_told_apart_are_measured_against_chance() {
+fn indistinguishable_refusals_are_measured_against_chance() {
     let shop = shop();
     let rounds = if is_long() { 3000 } else { 20 };
     for (what, [one, other]) in pairs(&shop.psk) {

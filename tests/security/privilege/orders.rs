@@ -33,7 +33,7 @@ const HOSTILE: [&str; 22] = [
 ];
 
 #[test]
-fn an_order_that_is_not_one_of_ours_runs_nothing_and_is_one_line() {
+fn invalid_order_runs_nothing_and_is_one_line() {
     let shop = Shop::installed();
     let before = shop.untouched();
     let node = |member: &str| {
@@ -119,7 +119,7 @@ fn an_order_that_is_not_one_of_ours_runs_nothing_and_is_one_line() {
 }
 
 #[test]
-fn the_masters_name_and_a_humans_certificate_are_out_of_the_user_espms_reach() {
+fn name_of_master_and_certificate_of_human_are_out_of_reach() {
     let shop = Shop::installed();
     let (master, foreign) = ("master.example.com", "foreign.example.com");
     shop.puppet(&["cert", "generate", foreign]);
@@ -176,7 +176,7 @@ fn the_masters_name_and_a_humans_certificate_are_out_of_the_user_espms_reach() {
 }
 
 #[test]
-fn a_link_at_any_path_that_is_opened_or_made_for_the_ca_is_not_followed() {
+fn link_at_any_path_of_ca_user_is_not_followed() {
     let shop = Shop::installed();
     let (name, victim) = ("web01.example.com", shop.write("victim", "untouched"));
     run(shop.inside("chown").args(["pe-puppet:pe-puppet", &victim]));
@@ -211,7 +211,7 @@ fn a_link_at_any_path_that_is_opened_or_made_for_the_ca_is_not_followed() {
 }
 
 #[test]
-fn an_order_that_does_not_come_to_its_end_is_given_up() {
+fn unfinished_order_is_given_up() {
     let shop = Shop::installed();
     let before = shop.untouched();
     std::thread::scope(|scope| {

@@ -18,7 +18,7 @@ fn lair(shop: &Shop) -> String {
 }
 
 #[test]
-fn sudo_allows_the_user_espm_two_exact_commands_and_nothing_near_them() {
+fn sudo_allows_two_exact_commands_alone() {
     let shop = Shop::installed();
     let lair = lair(&shop);
     shop.attack(&format!("cp /opt/espm/etc/espm.ini {lair}/evil.ini"), "").done("");
@@ -83,7 +83,7 @@ fn sudo_allows_the_user_espm_two_exact_commands_and_nothing_near_them() {
 }
 
 #[test]
-fn nothing_of_the_user_espms_environment_terminal_limits_mask_and_group_reaches_a_command() {
+fn environment_terminal_limits_umask_and_group_of_espm_reach_no_command() {
     let shop = Shop::installed();
     let lair = lair(&shop);
     let came = shop.attack(
@@ -159,7 +159,7 @@ fn nothing_of_the_user_espms_environment_terminal_limits_mask_and_group_reaches_
 }
 
 #[test]
-fn descriptors_that_are_closed_or_left_open_change_nothing_of_what_is_done() {
+fn closed_or_open_descriptors_change_nothing() {
     let shop = Shop::installed();
     let lair = lair(&shop);
     // Nothing to read an order from.
@@ -198,7 +198,7 @@ fn descriptors_that_are_closed_or_left_open_change_nothing_of_what_is_done() {
 }
 
 #[test]
-fn the_user_espm_cannot_signal_espm_helper_and_what_dies_with_its_sudo_is_settled() {
+fn espm_cannot_signal_helper_and_death_of_sudo_is_settled() {
     let shop = Shop::installed();
     // Under a terminal of the attacker's.
     shop.pause_at("before_node_add");
@@ -259,7 +259,7 @@ fn the_user_espm_cannot_signal_espm_helper_and_what_dies_with_its_sudo_is_settle
 }
 
 #[test]
-fn no_order_makes_a_command_of_the_cas_end_before_its_time() {
+fn order_cannot_shorten_time_limit_of_ca_command() {
     let shop = Shop::installed();
     let short = |act| verb(act, NAME).replace("60", "0");
     shop.attack(AUTHORITY, short("generate")).done(r#""answer":"generated""#);
@@ -267,7 +267,7 @@ fn no_order_makes_a_command_of_the_cas_end_before_its_time() {
 }
 
 #[test]
-fn a_rake_that_only_lists_ends_with_what_started_it() {
+fn listing_rake_ends_with_its_helper() {
     let shop = Shop::open();
     shop.fault("console", "hang", "once");
     let answer = std::thread::scope(|scope| {

@@ -11,7 +11,7 @@ fn list() -> String {
 }
 
 #[test]
-fn a_configuration_that_is_not_roots_or_that_others_can_write_or_replace_is_refused() {
+fn configuration_not_of_root_or_writable_by_others_is_refused() {
     let shop = Shop::installed();
     let espm: u32 = run(shop.inside("id").args(["-u", "espm"])).trim().parse().unwrap();
     shop.attack(CONSOLE, list()).done("web servers\n");
@@ -47,7 +47,7 @@ fn a_configuration_that_is_not_roots_or_that_others_can_write_or_replace_is_refu
 
 /// Behind sudo, which compares the words, this is the second wall: paths that sudo would never let pass.
 #[test]
-fn a_path_that_leads_elsewhere_is_refused_even_where_sudo_is_not_asked() {
+fn path_leading_elsewhere_is_refused_without_sudo() {
     let shop = Shop::installed();
     let lair = shop.dir.join("lair");
     run(shop.inside("install").args(["-d", "-o", "espm", "-g", "espm", "-m", "0755"]).arg(&lair));

@@ -10,7 +10,7 @@ fn keyed(shop: &Shop, key: &str, body: &Value) -> Answer {
 }
 
 #[test]
-fn a_retry_with_the_same_key_gets_the_first_answer_and_makes_no_second_node() {
+fn retry_with_same_key_gets_first_answer_and_makes_no_second_node() {
     let shop = Shop::open();
     let body = json!({"name": "web01", "groups": ["default"], "classes": [], "parameters": {"role": "web"}});
     let first = keyed(&shop, "order-1", &body);
@@ -36,7 +36,7 @@ fn a_retry_with_the_same_key_gets_the_first_answer_and_makes_no_second_node() {
 }
 
 #[test]
-fn a_key_whose_request_was_refused_can_be_used_for_the_corrected_one() {
+fn idempotency_key_of_refused_request_is_free_for_correction() {
     let shop = Shop::open();
     keyed(&shop, "order-1", &json!({"name": "web01", "groups": ["nope"]})).expect(422);
     keyed(&shop, "order-1", &json!({"name": "foreign.example.com"})).expect(409);
@@ -44,7 +44,7 @@ fn a_key_whose_request_was_refused_can_be_used_for_the_corrected_one() {
 }
 
 #[test]
-fn while_the_first_request_runs_its_retry_is_told_to_come_back() {
+fn retry_during_first_request_is_503() {
     let shop = Shop::open();
     let body = json!({"name": "web01"});
     let first = shop.paused(
@@ -63,7 +63,7 @@ fn while_the_first_request_runs_its_retry_is_told_to_come_back() {
 }
 
 #[test]
-fn a_key_is_1_to_255_visible_ascii_characters() {
+fn idempotency_key_outside_visible_ascii_or_255_characters_is_400() {
     let shop = Shop::open();
     for bad in ["a b", "é", &"x".repeat(256)] {
         keyed(&shop, bad, &json!({"name": "web01"})).expect(400);
@@ -78,7 +78,7 @@ fn a_key_is_1_to_255_visible_ascii_characters() {
 }
 
 #[test]
-fn the_same_key_of_another_client_is_another_key() {
+fn same_idempotency_key_of_other_client_is_another_key() {
     let shop = Shop::open();
     let printed = run(std::process::Command::new(shop.bin("espm-setup"))
         .args(["psk", "add", "other", "--config"])

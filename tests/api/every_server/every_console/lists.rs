@@ -25,7 +25,7 @@ fn date_the_kept_list(shop: &Shop, by_ms: i64) {
 }
 
 #[test]
-fn a_list_is_asked_of_the_console_once_while_it_is_kept() {
+fn cached_list_is_asked_of_console_once() {
     let shop = shop();
     let first = shop.get("/v1/groups");
     assert_eq!(
@@ -40,7 +40,7 @@ fn a_list_is_asked_of_the_console_once_while_it_is_kept() {
 }
 
 #[test]
-fn no_cache_asks_the_console_anew_and_what_it_says_is_kept() {
+fn no_cache_asks_console_anew_and_updates_cache() {
     let shop = shop();
     let first = shop.get("/v1/classes");
     shop.rake(&["nodeclass:add", "name=nginx"]);
@@ -53,7 +53,7 @@ fn no_cache_asks_the_console_anew_and_what_it_says_is_kept() {
 }
 
 #[test]
-fn with_a_cache_of_0_seconds_no_answer_is_older_than_its_request() {
+fn cache_of_0_seconds_asks_console_each_time() {
     let shop = Shop::open();
     shop.configure("console", "cache = 0");
     for runs in 1..3 {
@@ -63,7 +63,7 @@ fn with_a_cache_of_0_seconds_no_answer_is_older_than_its_request() {
 }
 
 #[test]
-fn with_a_cache_of_0_seconds_those_who_wait_share_the_next_run() {
+fn cache_of_0_seconds_shares_next_run_among_waiting() {
     let shop = Shop::open();
     shop.configure("console", "cache = 0");
     shop.fault("console", "boot_ms", "1000");
@@ -80,7 +80,7 @@ fn with_a_cache_of_0_seconds_those_who_wait_share_the_next_run() {
 }
 
 #[test]
-fn a_kept_list_that_is_old_or_dated_in_the_future_or_damaged_is_not_used() {
+fn cached_list_that_is_old_future_or_damaged_is_not_used() {
     let shop = shop();
     shop.get("/v1/classes").expect(200);
     let mut runs = 1;
@@ -100,7 +100,7 @@ fn a_kept_list_that_is_old_or_dated_in_the_future_or_damaged_is_not_used() {
 }
 
 #[test]
-fn many_who_ask_at_once_get_the_answer_of_one_run() {
+fn simultaneous_list_requests_share_one_run() {
     let shop = shop();
     thread::scope(|scope| {
         let asked: Vec<_> = (0..16).map(|_| scope.spawn(|| shop.get("/v1/classes"))).collect();
@@ -111,7 +111,7 @@ fn many_who_ask_at_once_get_the_answer_of_one_run() {
 }
 
 #[test]
-fn who_has_the_list_already_is_told_just_that() {
+fn if_none_match_of_current_list_is_304() {
     let shop = shop();
     let listed = shop.get("/v1/classes");
     let tag = listed.header("etag").to_owned();
@@ -136,7 +136,7 @@ fn who_has_the_list_already_is_told_just_that() {
 }
 
 #[test]
-fn a_console_that_fails_is_502_without_its_words_and_is_asked_again_next_time() {
+fn failing_console_is_502_and_asked_again_next_time() {
     let shop = Shop::open();
     shop.fault("console", "abort", "once");
     let failed = shop.get("/v1/classes");
@@ -148,7 +148,7 @@ fn a_console_that_fails_is_502_without_its_words_and_is_asked_again_next_time() 
 }
 
 #[test]
-fn a_flood_of_names_ends_the_run_and_is_502() {
+fn flood_of_names_is_502() {
     let shop = Shop::open();
     shop.fault("console", "flood", "once");
     shop.get("/v1/classes").expect(502);

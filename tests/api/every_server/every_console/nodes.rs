@@ -14,7 +14,7 @@ fn web01() -> Value {
 }
 
 #[test]
-fn a_node_goes_in_and_out() {
+fn added_node_is_in_console_until_deleted() {
     let shop = Shop::open();
     let classes = shop.get("/v1/classes");
     classes.expect(200);
@@ -82,32 +82,32 @@ fn the_whole_job_at(release: &'static str, parameters: bool) {
 }
 
 #[test]
-fn console_1_2_2_does_the_job_without_parameters() {
+fn console_1_2_2_adds_changes_and_deletes_node_without_parameters() {
     the_whole_job_at("1.2.2", false);
 }
 
 #[test]
-fn console_1_2_8_does_the_whole_job() {
+fn console_1_2_8_adds_changes_and_deletes_node() {
     the_whole_job_at("1.2.8", true);
 }
 
 #[test]
-fn console_1_2_9_does_the_whole_job() {
+fn console_1_2_9_adds_changes_and_deletes_node() {
     the_whole_job_at("1.2.9", true);
 }
 
 #[test]
-fn console_1_2_23_does_the_whole_job() {
+fn console_1_2_23_adds_changes_and_deletes_node() {
     the_whole_job_at("1.2.23", true);
 }
 
 #[test]
-fn console_3_0_does_the_whole_job() {
+fn console_3_0_adds_changes_and_deletes_node() {
     the_whole_job_at("3.0", true);
 }
 
 #[test]
-fn a_console_without_parameters_refuses_them_and_says_why() {
+fn parameters_at_console_1_2_2_are_422() {
     let shop = shop_of("1.2.2");
     let refused = shop.post("/v1/nodes", &web01());
     assert_eq!(refused.expect(422).fields(), ["parameters"]);
@@ -119,7 +119,7 @@ fn a_console_without_parameters_refuses_them_and_says_why() {
 }
 
 #[test]
-fn all_that_is_wrong_is_in_one_answer_though_rake_ignores_what_it_does_not_know() {
+fn all_errors_of_request_are_in_one_422() {
     let shop = Shop::open();
     let refused = shop.post(
         "/v1/nodes",
@@ -147,7 +147,7 @@ fn all_that_is_wrong_is_in_one_answer_though_rake_ignores_what_it_does_not_know(
 }
 
 #[test]
-fn a_group_with_a_comma_is_listed_but_cannot_be_assigned() {
+fn group_with_comma_is_listed_but_422_in_node() {
     let shop = Shop::open();
     assert!(shop.get("/v1/groups").json()["groups"].as_array().unwrap().contains(&json!("a,b")));
     let refused = shop.post("/v1/nodes", &json!({"name": "web01", "groups": ["a,b"]}));
@@ -157,7 +157,7 @@ fn a_group_with_a_comma_is_listed_but_cannot_be_assigned() {
 }
 
 #[test]
-fn a_class_made_after_the_list_was_kept_is_found() {
+fn class_newer_than_cached_list_is_accepted() {
     let shop = Shop::open();
     shop.get("/v1/classes").expect(200);
     shop.get("/v1/groups").expect(200);
@@ -169,7 +169,7 @@ fn a_class_made_after_the_list_was_kept_is_found() {
 }
 
 #[test]
-fn a_class_or_group_that_vanishes_during_the_run_is_not_lost_silently() {
+fn class_or_group_deleted_during_run_is_422() {
     for release in ["1.2.8", "1.2.9", "1.2.23", "3.0"] {
         let shop = shop_of(release);
         shop.get("/v1/classes").expect(200);
@@ -197,7 +197,7 @@ fn a_class_or_group_that_vanishes_during_the_run_is_not_lost_silently() {
 }
 
 #[test]
-fn a_taken_name_is_a_conflict_whoever_has_it() {
+fn post_of_taken_name_is_409() {
     let shop = Shop::open();
     shop.add("web01");
     for release in ["1.2.8", "3.0"] {
@@ -221,7 +221,7 @@ fn a_taken_name_is_a_conflict_whoever_has_it() {
 }
 
 #[test]
-fn a_node_of_a_human_is_not_there_for_any_request() {
+fn node_of_human_is_404_for_every_request() {
     let shop = Shop::open();
     for name in [FOREIGN, "never-was"] {
         let node = format!("/v1/nodes/{name}");
@@ -246,7 +246,7 @@ fn a_node_of_a_human_is_not_there_for_any_request() {
 }
 
 #[test]
-fn a_node_deleted_by_hand_is_forgotten_as_soon_as_that_is_seen() {
+fn node_deleted_by_hand_is_forgotten_when_seen() {
     let shop = Shop::open();
     for (name, method) in [("web01", "PATCH"), ("web02", "DELETE")] {
         shop.add(name);
@@ -268,7 +268,7 @@ fn a_node_deleted_by_hand_is_forgotten_as_soon_as_that_is_seen() {
 }
 
 #[test]
-fn a_name_that_differs_in_case_alone_is_another_node() {
+fn name_differing_in_case_is_another_node() {
     let shop = Shop::open();
     shop.fault("console", "mysql", "");
     for method in ["DELETE", "PATCH"] {
@@ -289,7 +289,7 @@ fn a_name_that_differs_in_case_alone_is_another_node() {
 }
 
 #[test]
-fn head_answers_as_get_without_a_body() {
+fn head_answers_like_get_without_body() {
     let shop = Shop::open();
     shop.add("web01");
     for path in ["/v1/classes", "/v1/groups", "/v1/nodes/web01", "/v1/nodes/none", "/v1/health"] {
@@ -303,7 +303,7 @@ fn head_answers_as_get_without_a_body() {
 }
 
 #[test]
-fn noise_garbage_and_children_left_behind_change_nothing() {
+fn noise_garbage_and_leftover_children_of_rake_change_nothing() {
     for release in ["1.2.8", "1.2.23"] {
         let shop = shop_of(release);
         shop.get("/v1/classes").expect(200);

@@ -18,7 +18,7 @@ fn narrow(queue: &'static str) -> Shop {
 }
 
 #[test]
-fn of_two_adds_of_one_name_at_the_same_moment_one_makes_the_node() {
+fn two_simultaneous_adds_of_one_name_make_one_node() {
     let shop = Shop::open();
     for round in 0..5 {
         let name = format!("web{round}");
@@ -41,7 +41,7 @@ fn of_two_adds_of_one_name_at_the_same_moment_one_makes_the_node() {
 }
 
 #[test]
-fn thirty_adds_at_once_never_overlap_more_than_is_allowed_and_none_is_lost() {
+fn thirty_adds_at_once_stay_within_concurrency_and_none_is_lost() {
     let shop = narrow("queue = 5");
     let answers: Vec<_> = thread::scope(|scope| {
         let asked: Vec<_> = (0..30)
@@ -84,7 +84,7 @@ fn with_all_slots_held(shop: &Shop, meanwhile: impl FnOnce()) {
 }
 
 #[test]
-fn with_every_slot_held_a_full_queue_refuses_at_once_and_the_rest_is_answered() {
+fn full_queue_is_503_at_once_and_reads_are_answered() {
     let shop = narrow("queue = 5");
     add(&shop, "web").expect(201);
     let mut names: BTreeSet<_> = ["web", "held0", "held1"].map(str::to_owned).into();
@@ -128,7 +128,7 @@ fn with_every_slot_held_a_full_queue_refuses_at_once_and_the_rest_is_answered() 
 }
 
 #[test]
-fn who_has_waited_for_queue_timeout_is_told_to_come_back_and_nothing_is_left_of_it() {
+fn wait_beyond_queue_timeout_is_503_and_leaves_nothing() {
     let shop = narrow("queue_timeout = 1");
     add(&shop, "web").expect(201);
     with_all_slots_held(&shop, || {
@@ -144,7 +144,7 @@ fn who_has_waited_for_queue_timeout_is_told_to_come_back_and_nothing_is_left_of_
 }
 
 #[test]
-fn changes_of_one_node_at_once_are_made_one_after_the_other() {
+fn simultaneous_changes_of_one_node_are_serialized() {
     for release in ["1.2.8", "1.2.23"] {
         let shop = Shop::with(Plan { release, ..Plan::default() });
         add(&shop, "web").expect(201);
@@ -170,7 +170,7 @@ fn changes_of_one_node_at_once_are_made_one_after_the_other() {
 }
 
 #[test]
-fn a_change_waits_for_one_of_the_same_node_that_has_written_nothing_yet() {
+fn change_is_503_while_another_of_same_node_runs() {
     let shop = narrow("queue = 5");
     add(&shop, "web").expect(201);
     let runs = shop.changing_runs();
@@ -193,7 +193,7 @@ fn a_change_waits_for_one_of_the_same_node_that_has_written_nothing_yet() {
 }
 
 #[test]
-fn adds_and_deletions_of_one_name_at_once_leave_ledger_and_console_of_one_mind() {
+fn simultaneous_adds_and_deletions_leave_ledger_and_console_equal() {
     let shop = Shop::open();
     thread::scope(|scope| {
         for number in 0..8 {

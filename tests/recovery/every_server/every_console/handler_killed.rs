@@ -30,7 +30,7 @@ fn killed_everywhere(victim: &str, verb: Verb, console: Temperature, failure: u1
 }
 
 #[test]
-fn what_rake_did_after_the_handler_was_killed_counts() {
+fn run_of_rake_after_handler_was_killed_counts() {
     for (verb, settles) in
         [(Add("1.2.8"), 201), (Change("1.2.8"), 200), (Change("1.2.23"), 200), (Delete("1.2.8"), 404)]
     {
@@ -39,7 +39,7 @@ fn what_rake_did_after_the_handler_was_killed_counts() {
 }
 
 #[test]
-fn what_rake_did_after_the_raising_program_was_killed_counts() {
+fn run_of_rake_after_helper_was_killed_counts() {
     for (verb, settles) in [(Add("3.0"), 201), (Change("1.2.8"), 200), (Change("3.0"), 200), (Delete("3.0"), 404)] {
         // A worker needs no espm-helper.
         killed_everywhere("espm-helper", verb, Temperature::Cold, 502, settles);
