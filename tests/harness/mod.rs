@@ -9,6 +9,7 @@ pub mod audit;
 pub mod certificates;
 pub mod check;
 pub mod concurrency;
+mod fixtures;
 pub mod inspection;
 pub mod installed;
 pub mod processes;
@@ -164,8 +165,7 @@ pub fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The parts that every shop starts with, made once: programs and doubles that www-data can reach,
-/// a seeded console, a CA.
+/// The programs and doubles of every shop, where www-data can reach them.
 pub fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -194,12 +194,6 @@ pub fn template() -> &'static Path {
             .arg(&dir));
         run(Command::new("cp").arg("-r").arg(source.join("conf/console")).arg(dir.join("worker")));
         run(Command::new("chmod").args(["-R", "go+rX"]).arg(&dir));
-        run(Command::new(dir.join("console/seed")).arg(dir.join("seeded")));
-        for (flavour, flag) in [("puppet-cert", None), ("puppetserver-ca", Some("--intermediate"))] {
-            let mut setup = Command::new(dir.join("authority/puppet"));
-            run(setup.arg("--root").arg(dir.join(flavour)).arg("setup").args(flag));
-            fs::create_dir_all(dir.join(flavour).join("faults")).unwrap();
-        }
         dir
     })
 }
@@ -270,9 +264,9 @@ impl Shop {
 
     /// A console and a CA in a new directory, and what receives the audit.
     fn doubles(plan: &Plan) -> Self {
-        let (dir, template) = (scratch(), template());
-        run(Command::new("cp").arg("-r").arg(template.join("seeded")).arg(dir.join("console")));
-        run(Command::new("cp").arg("-r").arg(template.join(plan.authority)).arg(dir.join("ca")));
+        let dir = scratch();
+        run(Command::new("cp").arg("-r").arg(fixtures::console()).arg(dir.join("console")));
+        run(Command::new("cp").arg("-r").arg(fixtures::authority(plan)).arg(dir.join("ca")));
         fs::write(dir.join("console/release"), plan.release).unwrap();
         let (port, syslog) = (Port::reserve(), Syslog::listen(&dir.join("log.sock")));
         Self {
