@@ -1,7 +1,6 @@
 //! Slots of the console: each is taken for as long as its rake, or its worker's child, runs, and no longer.
 
 use std::collections::BTreeSet;
-use std::thread;
 
 use crate::harness::concurrency::{add, expect_busy, expect_nodes, most_at_once};
 use crate::harness::worker::Temperature;
@@ -50,16 +49,17 @@ fn slot_stays_taken_while_rake_runs_after_handler_or_helper_died() {
     let mut names = BTreeSet::new();
     for (number, victims) in [&["espm"][..], &["espm-helper"], &["espm-helper", "espm"]].into_iter().enumerate() {
         let (orphan, next) = (format!("orphan{number}"), format!("next{number}"));
-        shop.pause_at("before_node_add");
-        thread::scope(|scope| {
-            let asked = scope.spawn(|| add(&shop, &orphan));
-            shop.wait_for_pause();
-            // Stopped, so that the handler does not hear of the first death before it dies itself.
-            shop.signal("-STOP", "espm");
-            victims.iter().for_each(|victim| shop.kill_one(victim));
-            shop.signal("-CONT", "espm");
-            assert!(matches!(asked.join().unwrap().status, 500 | 502));
-        });
+        let failed = shop.stopped_at(
+            "before_node_add",
+            || add(&shop, &orphan),
+            || {
+                // Stopped, so that the handler does not hear of the first death before it dies itself.
+                shop.signal("-STOP", "espm");
+                victims.iter().for_each(|victim| shop.kill_one(victim));
+                shop.signal("-CONT", "espm");
+            },
+        );
+        assert!(matches!(failed.status, 500 | 502));
         slot_is_taken_until_rake_goes_on(&shop, &orphan, &next);
         names.extend([orphan, next]);
     }
@@ -70,13 +70,7 @@ fn slot_stays_taken_while_rake_runs_after_handler_or_helper_died() {
 #[test]
 fn slot_stays_taken_while_list_is_made_after_handler_died() {
     let shop = single();
-    shop.pause_at("boot");
-    thread::scope(|scope| {
-        let asked = scope.spawn(|| ask_anew(&shop));
-        shop.wait_for_pause();
-        shop.kill_one("espm");
-        asked.join().unwrap().expect(500);
-    });
+    shop.stopped_at("boot", || ask_anew(&shop), || shop.kill_one("espm")).expect(500);
     expect_taken(&shop, &[&|| add(&shop, "web")]);
     shop.go_on();
     add(&shop, "web").expect(201);
@@ -90,15 +84,8 @@ fn process_left_behind_by_rake_keeps_no_slot() {
         shop.fault("console", "fork_child", group);
         add(&shop, &format!("web{number}")).expect(201);
         // espm-helper gives the slot back, whoever has died.
-        shop.pause_at("before_node_add");
-        thread::scope(|scope| {
-            let name = format!("orphan{number}");
-            let shop = &shop;
-            let asked = scope.spawn(move || add(shop, &name));
-            shop.wait_for_pause();
-            shop.kill_one("espm");
-            asked.join().unwrap().expect(500);
-        });
+        shop.stopped_at("before_node_add", || add(&shop, &format!("orphan{number}")), || shop.kill_one("espm"))
+            .expect(500);
         shop.go_on();
         shop.no_faults("console");
         add(&shop, &format!("next{number}")).expect(201);
@@ -112,16 +99,17 @@ fn slot_stays_taken_while_child_of_worker_runs_after_others_died() {
     let mut names = BTreeSet::new();
     for (number, worker_dies) in [false, true].into_iter().enumerate() {
         let (orphan, next) = (format!("orphan{number}"), format!("next{number}"));
-        shop.pause_at("before_node_add");
-        thread::scope(|scope| {
-            let asked = scope.spawn(|| add(&shop, &orphan));
-            shop.wait_for_pause();
-            shop.kill_one("espm");
-            if worker_dies {
-                shop.stop_worker("-9");
-            }
-            asked.join().unwrap().expect(500);
-        });
+        shop.stopped_at(
+            "before_node_add",
+            || add(&shop, &orphan),
+            || {
+                shop.kill_one("espm");
+                if worker_dies {
+                    shop.stop_worker("-9");
+                }
+            },
+        )
+        .expect(500);
         slot_is_taken_until_rake_goes_on(&shop, &orphan, &next);
         names.extend([orphan, next]);
     }

@@ -6,7 +6,6 @@ mod every_server {
     mod lifecycle;
 }
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -64,9 +63,4 @@ fn status(answer: &[u8]) -> Option<u16> {
 /// The gate's complaints about connections that did not speak the protocol.
 fn dropped(shop: &Shop) -> usize {
     shop.file("gate.err").lines().filter(|line| line.contains("did not speak the protocol")).count()
-}
-
-fn alive(pid: u32) -> bool {
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !matches!(state.rsplit(')').next().and_then(|rest| rest.trim().chars().next()), None | Some('Z' | 'X'))
 }

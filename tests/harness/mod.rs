@@ -230,7 +230,15 @@ impl Shop {
 
     /// A shop where no console is: a catalogue, and a directory to publish in.
     pub fn without_console(plan: &Plan, catalogue: &str) -> Self {
-        let mut shop = Self::prepare(plan);
+        let mut shop = Self::prepare_without_console(plan, catalogue);
+        shop.start_gate();
+        shop.start_server();
+        shop
+    }
+
+    /// The same set up, and nothing started.
+    pub fn prepare_without_console(plan: &Plan, catalogue: &str) -> Self {
+        let shop = Self::prepare(plan);
         let catalogue = shop.write("etc/catalogue.ini", catalogue);
         let nodes = shop.dir.join("nodes");
         run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", "0750"]).arg(&nodes));
@@ -239,8 +247,6 @@ impl Shop {
         let (_, after) = rest.split_once("[authority]").unwrap();
         let console = format!("kind = enc\ncatalogue = {catalogue}\npublished = {}\n", nodes.display());
         fs::write(shop.ini(), format!("{before}[console]\n{console}\n[authority]{after}")).unwrap();
-        shop.start_gate();
-        shop.start_server();
         shop
     }
 

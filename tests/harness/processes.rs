@@ -37,6 +37,17 @@ impl Shop {
         })
     }
 
+    /// The same, and the run stays stopped, although the request has its answer: who waited for it was killed.
+    pub fn stopped_at(&self, point: &str, request: impl FnOnce() -> Answer + Send, meanwhile: impl FnOnce()) -> Answer {
+        self.pause_at(point);
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(request);
+            self.wait_for_pause();
+            meanwhile();
+            asked.join().unwrap()
+        })
+    }
+
     /// The next run of rake that comes to this point stops there.
     pub fn pause_at(&self, point: &str) {
         for name in ["reached", "continue"] {
@@ -163,10 +174,10 @@ impl Shop {
     }
 }
 
-/// Whether a process runs; one that has ended and is not reaped does not.
+/// Whether a process runs; one that has ended and is not reaped does not (proc_pid_stat(5)).
 pub fn is_there(pid: u32) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// Time limits for a run that shall come to a point and no further, each for a slower machine than the one before.

@@ -134,13 +134,7 @@ fn exit_code_of_rake_is_not_taken_for_one_of_helper() {
 #[test]
 fn forget_and_adopt_fail_while_command_runs() {
     let shop = Shop::with(Plan { console: Temperature::Cold, ..Plan::default() });
-    shop.pause_at("before_node_add");
-    std::thread::scope(|scope| {
-        let asked = scope.spawn(|| shop.post("/v1/nodes", &node("web01")));
-        shop.wait_for_pause();
-        shop.kill_one("espm");
-        asked.join().unwrap()
-    });
+    shop.stopped_at("before_node_add", || shop.post("/v1/nodes", &node("web01")), || shop.kill_one("espm"));
     for verb in ["forget", "adopt"] {
         let output = shop.desk(&[verb, "web01"]);
         assert!(!output.status.success(), "{output:?}");

@@ -73,16 +73,17 @@ fn command_refused_before_start_changes_nothing() {
 
 /// A handler and its rake are killed when the node is made and not more.
 fn die_half_way(shop: &Shop) {
-    shop.pause_at("after_node_add");
-    std::thread::scope(|scope| {
-        let asked = scope.spawn(|| add(shop));
-        shop.wait_for_pause();
-        shop.kill_one("espm");
-        let rakes = shop.pids("rake");
-        shop.signal("-9", "rake");
-        wait_until("rake is gone", || rakes.iter().all(|pid| !is_there(*pid)));
-        asked.join().unwrap().expect(500);
-    });
+    shop.stopped_at(
+        "after_node_add",
+        || add(shop),
+        || {
+            shop.kill_one("espm");
+            let rakes = shop.pids("rake");
+            shop.signal("-9", "rake");
+            wait_until("rake is gone", || rakes.iter().all(|pid| !is_there(*pid)));
+        },
+    )
+    .expect(500);
 }
 
 #[test]
@@ -152,13 +153,7 @@ fn change_with_lost_proof_is_made_by_next_request() {
 
 /// The handler is killed in the course of its rake, which comes to its end.
 fn killed_and_done(shop: &Shop, point: &str, ask: impl FnOnce() -> Answer + Send) {
-    shop.pause_at(point);
-    std::thread::scope(|scope| {
-        let asked = scope.spawn(ask);
-        shop.wait_for_pause();
-        shop.kill_one("espm");
-        asked.join().unwrap().expect(500);
-    });
+    shop.stopped_at(point, ask, || shop.kill_one("espm")).expect(500);
     shop.go_on();
 }
 

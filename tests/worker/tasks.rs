@@ -175,14 +175,15 @@ fn worker_killed_during_add_loses_no_result() {
 #[test]
 fn run_of_child_after_handler_and_worker_were_killed_counts() {
     let shop = warm();
-    shop.pause_at("after_commit_node_add");
-    thread::scope(|scope| {
-        let asked = scope.spawn(|| add(&shop));
-        shop.wait_for_pause();
-        shop.kill_one("espm");
-        shop.stop_worker("-9");
-        asked.join().unwrap().expect(500);
-    });
+    shop.stopped_at(
+        "after_commit_node_add",
+        || add(&shop),
+        || {
+            shop.kill_one("espm");
+            shop.stop_worker("-9");
+        },
+    )
+    .expect(500);
     // The child holds the proof.
     assert_eq!(add(&shop).expect(503).problem(), "busy");
     shop.go_on();

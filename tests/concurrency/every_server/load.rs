@@ -12,8 +12,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::concurrency::IDLE_THREADS;
-use crate::harness::concurrency::most_at_once;
+use crate::harness::concurrency::{IDLE_THREADS, expect_busy, most_at_once};
 use crate::harness::{Answer, Plan, Server, Shop, is_long, run, wait_until, without_copies};
 
 /// Transfers of one curl; it makes no more at a time.
@@ -156,12 +155,6 @@ fn serve(shop: &Shop, adds: &[Add]) -> (Vec<Answer>, Most) {
         answers
     });
     (answers, most)
-}
-
-#[track_caller]
-fn expect_busy(answer: &Answer) {
-    assert_eq!(answer.expect(503).problem(), "busy");
-    assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
 }
 
 /// How often rake made each node.

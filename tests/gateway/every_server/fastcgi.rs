@@ -11,8 +11,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::gateway::{alive, begin, dropped, opening, pairs, plan, record, speak, status};
+use crate::gateway::{begin, dropped, opening, pairs, plan, record, speak, status};
 use crate::harness::concurrency::IDLE_THREADS;
+use crate::harness::processes::is_there;
 use crate::harness::raw_http::Traces;
 use crate::harness::{Plan, Shop, is_long, wait_until};
 
@@ -25,7 +26,7 @@ fn gateway_ended_by_parameter_flood_can_be_started_again() {
     // The library reads parameters by recursion, one frame each.
     let empty = [begin(), record(4, &[0; 2 * 32_000]), record(4, &[])].concat();
     assert!(speak(&shop, &empty).is_empty());
-    wait_until("the gate has ended", || !alive(pid));
+    wait_until("the gate has ended", || !is_there(pid));
     assert_eq!(shop.stop_gate("-0").signal(), Some(6));
     assert_eq!(shop.get("/v1/health").status, 503);
     shop.start_gate();
@@ -62,7 +63,7 @@ fn non_fastcgi_bytes_end_their_connection_alone() {
     assert_eq!(speak(&shop, &unknown_role), record(3, &[0, 0, 0, 0, 3, 0, 0, 0]));
     assert_eq!(speak(&shop, &record(77, b"x"))[..9], [1, 11, 0, 0, 0, 8, 0, 0, 77]);
     assert_eq!(shop.gate_pid(), pid);
-    assert!(alive(pid));
+    assert!(is_there(pid));
     shop.get("/v1/classes").expect(200);
     assert_eq!(Traces::of(&shop).lasting(), before.lasting());
 }
@@ -255,7 +256,7 @@ fn random_bytes_change_nothing_and_gateway_goes_on() {
         // Without the key nothing is more than refused.
         let status = status(&speak(&shop, &bytes));
         prop_assert!(matches!(status, None | Some(400 | 401 | 403)), "{:?}", status);
-        prop_assert!(alive(pid));
+        prop_assert!(is_there(pid));
         Ok(())
     });
     outcome.unwrap();

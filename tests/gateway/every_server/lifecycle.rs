@@ -11,7 +11,8 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::gateway::{alive, opening, plan, record, status};
+use crate::gateway::{opening, plan, record, status};
+use crate::harness::processes::is_there;
 use crate::harness::worker::Temperature;
 use crate::harness::{Answer, Plan, Shop, as_user, run, wait_until};
 
@@ -52,7 +53,7 @@ fn sigterm_lets_running_request_end() {
         run(Command::new("kill").arg("-TERM").arg(shop.gate_pid().to_string()));
         wait_until("the gate takes no more connections", || UnixStream::connect(&socket).is_err());
         assert_eq!(shop.get("/v1/health").status, 503);
-        assert!(alive(shop.gate_pid()));
+        assert!(is_there(shop.gate_pid()));
     });
     answer.expect(201);
     assert_eq!(shop.stop_gate("-0").code(), Some(0));
@@ -68,10 +69,10 @@ fn sigkill_of_gateway_loses_no_running_request() {
     let answer = while_adding(&shop, "web01.example.com", || {
         handlers = shop.pids("espm");
         run(Command::new("kill").arg("-KILL").arg(shop.gate_pid().to_string()));
-        wait_until("the gate has ended", || !alive(shop.gate_pid()));
+        wait_until("the gate has ended", || !is_there(shop.gate_pid()));
     });
     answer.expect(503);
-    wait_until("the handler has ended", || handlers.len() == 1 && !alive(handlers[0]));
+    wait_until("the handler has ended", || handlers.len() == 1 && !is_there(handlers[0]));
     assert_eq!(shop.stop_gate("-0").signal(), Some(9));
     shop.start_gate();
     let node = json!({"name": "web01.example.com", "groups": ["default"], "classes": [], "parameters": {}});

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 
 use crate::harness::check::{all_is_well, check, one_fault, text};
-use crate::harness::{Plan, Shop, USER, as_user, run, wait_until};
+use crate::harness::{Plan, Shop, as_user, run, wait_until};
 
 #[test]
 fn check_with_other_users_verifies_sudo_and_owners() {
@@ -46,16 +46,7 @@ fn check_with_other_users_verifies_sudo_and_owners() {
 
 /// A shop without a console, set up and not started.
 fn without_console() -> Shop {
-    let shop = Shop::prepare(&Plan::default());
-    run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", "0755"]).arg(shop.dir.join("nodes")));
-    let catalogue = shop.write("etc/catalogue.ini", "[classes]\nnames = apache, ntp\n");
-    let ini = fs::read_to_string(shop.ini()).unwrap();
-    let (before, rest) = ini.split_once("[console]").unwrap();
-    let after = &rest[rest.find("\n[").unwrap()..];
-    let nodes = shop.dir.join("nodes");
-    let console = format!("[console]\nkind = enc\ncatalogue = {catalogue}\npublished = {}\n", nodes.display());
-    fs::write(shop.ini(), format!("{before}{console}{after}")).unwrap();
-    shop
+    Shop::prepare_without_console(&Plan::default(), "[classes]\nnames = apache, ntp\n")
 }
 
 #[test]

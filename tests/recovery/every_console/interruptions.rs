@@ -62,13 +62,7 @@ fn name_added_by_hand_after_handler_of_rebuild_died_is_left_alone() {
     for point in ["after_node_del", "before_node_add"] {
         let shop = Shop::open();
         shop.add("web01");
-        shop.pause_at(point);
-        std::thread::scope(|scope| {
-            let asked = scope.spawn(|| rebuild(&shop));
-            shop.wait_for_pause();
-            shop.kill_one("espm");
-            asked.join().unwrap().expect(500);
-        });
+        shop.stopped_at(point, || rebuild(&shop), || shop.kill_one("espm")).expect(500);
         shop.rake(&HUMANS);
         shop.go_on();
         expect_the_humans(&shop);
@@ -113,13 +107,7 @@ fn node_is_busy_while_earlier_command_runs() {
     let shop = Shop::open();
     shop.add("web01");
     let runs = shop.changing_runs();
-    shop.pause_at("before_node_del");
-    std::thread::scope(|scope| {
-        let asked = scope.spawn(|| rebuild(&shop));
-        shop.wait_for_pause();
-        shop.kill_one("espm");
-        asked.join().unwrap().expect(500);
-    });
+    shop.stopped_at("before_node_del", || rebuild(&shop), || shop.kill_one("espm")).expect(500);
     for answer in [rebuild(&shop), shop.delete("/v1/nodes/web01"), shop.post("/v1/nodes", &node("web01"))] {
         assert_eq!(answer.expect(503).problem(), "busy");
         assert_ne!(answer.header("retry-after"), "");

@@ -11,13 +11,7 @@ fn killed_everywhere(victim: &str, verb: Verb, console: Temperature, failure: u1
     let shop = Shop::with(Plan { release: verb.release(), console, ..Plan::default() });
     for (point, name) in verb.points() {
         verb.prepare(&shop, &name);
-        shop.pause_at(&point);
-        let failed = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| verb.ask(&shop, &name));
-            shop.wait_for_pause();
-            shop.kill_one(victim);
-            asked.join().unwrap()
-        });
+        let failed = shop.stopped_at(&point, || verb.ask(&shop, &name), || shop.kill_one(victim));
         failed.expect(failure);
         shop.go_on();
         let again = verb.ask(&shop, &name);
