@@ -11,7 +11,7 @@
     clippy::print_stderr,
     reason = "a test fails by panicking"
 )]
-#![allow(unreachable_pub, reason = "the shop is shared by the modules of this program alone")]
+#![allow(unreachable_pub, reason = "the site is shared by the modules of this program alone")]
 
 mod harness;
 

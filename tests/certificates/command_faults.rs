@@ -1,4 +1,4 @@
-//! Certificates when the CA's command dies, hangs, lies or makes something else than was asked for.
+//! The CA's command dies, hangs, lies or makes something other than was asked for.
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -6,35 +6,35 @@ use std::process::Command;
 
 use super::{CA, CERT, Kind, NAME, assert_made, assert_whole, files, generate, path};
 use crate::harness::certificates::{revoked, serial, valid};
-use crate::harness::{Answer, Shop, USER, run, wait_until};
+use crate::harness::{Answer, Site, USER, run, wait_until};
 
 /// Processes of the CA's command.
-fn running(shop: &Shop) -> usize {
-    let root = format!("--root\0{}/ca\0", shop.dir.display());
+fn running(site: &Site) -> usize {
+    let root = format!("--root\0{}/ca\0", site.dir.display());
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
     processes.filter(|path| fs::read(path).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&root))).count()
 }
 
 /// The files of our name. After a failure the record of a key that the server may still sign for is none.
-fn left(kind: Kind, shop: &Shop) -> BTreeSet<String> {
-    let mut files = files(shop, NAME);
-    if kind == CA && shop.file(&format!("records/{NAME}.json")).contains("abandoned") {
+fn left(kind: Kind, site: &Site) -> BTreeSet<String> {
+    let mut files = files(site, NAME);
+    if kind == CA && site.file(&format!("records/{NAME}.json")).contains("abandoned") {
         files.remove(&format!("records/{NAME}.json"));
     }
     files
 }
 
 /// Lets the CA's command be another Puppet's.
-fn flavour(shop: &Shop, flavour: &str) {
-    let ini = fs::read_to_string(shop.ini()).unwrap();
+fn flavour(site: &Site, flavour: &str) {
+    let ini = fs::read_to_string(site.ini()).unwrap();
     let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
-    shop.configure("authority", &command.replace(" --root", &format!(" --flavour {flavour} --root")));
+    site.configure("authority", &command.replace(" --root", &format!(" --flavour {flavour} --root")));
 }
 
 #[test]
 fn half_made_certificate_neither_blocks_name_nor_stays_valid() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
+        let site = kind.with_node();
         // A certificate that was signed before the command died is handed out all the same.
         let mut faults =
             vec![("fail_after_key", 502), ("die_after_key", 502), ("die_after_sign", 201), ("die_after_generate", 201)];
@@ -42,21 +42,21 @@ fn half_made_certificate_neither_blocks_name_nor_stays_valid() {
             faults.push(("server_down", 502));
         }
         for (fault, status) in faults {
-            shop.fault("ca", fault, "");
-            let first = generate(&shop, NAME);
+            site.fault("ca", fault, "");
+            let first = generate(&site, NAME);
             assert_eq!(first.status, status, "{kind:?} {fault}: {first:?}");
-            shop.no_faults("ca");
+            site.no_faults("ca");
             if status == 502 {
                 assert_eq!(first.problem(), "command-failed");
-                shop.get(&path(NAME)).expect(404);
-                assert_eq!((left(kind, &shop), valid(&shop)), ([].into(), [].into()), "{fault}");
-                assert!(shop.unfinished().is_empty(), "{fault}");
+                site.get(&path(NAME)).expect(404);
+                assert_eq!((left(kind, &site), valid(&site)), ([].into(), [].into()), "{fault}");
+                assert!(site.unfinished().is_empty(), "{fault}");
             }
-            let second = generate(&shop, NAME);
+            let second = generate(&site, NAME);
             second.expect(if status == 201 { 200 } else { 201 });
-            assert_made(&shop, &second);
-            shop.delete(&path(NAME)).expect(204);
-            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()), "{fault}");
+            assert_made(&site, &second);
+            site.delete(&path(NAME)).expect(204);
+            assert_eq!((files(&site, NAME), valid(&site)), ([].into(), [].into()), "{fault}");
         }
     }
 }
@@ -64,13 +64,13 @@ fn half_made_certificate_neither_blocks_name_nor_stays_valid() {
 #[test]
 fn certificate_of_killed_helper_is_settled_by_next_request() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
-        shop.fault("ca", "pause_after_sign", "");
+        let site = kind.with_node();
+        site.fault("ca", "pause_after_sign", "");
         std::thread::scope(|scope| {
-            let first = scope.spawn(|| generate(&shop, NAME));
-            wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
-            assert_eq!(running(&shop), 1);
-            let helper = format!("authority\0{}\0", shop.ini().display());
+            let first = scope.spawn(|| generate(&site, NAME));
+            wait_until("the certificate is signed", || site.dir.join("ca/reached").exists());
+            assert_eq!(running(&site), 1);
+            let helper = format!("authority\0{}\0", site.ini().display());
             let found = fs::read_dir("/proc")
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
@@ -79,31 +79,31 @@ fn certificate_of_killed_helper_is_settled_by_next_request() {
             assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
             first.join().unwrap().expect(502);
         });
-        assert!(shop.unfinished().contains_key(NAME), "the operator sees it");
-        assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
-        shop.no_faults("ca");
-        shop.write("ca/continue", "");
-        wait_until("the command has ended", || running(&shop) == 0);
-        assert_made(&shop, generate(&shop, NAME).expect(201));
-        assert_eq!(shop.count("ca", "generate"), 1);
+        assert!(site.unfinished().contains_key(NAME), "the operator sees it");
+        assert_eq!(generate(&site, NAME).expect(503).problem(), "busy");
+        site.no_faults("ca");
+        site.write("ca/continue", "");
+        wait_until("the command has ended", || running(&site) == 0);
+        assert_made(&site, generate(&site, NAME).expect(201));
+        assert_eq!(site.count("ca", "generate"), 1);
     }
 }
 
 /// Has the CA's copy of a new certificate cut short before the command goes on to an end.
-fn cut_short(shop: &Shop, end: &str) -> Answer {
+fn cut_short(site: &Site, end: &str) -> Answer {
     for sign in ["reached", "continue"] {
-        let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+        let _ = fs::remove_file(site.dir.join("ca").join(sign));
     }
-    shop.fault("ca", "pause_after_sign.once", "");
+    site.fault("ca", "pause_after_sign.once", "");
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| generate(shop, NAME));
-        wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
-        let signed = shop.dir.join(format!("ca/ca/signed/{NAME}.pem"));
+        let first = scope.spawn(|| generate(site, NAME));
+        wait_until("the certificate is signed", || site.dir.join("ca/reached").exists());
+        let signed = site.dir.join(format!("ca/ca/signed/{NAME}.pem"));
         fs::OpenOptions::new().write(true).truncate(true).open(signed).unwrap();
         if !end.is_empty() {
-            shop.fault("ca", &format!("{end}.once"), "");
+            site.fault("ca", &format!("{end}.once"), "");
         }
-        shop.write("ca/continue", "");
+        site.write("ca/continue", "");
         first.join().unwrap()
     })
 }
@@ -111,137 +111,137 @@ fn cut_short(shop: &Shop, end: &str) -> Answer {
 #[test]
 fn certificate_cut_short_by_full_disk_does_not_block_name() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
+        let site = kind.with_node();
         // The node's copy was written, too.
-        let made = cut_short(&shop, "");
-        assert_made(&shop, made.expect(201));
+        let made = cut_short(&site, "");
+        assert_made(&site, made.expect(201));
         // A copy that is cut short later is no reason to lose the serial number either.
-        shop.write(&format!("ca/ca/signed/{NAME}.pem"), "");
-        shop.get(&path(NAME)).expect(404);
-        shop.delete(&path(NAME)).expect(204);
-        assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()));
-        assert_eq!(revoked(&shop), [serial(&made)].into());
+        site.write(&format!("ca/ca/signed/{NAME}.pem"), "");
+        site.get(&path(NAME)).expect(404);
+        site.delete(&path(NAME)).expect(204);
+        assert_eq!((files(&site, NAME), valid(&site)), ([].into(), [].into()));
+        assert_eq!(revoked(&site), [serial(&made)].into());
         // It was not: nobody has that certificate.
-        assert_eq!(cut_short(&shop, "die_before_publish").expect(502).problem(), "command-failed");
-        assert_eq!(files(&shop, NAME), [].into());
-        assert!(shop.unfinished().is_empty());
-        let made = generate(&shop, NAME);
-        assert_whole(&shop, made.expect(201), NAME);
+        assert_eq!(cut_short(&site, "die_before_publish").expect(502).problem(), "command-failed");
+        assert_eq!(files(&site, NAME), [].into());
+        assert!(site.unfinished().is_empty());
+        let made = generate(&site, NAME);
+        assert_whole(&site, made.expect(201), NAME);
     }
 }
 
 #[test]
 fn ca_command_is_not_started_without_room_for_its_output() {
-    let shop = CERT.with_node();
+    let site = CERT.with_node();
     // A Ruby that prints into a file does so at its end, where nobody hears that it failed.
-    let ini = fs::read_to_string(shop.ini()).unwrap();
+    let ini = fs::read_to_string(site.ini()).unwrap();
     let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
     let words = command.split_once(" = ").unwrap().1;
     let script = format!("#!/bin/sh\nsaid=$({words} \"$@\" 2>&1)\nprintf '%s\\n' \"$said\"\n");
-    let program = shop.write("puppet", &script);
+    let program = site.write("puppet", &script);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    shop.configure("authority", &format!("command = {program}"));
-    let records = shop.dir.join("records");
+    site.configure("authority", &format!("command = {program}"));
+    let records = site.dir.join("records");
     let owner = fs::metadata(&records).unwrap();
     // One page: for the record.
     let options = format!("size=4k,uid={},gid={},mode=700", owner.uid(), owner.gid());
     run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "espm-test"]).arg(&records));
-    let refused = generate(&shop, NAME);
-    let left = (valid(&shop), shop.unfinished().len());
+    let refused = generate(&site, NAME);
+    let left = (valid(&site), site.unfinished().len());
     run(Command::new("umount").arg(&records));
     assert_eq!(refused.expect(502).problem(), "command-failed");
     assert_eq!(left, ([].into(), 0));
-    let made = generate(&shop, NAME);
-    assert_made(&shop, made.expect(201));
-    assert_eq!(valid(&shop), [serial(&made)].into());
+    let made = generate(&site, NAME);
+    assert_made(&site, made.expect(201));
+    assert_eq!(valid(&site), [serial(&made)].into());
 }
 
 #[test]
 fn certificate_cut_short_is_kept_while_revocation_list_is_unreadable() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
-        let crl = shop.dir.join("ca/ca/ca_crl.pem");
+        let site = kind.with_node();
+        let crl = site.dir.join("ca/ca/ca_crl.pem");
         fs::set_permissions(&crl, fs::Permissions::from_mode(0o000)).unwrap();
-        assert_eq!(cut_short(&shop, "").expect(502).problem(), "command-failed");
+        assert_eq!(cut_short(&site, "").expect(502).problem(), "command-failed");
         fs::set_permissions(&crl, fs::Permissions::from_mode(0o644)).unwrap();
-        let made = generate(&shop, NAME);
-        assert_made(&shop, made.expect(201));
-        assert_eq!(valid(&shop), [serial(&made)].into());
+        let made = generate(&site, NAME);
+        assert_made(&site, made.expect(201));
+        assert_eq!(valid(&site), [serial(&made)].into());
     }
 }
 
 #[test]
 fn certificate_signed_after_command_was_killed_is_revoked_before_next() {
     for then in ["generate", "delete"] {
-        let shop = CA.with_node();
-        shop.fault("ca", "late_sign.once", "");
-        assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
-        assert_eq!((valid(&shop), shop.unfinished().len()), ([].into(), 0));
-        shop.write("ca/continue", "");
-        wait_until("the server has signed", || !valid(&shop).is_empty());
-        wait_until("it is written", || !shop.file(&format!("ca/ca/signed/{NAME}.pem")).is_empty());
+        let site = CA.with_node();
+        site.fault("ca", "late_sign.once", "");
+        assert_eq!(generate(&site, NAME).expect(502).problem(), "command-failed");
+        assert_eq!((valid(&site), site.unfinished().len()), ([].into(), 0));
+        site.write("ca/continue", "");
+        wait_until("the server has signed", || !valid(&site).is_empty());
+        wait_until("it is written", || !site.file(&format!("ca/ca/signed/{NAME}.pem")).is_empty());
         if then == "generate" {
-            assert_made(&shop, generate(&shop, NAME).expect(201));
+            assert_made(&site, generate(&site, NAME).expect(201));
         } else {
-            shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
-            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()));
+            site.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+            assert_eq!((files(&site, NAME), valid(&site)), ([].into(), [].into()));
         }
-        assert_eq!(revoked(&shop).len(), 1);
+        assert_eq!(revoked(&site).len(), 1);
     }
 }
 
 #[test]
 fn certificate_made_by_hand_after_failed_command_is_409() {
-    let shop = CA.with_node();
-    shop.fault("ca", "server_down.once", "");
-    generate(&shop, NAME).expect(502);
-    CA.human(&shop, "generate", NAME);
-    assert_eq!(generate(&shop, NAME).expect(409).problem(), "certificate-exists");
-    shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
-    assert_eq!((valid(&shop).len(), shop.count("ca", "revoke")), (1, 0));
+    let site = CA.with_node();
+    site.fault("ca", "server_down.once", "");
+    generate(&site, NAME).expect(502);
+    CA.human(&site, "generate", NAME);
+    assert_eq!(generate(&site, NAME).expect(409).problem(), "certificate-exists");
+    site.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+    assert_eq!((valid(&site).len(), site.count("ca", "revoke")), (1, 0));
 }
 
 #[test]
 fn ca_command_never_started_leaves_nothing_unfinished() {
-    let shop = CERT.with_node();
-    let helper = shop.bin("espm-helper").display().to_string();
-    shop.configure("espm", "helper = /nonexistent/espm-helper");
-    generate(&shop, NAME).expect(502);
-    shop.configure("espm", &format!("helper = {helper}"));
-    assert!(shop.unfinished().is_empty());
+    let site = CERT.with_node();
+    let helper = site.bin("espm-helper").display().to_string();
+    site.configure("espm", "helper = /nonexistent/espm-helper");
+    generate(&site, NAME).expect(502);
+    site.configure("espm", &format!("helper = {helper}"));
+    assert!(site.unfinished().is_empty());
     // Another process works on the CA for as long as the time limit lasts.
-    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(shop.dir.join("records/lock"));
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(site.dir.join("records/lock"));
     let lock = lock.unwrap();
-    run(Command::new("chown").arg(USER).arg(shop.dir.join("records/lock")));
+    run(Command::new("chown").arg(USER).arg(site.dir.join("records/lock")));
     lock.lock().unwrap();
-    shop.configure("authority", "timeout = 1");
-    assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
-    assert!(shop.unfinished().is_empty());
+    site.configure("authority", "timeout = 1");
+    assert_eq!(generate(&site, NAME).expect(503).problem(), "busy");
+    assert!(site.unfinished().is_empty());
     // A node without a certificate needs no turn at the CA to be deleted.
-    shop.add("other.example.com");
-    shop.delete("/v1/nodes/other.example.com").expect(204);
+    site.add("other.example.com");
+    site.delete("/v1/nodes/other.example.com").expect(204);
     drop(lock);
-    shop.configure("authority", "timeout = 100");
-    assert_made(&shop, generate(&shop, NAME).expect(201));
+    site.configure("authority", "timeout = 100");
+    assert_made(&site, generate(&site, NAME).expect(201));
 }
 
 #[test]
 fn flawed_certificate_is_502_and_revoked() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
+        let site = kind.with_node();
         for fault in ["mismatch", "wrong_cn", "foreign_ca"] {
-            let before = revoked(&shop).len();
-            shop.fault("ca", fault, "");
-            assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
-            assert_eq!((files(&shop, NAME), valid(&shop)), ([].into(), [].into()), "{fault}");
-            assert_eq!(revoked(&shop).len(), before + 1, "{fault}");
+            let before = revoked(&site).len();
+            site.fault("ca", fault, "");
+            assert_eq!(generate(&site, NAME).expect(502).problem(), "command-failed");
+            assert_eq!((files(&site, NAME), valid(&site)), ([].into(), [].into()), "{fault}");
+            assert_eq!(revoked(&site).len(), before + 1, "{fault}");
             // It is not handed out later either when it could not be revoked at once.
-            shop.fault("ca", "no_crl", "");
-            generate(&shop, NAME).expect(502);
-            shop.no_faults("ca");
-            shop.get(&path(NAME)).expect(404);
-            assert_made(&shop, generate(&shop, NAME).expect(201));
-            shop.delete(&path(NAME)).expect(204);
+            site.fault("ca", "no_crl", "");
+            generate(&site, NAME).expect(502);
+            site.no_faults("ca");
+            site.get(&path(NAME)).expect(404);
+            assert_made(&site, generate(&site, NAME).expect(201));
+            site.delete(&path(NAME)).expect(204);
         }
     }
 }
@@ -249,116 +249,116 @@ fn flawed_certificate_is_502_and_revoked() {
 #[test]
 fn false_exit_codes_and_messages_of_ca_are_not_believed() {
     for (kind, old) in [(CERT, Some("2.7.12")), (CERT, Some("2.7.26")), (CERT, None), (CA, None)] {
-        let shop = kind.with_node();
+        let site = kind.with_node();
         if let Some(old) = old {
-            flavour(&shop, old);
+            flavour(&site, old);
         }
-        shop.fault("ca", "fail_after_key", "");
+        site.fault("ca", "fail_after_key", "");
         for code in ["0", "24"] {
-            shop.fault("ca", "exit", code);
-            generate(&shop, NAME).expect(502);
+            site.fault("ca", "exit", code);
+            generate(&site, NAME).expect(502);
         }
-        shop.no_faults("ca");
-        shop.fault("ca", "garbage", "");
-        shop.fault("ca", "noise", "");
-        shop.fault("ca", "exit", "24");
-        assert_made(&shop, generate(&shop, NAME).expect(201));
-        shop.fault("ca", "no_crl", "");
-        shop.fault("ca", "exit", "0");
-        assert_eq!(shop.delete(&path(NAME)).expect(502).problem(), "command-failed");
-        assert_eq!(valid(&shop).len(), 1);
-        fs::remove_file(shop.dir.join("ca/faults/no_crl")).unwrap();
-        shop.fault("ca", "exit", "24");
-        shop.delete(&path(NAME)).expect(204);
-        assert_eq!(valid(&shop), [].into());
+        site.no_faults("ca");
+        site.fault("ca", "garbage", "");
+        site.fault("ca", "noise", "");
+        site.fault("ca", "exit", "24");
+        assert_made(&site, generate(&site, NAME).expect(201));
+        site.fault("ca", "no_crl", "");
+        site.fault("ca", "exit", "0");
+        assert_eq!(site.delete(&path(NAME)).expect(502).problem(), "command-failed");
+        assert_eq!(valid(&site).len(), 1);
+        fs::remove_file(site.dir.join("ca/faults/no_crl")).unwrap();
+        site.fault("ca", "exit", "24");
+        site.delete(&path(NAME)).expect(204);
+        assert_eq!(valid(&site), [].into());
     }
 }
 
 #[test]
 fn certificate_made_by_hand_at_same_moment_is_409() {
     for flavour_ in ["2.7.12", "5.5"] {
-        let shop = CERT.with_node();
-        flavour(&shop, flavour_);
-        shop.fault("ca", "pause_after_key.once", "");
+        let site = CERT.with_node();
+        flavour(&site, flavour_);
+        site.fault("ca", "pause_after_key.once", "");
         let ours = std::thread::scope(|scope| {
-            let ours = scope.spawn(|| generate(&shop, NAME));
-            wait_until("our key is made", || shop.dir.join("ca/reached").exists());
-            CERT.human(&shop, "generate", NAME);
-            shop.write("ca/continue", "");
+            let ours = scope.spawn(|| generate(&site, NAME));
+            wait_until("our key is made", || site.dir.join("ca/reached").exists());
+            CERT.human(&site, "generate", NAME);
+            site.write("ca/continue", "");
             ours.join().unwrap()
         });
         assert_eq!(ours.expect(409).problem(), "certificate-exists");
-        shop.delete(&path(NAME)).expect(404);
-        shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
-        assert_eq!(valid(&shop).len(), 1);
-        assert_eq!(shop.count("ca", "revoke"), 0);
+        site.delete(&path(NAME)).expect(404);
+        site.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+        assert_eq!(valid(&site).len(), 1);
+        assert_eq!(site.count("ca", "revoke"), 0);
     }
 }
 
 #[test]
 fn hung_or_flooding_ca_command_is_ended_and_next_request_settles() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
+        let site = kind.with_node();
         let short = |fault: &str| {
-            shop.configure("authority", "timeout = 1");
-            shop.fault("ca", fault, "");
+            site.configure("authority", "timeout = 1");
+            site.fault("ca", fault, "");
         };
         let long = || {
-            shop.configure("authority", "timeout = 100");
-            shop.no_faults("ca");
+            site.configure("authority", "timeout = 100");
+            site.no_faults("ca");
         };
         short("hang");
-        assert_eq!(generate(&shop, NAME).expect(504).problem(), "timed-out");
-        assert_eq!(running(&shop), 0);
+        assert_eq!(generate(&site, NAME).expect(504).problem(), "timed-out");
+        assert_eq!(running(&site), 0);
         long();
-        let check = |words: &[&str]| String::from_utf8(shop.desk(words).stdout).unwrap();
+        let check = |words: &[&str]| String::from_utf8(site.espm(words).stdout).unwrap();
         let unfinished = format!("node: {NAME} has an unfinished certificate");
         assert!(check(&["check"]).contains(&format!("FAIL  {unfinished}; 'espm check --settle' settles it")));
         assert!(check(&["check", "--settle"]).contains(&format!("{unfinished}: settled")));
-        assert!(shop.unfinished().is_empty());
-        shop.fault("ca", "flood", "");
-        assert_eq!(generate(&shop, NAME).expect(502).problem(), "command-failed");
-        assert_eq!(running(&shop), 0);
+        assert!(site.unfinished().is_empty());
+        site.fault("ca", "flood", "");
+        assert_eq!(generate(&site, NAME).expect(502).problem(), "command-failed");
+        assert_eq!(running(&site), 0);
         long();
-        assert_made(&shop, generate(&shop, NAME).expect(201));
+        assert_made(&site, generate(&site, NAME).expect(201));
         short("hang");
-        assert_eq!(shop.delete(&path(NAME)).expect(504).problem(), "timed-out");
-        assert_eq!(running(&shop), 0);
-        assert_eq!(valid(&shop).len(), 1);
+        assert_eq!(site.delete(&path(NAME)).expect(504).problem(), "timed-out");
+        assert_eq!(running(&site), 0);
+        assert_eq!(valid(&site).len(), 1);
         long();
-        shop.delete(&path(NAME)).expect(204);
-        assert_eq!(valid(&shop), [].into());
+        site.delete(&path(NAME)).expect(204);
+        assert_eq!(valid(&site), [].into());
     }
 }
 
 #[test]
 fn ca_is_busy_while_command_runs_after_handler_or_helper_died() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
-        shop.add("other.example.com");
+        let site = kind.with_node();
+        site.add("other.example.com");
         for (victim, name) in [("espm", NAME), ("espm-helper", "other.example.com")] {
             for sign in ["reached", "continue"] {
-                let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+                let _ = fs::remove_file(site.dir.join("ca").join(sign));
             }
-            shop.fault("ca", "pause_after_key.once", "");
+            site.fault("ca", "pause_after_key.once", "");
             std::thread::scope(|scope| {
-                let first = scope.spawn(|| generate(&shop, name));
-                wait_until("the key is made", || shop.dir.join("ca/reached").exists());
-                shop.kill_one(victim);
+                let first = scope.spawn(|| generate(&site, name));
+                wait_until("the key is made", || site.dir.join("ca/reached").exists());
+                site.kill_one(victim);
                 assert!(matches!(first.join().unwrap().status, 500 | 502));
             });
-            shop.configure("authority", "timeout = 1");
+            site.configure("authority", "timeout = 1");
             let another = if name == NAME { "other.example.com" } else { NAME };
-            assert_eq!(generate(&shop, another).expect(503).problem(), "busy");
-            shop.configure("authority", "timeout = 100");
-            shop.write("ca/continue", "");
-            wait_until("the command has ended", || running(&shop) == 0);
+            assert_eq!(generate(&site, another).expect(503).problem(), "busy");
+            site.configure("authority", "timeout = 100");
+            site.write("ca/continue", "");
+            wait_until("the command has ended", || running(&site) == 0);
         }
         for name in [NAME, "other.example.com"] {
-            assert_whole(&shop, &generate(&shop, name), name);
+            assert_whole(&site, &generate(&site, name), name);
         }
-        assert_eq!(valid(&shop).len(), 2);
-        let log = shop.file("ca/log");
+        assert_eq!(valid(&site).len(), 2);
+        let log = site.file("ca/log");
         let ends: Vec<_> = log.lines().map(|line| line.contains("\"end\":true")).collect();
         assert_eq!(ends, [false, true].repeat(ends.len() / 2), "{log}");
     }
@@ -367,50 +367,50 @@ fn ca_is_busy_while_command_runs_after_handler_or_helper_died() {
 #[test]
 fn ca_command_that_closed_its_input_is_still_waited_for() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
+        let site = kind.with_node();
         // Only its output is still locked.
-        shop.fault("ca", "close_input.once", "");
-        shop.fault("ca", "pause_after_sign.once", "");
+        site.fault("ca", "close_input.once", "");
+        site.fault("ca", "pause_after_sign.once", "");
         std::thread::scope(|scope| {
-            let first = scope.spawn(|| generate(&shop, NAME));
-            wait_until("the certificate is signed", || shop.dir.join("ca/reached").exists());
-            shop.kill_one("espm-helper");
+            let first = scope.spawn(|| generate(&site, NAME));
+            wait_until("the certificate is signed", || site.dir.join("ca/reached").exists());
+            site.kill_one("espm-helper");
             first.join().unwrap().expect(502);
         });
-        assert_eq!(generate(&shop, NAME).expect(503).problem(), "busy");
-        shop.write("ca/continue", "");
-        wait_until("the command has ended", || running(&shop) == 0);
-        assert_made(&shop, generate(&shop, NAME).expect(201));
-        assert_eq!(shop.count("ca", "generate"), 1);
+        assert_eq!(generate(&site, NAME).expect(503).problem(), "busy");
+        site.write("ca/continue", "");
+        wait_until("the command has ended", || running(&site) == 0);
+        assert_made(&site, generate(&site, NAME).expect(201));
+        assert_eq!(site.count("ca", "generate"), 1);
 
         for sign in ["reached", "continue"] {
-            let _ = fs::remove_file(shop.dir.join("ca").join(sign));
+            let _ = fs::remove_file(site.dir.join("ca").join(sign));
         }
-        shop.fault("ca", "close_input.once", "");
-        shop.fault("ca", "pause_before_revoke.once", "");
-        let revoke = || shop.delete(&path(NAME));
+        site.fault("ca", "close_input.once", "");
+        site.fault("ca", "pause_before_revoke.once", "");
+        let revoke = || site.delete(&path(NAME));
         std::thread::scope(|scope| {
             let first = scope.spawn(revoke);
-            wait_until("the certificate is about to be revoked", || shop.dir.join("ca/reached").exists());
-            shop.kill_one("espm-helper");
+            wait_until("the certificate is about to be revoked", || site.dir.join("ca/reached").exists());
+            site.kill_one("espm-helper");
             first.join().unwrap().expect(502);
         });
         assert_eq!(revoke().expect(503).problem(), "busy");
-        shop.write("ca/continue", "");
-        wait_until("the command has ended", || running(&shop) == 0);
+        site.write("ca/continue", "");
+        wait_until("the command has ended", || running(&site) == 0);
         revoke().expect(204);
-        assert!(valid(&shop).is_empty());
-        assert_eq!(shop.count("ca", "revoke"), 1, "two at once could write the revocation list over each other");
+        assert!(valid(&site).is_empty());
+        assert_eq!(site.count("ca", "revoke"), 1, "two at once could write the revocation list over each other");
     }
 }
 
 #[test]
 fn process_left_behind_by_ca_command_does_not_keep_ca_busy() {
     for kind in [CERT, CA] {
-        let shop = kind.with_node();
-        shop.add("other.example.com");
-        shop.fault("ca", "fork_child.once", "group");
-        assert_whole(&shop, generate(&shop, NAME).expect(201), NAME);
-        assert_whole(&shop, generate(&shop, "other.example.com").expect(201), "other.example.com");
+        let site = kind.with_node();
+        site.add("other.example.com");
+        site.fault("ca", "fork_child.once", "group");
+        assert_whole(&site, generate(&site, NAME).expect(201), NAME);
+        assert_whole(&site, generate(&site, "other.example.com").expect(201), "other.example.com");
     }
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::harness::certificates::{openssl, serial, valid, x509};
-use crate::harness::{Answer, Plan, Shop};
+use crate::harness::{Answer, Plan, Site};
 
 const NAME: &str = "web01.example.com";
 const CERT: Kind = Kind("puppet-cert");
@@ -26,22 +26,22 @@ const CA: Kind = Kind("puppetserver-ca");
 struct Kind(&'static str);
 
 impl Kind {
-    fn shop(self) -> Shop {
-        Shop::with(Plan { authority: self.0, ..Plan::default() })
+    fn site(self) -> Site {
+        Site::with(Plan { authority: self.0, ..Plan::default() })
     }
 
-    /// A shop with our node.
-    fn with_node(self) -> Shop {
-        let shop = self.shop();
-        shop.add(NAME);
-        shop
+    /// A site with our node.
+    fn with_node(self) -> Site {
+        let site = self.site();
+        site.add(NAME);
+        site
     }
 
     /// A human at the shell.
-    fn human(self, shop: &Shop, verb: &str, name: &str) {
+    fn human(self, site: &Site, verb: &str, name: &str) {
         match self {
-            CERT => shop.puppet(&["cert", verb, name]),
-            _ => shop.puppet(&["ca", verb, &format!("--certname={name}")]),
+            CERT => site.puppet(&["cert", verb, name]),
+            _ => site.puppet(&["ca", verb, &format!("--certname={name}")]),
         }
     }
 }
@@ -50,13 +50,13 @@ fn path(name: &str) -> String {
     format!("/v1/nodes/{name}/certificate")
 }
 
-fn generate(shop: &Shop, name: &str) -> Answer {
-    shop.ask("POST", &path(name), None, &[])
+fn generate(site: &Site, name: &str) -> Answer {
+    site.ask("POST", &path(name), None, &[])
 }
 
 /// That an answer holds a certificate of that name with its key and its CA, and describes it.
 #[track_caller]
-fn assert_whole(shop: &Shop, answer: &Answer, name: &str) -> Value {
+fn assert_whole(site: &Site, answer: &Answer, name: &str) -> Value {
     let json = answer.json();
     let members: BTreeSet<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
     let wanted =
@@ -70,7 +70,7 @@ fn assert_whole(shop: &Shop, answer: &Answer, name: &str) -> Value {
         openssl(&["x509", "-noout", "-pubkey"], certificate),
         openssl(&["pkey", "-pubout"], text("private_key"))
     );
-    let bundle = shop.write("bundle.pem", text("ca_certificate"));
+    let bundle = site.write("bundle.pem", text("ca_certificate"));
     assert_eq!(openssl(&["verify", "-CAfile", &bundle], certificate), "stdin: OK");
     assert_eq!(text("serial"), x509(certificate, &["-serial"]));
     assert_eq!(text("fingerprint"), x509(certificate, &["-fingerprint", "-sha256"]));
@@ -84,19 +84,19 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// The files of a name in the CA and in our records.
-fn files(shop: &Shop, name: &str) -> BTreeSet<String> {
-    let files = walk(&shop.dir.join("ca")).into_iter().chain(walk(&shop.dir.join("records")));
-    let relative = files.map(|path| path.strip_prefix(&shop.dir).unwrap().display().to_string());
+fn files(site: &Site, name: &str) -> BTreeSet<String> {
+    let files = walk(&site.dir.join("ca")).into_iter().chain(walk(&site.dir.join("records")));
+    let relative = files.map(|path| path.strip_prefix(&site.dir).unwrap().display().to_string());
     relative.filter(|path| path.contains(name)).collect()
 }
 
-fn contents(shop: &Shop, name: &str) -> Vec<String> {
-    files(shop, name).iter().map(|path| shop.file(path)).collect()
+fn contents(site: &Site, name: &str) -> Vec<String> {
+    files(site, name).iter().map(|path| site.file(path)).collect()
 }
 
 /// That our node has a certificate now, and the CA has no other valid one that it made for us.
 #[track_caller]
-fn assert_made(shop: &Shop, answer: &Answer) {
-    assert_whole(shop, answer, NAME);
-    assert_eq!(valid(shop), [serial(answer)].into());
+fn assert_made(site: &Site, answer: &Answer) {
+    assert_whole(site, answer, NAME);
+    assert_eq!(valid(site), [serial(answer)].into());
 }

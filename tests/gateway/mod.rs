@@ -1,4 +1,4 @@
-//! The gate by itself: FastCGI spoken by hand, and the life of its process.
+//! The gateway by itself, without a web server before it.
 
 /// Behind each web server (tests/run).
 mod every_server {
@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::harness::{Plan, Server, Shop};
+use crate::harness::{Plan, Server, Site};
 
 /// A plan with a gate: under CGI there is none.
 fn plan() -> Plan {
@@ -42,8 +42,8 @@ fn opening(parameters: &[(&[u8], &[u8])]) -> Vec<u8> {
 }
 
 /// What comes back for these bytes until the gate closes.
-fn speak(shop: &Shop, bytes: &[u8]) -> Vec<u8> {
-    let mut socket = UnixStream::connect(shop.dir.join("run/espm.sock")).unwrap();
+fn speak(site: &Site, bytes: &[u8]) -> Vec<u8> {
+    let mut socket = UnixStream::connect(site.dir.join("run/espm.sock")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // A gate that has heard enough closes early.
     let _ = socket.write_all(bytes).and_then(|()| socket.shutdown(Shutdown::Write));
@@ -61,6 +61,6 @@ fn status(answer: &[u8]) -> Option<u16> {
 }
 
 /// The gate's complaints about connections that did not speak the protocol.
-fn dropped(shop: &Shop) -> usize {
-    shop.file("gate.err").lines().filter(|line| line.contains("did not speak the protocol")).count()
+fn dropped(site: &Site) -> usize {
+    site.file("gate.err").lines().filter(|line| line.contains("did not speak the protocol")).count()
 }

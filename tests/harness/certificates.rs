@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Answer, Shop};
+use crate::harness::{Answer, Site};
 
 pub fn openssl(arguments: &[&str], input: &str) -> String {
     let mut command = Command::new("openssl");
@@ -21,10 +21,10 @@ pub fn x509(certificate: &str, options: &[&str]) -> String {
 }
 
 /// The serial numbers in the revocation list of the CA that signs; any other list is empty.
-pub fn revoked(shop: &Shop) -> BTreeSet<String> {
-    let bundle = shop.file("ca/ca/ca_crt.pem");
+pub fn revoked(site: &Site) -> BTreeSet<String> {
+    let bundle = site.file("ca/ca/ca_crt.pem");
     let own = openssl(&["x509", "-noout", "-subject"], &bundle).replace("subject=", "issuer=");
-    let lists = shop.file("ca/ca/ca_crl.pem");
+    let lists = site.file("ca/ca/ca_crl.pem");
     let mut serials = None;
     for list in lists.split_inclusive("-----END X509 CRL-----\n") {
         let text = openssl(&["crl", "-noout", "-text"], list);
@@ -39,9 +39,9 @@ pub fn revoked(shop: &Shop) -> BTreeSet<String> {
 }
 
 /// The serial numbers of everything that the CA ever signed, but the master's, and has not revoked.
-pub fn valid(shop: &Shop) -> BTreeSet<String> {
-    let revoked = revoked(shop);
-    let inventory = shop.file("ca/ca/inventory.txt");
+pub fn valid(site: &Site) -> BTreeSet<String> {
+    let revoked = revoked(site);
+    let inventory = site.file("ca/ca/inventory.txt");
     let of_nodes = inventory.lines().filter(|line| !line.ends_with("/CN=master.example.com"));
     // In whole bytes, as openssl prints it.
     let serial = |line: &str| {

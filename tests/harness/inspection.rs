@@ -1,4 +1,4 @@
-//! Looking at a shop from behind: its console, its doubles, its audit; and making its doubles fail.
+//! What a site's console, its stand-ins and its audit hold; faults of the stand-ins.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use super::answer::Answer;
-use super::{Shop, run, template, wait_until};
+use super::{Site, run, template, wait_until};
 
 /// Processes without those whose parent is one of them: a child that has not become its program yet looks as
 /// its parent does.
@@ -19,7 +19,7 @@ pub fn without_copies(pids: Vec<u32>) -> Vec<u32> {
     pids.iter().filter(|pid| parent(pid).is_some_and(|parent| !pids.contains(&parent))).copied().collect()
 }
 
-impl Shop {
+impl Site {
     /// What is in the console.
     pub fn console(&self) -> Value {
         let shown = run(Command::new(template().join("console/show")).arg(self.dir.join("console")));
@@ -78,7 +78,7 @@ impl Shop {
     }
 
     /// Runs espm at the shell.
-    pub fn desk(&self, words: &[&str]) -> Output {
+    pub fn espm(&self, words: &[&str]) -> Output {
         self.inside(self.bin("espm")).arg("-c").arg(self.known_ini()).args(words).output().unwrap()
     }
 

@@ -1,8 +1,8 @@
-//! A shop installed as on a master: espm, the console and the CA each as a user of its own, raised by
-//! the real sudo with the shipped sudoers file, as set-up prints it for `/opt/espm`.
+//! A site installed as on a master: espm, the console and the CA are users of their own. The real sudo runs
+//! espm-helper with the shipped sudoers file, as set-up prints it for `/opt/espm`.
 //!
-//! The machine stays as it is: `/etc` is a copy, `/opt` and `/run` are the shop's own, and all three
-//! are mounted in a namespace that only the shop's processes see and that ends with the last of them.
+//! The machine stays as it is: `/etc` is a copy, `/opt` and `/run` are the site's own, and all three
+//! are mounted in a namespace that only the site's processes see and that ends with the last of them.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Plan, Server, Shop, Users, run, template};
+use super::{Plan, Server, Site, Users, run, template};
 
 /// The configuration, where the sudoers file names it.
 pub const INI: &str = "/opt/espm/etc/espm.ini";
@@ -40,39 +40,39 @@ echo installed
 exec cat
 "#;
 
-impl Shop {
+impl Site {
     /// Installed and running.
     pub fn installed() -> Self {
         Self::installed_with(&Plan::default())
     }
 
     pub fn installed_with(plan: &Plan) -> Self {
-        let mut shop = Self::doubles(plan);
-        shop.users = Users { espm: "espm".into(), console: "puppet-dashboard".into(), authority: "pe-puppet".into() };
-        shop.enter_namespace();
+        let mut site = Self::doubles(plan);
+        site.users = Users { espm: "espm".into(), console: "puppet-dashboard".into(), authority: "pe-puppet".into() };
+        site.enter_namespace();
         for (name, place) in [
             ("etc", "opt/espm/etc"),
             ("state", "opt/espm/state"),
             ("records", "opt/espm/authority"),
             ("run", "run-root/espm"),
         ] {
-            symlink(place, shop.dir.join(name)).unwrap();
+            symlink(place, site.dir.join(name)).unwrap();
         }
         let words = ["--console-user", "puppet-dashboard", "--authority-user", "pe-puppet"];
-        shop.set_up(plan, &words.map(str::to_owned));
-        let cgi = if shop.without_gate() {
+        site.set_up(plan, &words.map(str::to_owned));
+        let cgi = if site.without_gateway() {
             let script = "espm-setup cgi >/opt/espm/lib/espm.cgi && chmod 0755 /opt/espm/lib/espm.cgi";
-            run(shop.inside("sh").args(["-c", &format!("/opt/espm/bin/{script}")]));
+            run(site.inside("sh").args(["-c", &format!("/opt/espm/bin/{script}")]));
             "--cgi"
         } else {
             ""
         };
         let allow =
             format!("/opt/espm/bin/espm-setup sudoers {cgi} >/etc/sudoers.d/espm && chmod 0440 /etc/sudoers.d/espm");
-        run(shop.inside("sh").args(["-c", &format!("{allow} && visudo -c")]));
-        shop.start_gate();
-        shop.start_server();
-        shop
+        run(site.inside("sh").args(["-c", &format!("{allow} && visudo -c")]));
+        site.start_gateway();
+        site.start_server();
+        site
     }
 
     fn enter_namespace(&mut self) {
@@ -89,7 +89,7 @@ impl Shop {
         assert_eq!(line, "installed\n", "unshare --mount: {}", fs::read_to_string(errors).unwrap());
     }
 
-    /// Whether a process is in the shop's namespace.
+    /// Whether a process is in the site's namespace.
     pub fn holds(&self, pid: u32) -> bool {
         let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
         self.namespace
@@ -97,8 +97,8 @@ impl Shop {
             .is_some_and(|holder| namespace(pid).is_some_and(|of| Some(of) == namespace(holder.id())))
     }
 
-    /// Whether the shop's handlers are started through sudo, without a gate.
-    pub fn without_gate(&self) -> bool {
+    /// Whether the site's handlers are started through sudo, without a gate.
+    pub fn without_gateway(&self) -> bool {
         self.server == Server::ApacheCgi
     }
 }

@@ -1,7 +1,7 @@
-//! A throw-away shop: a console, a CA, espm and a real web server in a temporary directory.
+//! A throw-away Puppet site: a console, a CA, espm and a real web server in a temporary directory.
 //!
-//! Needs root: everything but the web server's master process runs as www-data, whom no file of
-//! root's trusts; in an installed shop each part runs as the user that it has on a master.
+//! Needs root: all but the web server's master process runs as www-data, whom no file of root's trusts. On an
+//! installed site each part runs as the user that it has on a master.
 //! `ESPM_TEST_SERVER` chooses nginx, apache or apache-cgi, `ESPM_TEST_CONSOLE` cold or warm.
 
 mod answer;
@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-/// What a test wants to be different from the usual shop.
+/// What a test wants to be different from the usual site.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub release: &'static str,
@@ -96,13 +96,13 @@ impl Default for Plan {
     }
 }
 
-pub struct Shop {
+pub struct Site {
     pub dir: PathBuf,
     pub port: u16,
     pub psk: String,
     pub server: Server,
     users: Users,
-    /// What holds the mounts that only an installed shop's own processes see.
+    /// What holds the mounts that only an installed site's own processes see.
     namespace: Option<Child>,
     limited: bool,
     _port: Port,
@@ -112,7 +112,7 @@ pub struct Shop {
     pub worker: Mutex<Option<Child>>,
 }
 
-/// The user ids, or names, of a shop's parts.
+/// The user ids, or names, of a site's parts.
 struct Users {
     espm: String,
     console: String,
@@ -165,7 +165,7 @@ pub fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The programs and doubles of every shop, where www-data can reach them.
+/// The programs and doubles of every site, where www-data can reach them.
 pub fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -213,59 +213,59 @@ pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
     }
 }
 
-impl Shop {
+impl Site {
     pub fn open() -> Self {
         Self::with(Plan::default())
     }
 
     pub fn with(plan: Plan) -> Self {
-        let mut shop = Self::prepare(&plan);
+        let mut site = Self::prepare(&plan);
         if plan.console == Temperature::Warm {
-            shop.start_worker();
+            site.start_worker();
         }
-        shop.start_gate();
-        shop.start_server();
-        shop
+        site.start_gateway();
+        site.start_server();
+        site
     }
 
-    /// A shop where no console is: a catalogue, and a directory to publish in.
+    /// A site where no console is: a catalogue, and a directory to publish in.
     pub fn without_console(plan: &Plan, catalogue: &str) -> Self {
-        let mut shop = Self::prepare_without_console(plan, catalogue);
-        shop.start_gate();
-        shop.start_server();
-        shop
+        let mut site = Self::prepare_without_console(plan, catalogue);
+        site.start_gateway();
+        site.start_server();
+        site
     }
 
     /// The same set up, and nothing started.
     pub fn prepare_without_console(plan: &Plan, catalogue: &str) -> Self {
-        let shop = Self::prepare(plan);
-        let catalogue = shop.write("etc/catalogue.ini", catalogue);
-        let nodes = shop.dir.join("nodes");
+        let site = Self::prepare(plan);
+        let catalogue = site.write("etc/catalogue.ini", catalogue);
+        let nodes = site.dir.join("nodes");
         run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", "0750"]).arg(&nodes));
-        let ini = fs::read_to_string(shop.ini()).unwrap();
+        let ini = fs::read_to_string(site.ini()).unwrap();
         let (before, rest) = ini.split_once("[console]").unwrap();
         let (_, after) = rest.split_once("[authority]").unwrap();
         let console = format!("kind = enc\ncatalogue = {catalogue}\npublished = {}\n", nodes.display());
-        fs::write(shop.ini(), format!("{before}[console]\n{console}\n[authority]{after}")).unwrap();
-        shop
+        fs::write(site.ini(), format!("{before}[console]\n{console}\n[authority]{after}")).unwrap();
+        site
     }
 
     /// Everything set up, nothing started.
     pub fn prepare(plan: &Plan) -> Self {
-        let mut shop = Self::doubles(plan);
+        let mut site = Self::doubles(plan);
         for (name, mode) in [("etc", "0755"), ("etc/certs", "0755")] {
-            run(Command::new("install").args(["-d", "-m", mode]).arg(shop.dir.join(name)));
+            run(Command::new("install").args(["-d", "-m", mode]).arg(site.dir.join(name)));
         }
         for (name, mode) in [("state", "0750"), ("records", "0700"), ("run", "2750")] {
-            run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", mode]).arg(shop.dir.join(name)));
+            run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", mode]).arg(site.dir.join(name)));
         }
-        let at = |path: &str| shop.dir.join(path).display().to_string();
+        let at = |path: &str| site.dir.join(path).display().to_string();
         let helper = format!("{}/bin/espm-helper", template().display());
         let mut words = vec!["-d".into(), at("etc"), "-c".into(), at("etc/certs"), "--state".into(), at("state")];
         words.extend(["--listen".into(), at("run/espm.sock"), "--helper".into(), helper]);
         words.extend(["--records".into(), at("records")]);
-        shop.set_up(plan, &words);
-        shop
+        site.set_up(plan, &words);
+        site
     }
 
     /// A console and a CA in a new directory, and what receives the audit.
@@ -359,12 +359,12 @@ impl Shop {
         if self.namespace.is_some() { installed::bin(name) } else { template().join("bin").join(name) }
     }
 
-    /// espm.ini as the shop's own processes know it.
+    /// espm.ini as the site's own processes know it.
     fn known_ini(&self) -> PathBuf {
         if self.namespace.is_some() { installed::INI.into() } else { self.ini() }
     }
 
-    /// A program among the shop's own processes, as root.
+    /// A program among the site's own processes, as root.
     pub fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         match &self.namespace {
             None => Command::new(program),
@@ -388,7 +388,7 @@ impl Shop {
         template().join("doubles/quick-rake")
     }
 
-    pub fn start_gate(&mut self) {
+    pub fn start_gateway(&mut self) {
         if self.server == Server::ApacheCgi {
             return;
         }
@@ -399,12 +399,12 @@ impl Shop {
         wait_until("the gate listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     }
 
-    pub fn gate_pid(&self) -> u32 {
+    pub fn gateway_pid(&self) -> u32 {
         self.gate.as_ref().unwrap().id()
     }
 
     /// Ends the gate with a signal and waits for it.
-    pub fn stop_gate(&mut self, signal: &str) -> std::process::ExitStatus {
+    pub fn stop_gateway(&mut self, signal: &str) -> std::process::ExitStatus {
         let mut gate = self.gate.take().unwrap();
         run(Command::new("kill").args([signal, &gate.id().to_string()]));
         gate.wait().unwrap()
@@ -415,7 +415,7 @@ impl Shop {
     }
 }
 
-impl Drop for Shop {
+impl Drop for Site {
     fn drop(&mut self) {
         self.end_worker();
         for child in self.gate.iter_mut().chain(self.children.iter_mut()) {

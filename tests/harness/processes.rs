@@ -1,4 +1,4 @@
-//! Named moments of a run of the stand-in console, and what can be done to espm at them.
+//! Processes of a site, and named points at which a run of the stand-in console stops.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Shop, run, wait_until};
+use crate::harness::{Answer, Site, run, wait_until};
 
 /// The node that every seeded console has and that is not espm's.
 pub const FOREIGN: &str = "foreign.example.com";
@@ -21,7 +21,7 @@ impl Drop for GoOn {
     }
 }
 
-impl Shop {
+impl Site {
     /// Sends a request whose run of rake stops at a point, does something there, lets it go on, and
     /// returns the answer.
     pub fn paused(&self, point: &str, request: impl FnOnce() -> Answer + Send, meanwhile: impl FnOnce()) -> Answer {
@@ -71,7 +71,7 @@ impl Shop {
         });
     }
 
-    /// The processes of this shop: `espm` (handlers alone), `espm-helper` or `rake` (a worker's children too).
+    /// The processes of this site: `espm` (handlers alone), `espm-helper` or `rake` (a worker's children too).
     pub fn pids(&self, program: &str) -> Vec<u32> {
         let dir = format!("{}/", self.dir.display());
         let is_one = |pid: &u32| {
@@ -128,7 +128,7 @@ impl Shop {
     }
 
     fn nodes(&self, words: &[&str]) -> BTreeMap<String, String> {
-        let output = self.desk(words);
+        let output = self.espm(words);
         assert!(output.status.success(), "{output:?}");
         let row = |line: &str| {
             let words: Vec<_> = line.split_whitespace().collect();

@@ -1,10 +1,10 @@
-//! Requests as bytes, and verdicts about their answers.
+//! Requests as bytes, and what the answers to them have to be.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::harness::{Answer, Server, Shop};
+use crate::harness::{Answer, Server, Site};
 
 /// What would differ if something had been run or remembered.
 #[derive(Debug, PartialEq)]
@@ -15,12 +15,12 @@ pub struct Traces {
 }
 
 impl Traces {
-    pub fn of(shop: &Shop) -> Self {
-        let ledger = shop.desk(&["nodes"]);
+    pub fn of(site: &Site) -> Self {
+        let ledger = site.espm(&["nodes"]);
         assert!(ledger.status.success(), "{ledger:?}");
         Self {
-            runs: ["console", "ca"].map(|double| shop.runs(double).len()),
-            console: shop.console(),
+            runs: ["console", "ca"].map(|double| site.runs(double).len()),
+            console: site.console(),
             ledger: String::from_utf8(ledger.stdout).unwrap(),
         }
     }
@@ -31,18 +31,18 @@ impl Traces {
     }
 }
 
-/// A shop whose console has told its names, so that a refusal has no reason to ask it again.
-pub fn primed() -> Shop {
-    let shop = Shop::open();
-    shop.ask_for_lists();
-    shop
+/// A site whose console has told its names, so that a refusal has no reason to ask it again.
+pub fn primed() -> Site {
+    let site = Site::open();
+    site.ask_for_lists();
+    site
 }
 
 /// A request as it goes over the wire: a target without a key of its own gets the right one.
-pub fn wire(shop: &Shop, line: &str, fields: &[&[u8]], body: &[u8]) -> Vec<u8> {
+pub fn wire(site: &Site, line: &str, fields: &[&[u8]], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n").into_bytes();
     if !fields.iter().any(|field| field.to_ascii_lowercase().starts_with(b"x-espm-psk")) {
-        bytes.extend_from_slice(format!("X-ESPM-PSK: {}\r\n", shop.psk).as_bytes());
+        bytes.extend_from_slice(format!("X-ESPM-PSK: {}\r\n", site.psk).as_bytes());
     }
     for field in fields {
         bytes.extend_from_slice(field);
@@ -81,8 +81,8 @@ pub fn verdict(answer: Option<&Answer>) -> String {
 }
 
 /// What the chosen web server leads to: nginx, Apache with FastCGI, Apache with CGI.
-pub fn by(shop: &Shop, nginx: &'static str, apache: &'static str, cgi: &'static str) -> &'static str {
-    match shop.server {
+pub fn by(site: &Site, nginx: &'static str, apache: &'static str, cgi: &'static str) -> &'static str {
+    match site.server {
         Server::Nginx => nginx,
         Server::Apache => apache,
         Server::ApacheCgi => cgi,
@@ -91,14 +91,14 @@ pub fn by(shop: &Shop, nginx: &'static str, apache: &'static str, cgi: &'static 
 
 /// Sends each request and compares all verdicts at once; nothing may have been run or changed.
 #[track_caller]
-pub fn judge(shop: &Shop, cases: &[(&str, Vec<u8>, &str)]) {
-    let before = Traces::of(shop);
+pub fn judge(site: &Site, cases: &[(&str, Vec<u8>, &str)]) {
+    let before = Traces::of(site);
     let differ = cases.iter().filter_map(|(what, bytes, want)| {
-        let got = verdict(parsed(&shop.raw(bytes)).as_ref());
+        let got = verdict(parsed(&site.raw(bytes)).as_ref());
         (got != *want).then(|| format!("{what}: want {want}, got {got}"))
     });
     let differ: Vec<_> = differ.collect();
     assert!(differ.is_empty(), "{differ:#?}");
-    assert_eq!(Traces::of(shop), before);
-    shop.get("/v1/groups").expect(200);
+    assert_eq!(Traces::of(site), before);
+    site.get("/v1/groups").expect(200);
 }

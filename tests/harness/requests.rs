@@ -1,11 +1,11 @@
-//! Asking a shop: requests through curl, or bytes as they are.
+//! Requests to a site through curl, or as bytes.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::Shop;
+use super::Site;
 use super::answer::{Answer, parse_answer};
 
 /// A node with a group, a class and a parameter.
@@ -13,7 +13,7 @@ pub fn node(name: &str) -> Value {
     json!({"name": name, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}})
 }
 
-impl Shop {
+impl Site {
     /// Asks with exactly these curl options, given on its standard input so that none is in an argv.
     pub fn curl(&self, path: &str, options: &[String]) -> Answer {
         let mut curl = Command::new("curl");

@@ -1,4 +1,4 @@
-//! The sockets of a shop that are this process's: its web server's port, and its syslog.
+//! The sockets of a site that are this process's: its web server's port, and its syslog.
 
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};

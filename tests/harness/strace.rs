@@ -1,4 +1,4 @@
-//! Handlers and helpers under strace: what they call, and what befalls them at a call.
+//! Handlers and helpers under strace: the calls that they make, and deaths and failures at each.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Answer, Shop, USER, is_long, wait_until};
+use crate::harness::{Answer, Site, USER, is_long, wait_until};
 
 /// The system calls by which a process changes what outlives it, or tells somebody something.
 pub const CHANGING: &str = "open,openat,creat,write,writev,pwrite64,pwritev,fsync,fdatasync,ftruncate,unlink,unlinkat,\
@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-impl Shop {
+impl Site {
     /// Handles a request as the gate has it handled, under strace with these options.
     pub fn handle_traced(&self, request: &Request, options: &[String]) -> Output {
         let body = request.body.as_ref().map(Value::to_string).unwrap_or_default();
@@ -157,13 +157,13 @@ impl Blow {
 }
 
 /// Has the CA's verbs run under strace with these options; with none, as ever.
-pub fn trace_helper(shop: &Shop, options: Option<&[String]>) {
-    let real = shop.bin("espm-helper");
-    let Some(options) = options else { return shop.configure("espm", &format!("helper = {}", real.display())) };
+pub fn trace_helper(site: &Site, options: Option<&[String]>) {
+    let real = site.bin("espm-helper");
+    let Some(options) = options else { return site.configure("espm", &format!("helper = {}", real.display())) };
     let (options, real) = (options.join(" "), real.display());
     let script =
         format!("#!/bin/sh\n[ \"$1\" = authority ] || exec {real} \"$@\"\nexec strace -qq {options} {real} \"$@\"\n");
-    let path = shop.write("traced-helper", &script);
+    let path = site.write("traced-helper", &script);
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    shop.configure("espm", &format!("helper = {path}"));
+    site.configure("espm", &format!("helper = {path}"));
 }

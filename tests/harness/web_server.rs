@@ -1,14 +1,14 @@
-//! The real web server before a shop, with the vhost that set-up prints.
+//! The real web server before a site, with the vhost that set-up prints.
 
 use std::fs::{self, Permissions};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
-use super::{Server, Shop, USER, run, wait_until};
+use super::{Server, Site, USER, run, wait_until};
 
-impl Shop {
-    /// The vhost that espm-setup prints, its logs and its program moved into this shop.
+impl Site {
+    /// The vhost that espm-setup prints, its logs and its program moved into this site.
     pub fn vhost(&self) -> String {
         let printed = run(self
             .inside(self.bin("espm-setup"))

@@ -1,4 +1,4 @@
-//! The shop's warm console: `conf/console/espm.rake` beside the stand-in's Rakefile.
+//! The site's warm console: `conf/console/espm.rake` beside the stand-in's Rakefile.
 
 use std::fs::{self, File};
 use std::io::{IoSlice, Read, Seek, SeekFrom, Write};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
-use crate::harness::{Shop, as_user, run, template, wait_until};
+use crate::harness::{Site, as_user, run, template, wait_until};
 
 /// Whether a worker serves the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Temperature {
     }
 }
 
-impl Shop {
+impl Site {
     pub fn worker_socket(&self) -> PathBuf {
         self.dir.join("run/worker.sock")
     }
@@ -105,8 +105,8 @@ pub struct Client(UnixStream);
 
 impl Client {
     /// Connects and waits for the worker's child.
-    pub fn connect(shop: &Shop) -> Self {
-        let mut stream = UnixStream::connect(shop.worker_socket()).unwrap();
+    pub fn connect(site: &Site) -> Self {
+        let mut stream = UnixStream::connect(site.worker_socket()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut hello = [0; 7];
         stream.read_exact(&mut hello).unwrap();
@@ -145,9 +145,9 @@ impl Client {
 }
 
 /// Asks a worker as espm does; the answer and the output.
-pub fn ask(shop: &Shop, words: &[&[u8]]) -> (String, String) {
-    let output = output(shop);
-    let mut client = Client::connect(shop);
+pub fn ask(site: &Site, words: &[&[u8]]) -> (String, String) {
+    let output = output(site);
+    let mut client = Client::connect(site);
     client.pass_files([&output, &output, &output]);
     client.send(&words.iter().flat_map(|word| [*word, b"\0".as_slice()].concat()).collect::<Vec<_>>());
     let answer = client.end();
@@ -158,8 +158,8 @@ pub fn ask(shop: &Shop, words: &[&[u8]]) -> (String, String) {
 }
 
 /// A file of its own for the output.
-pub fn output(shop: &Shop) -> File {
+pub fn output(site: &Site) -> File {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let path = shop.dir.join(format!("output.{}", NUMBER.fetch_add(1, Ordering::SeqCst)));
+    let path = site.dir.join(format!("output.{}", NUMBER.fetch_add(1, Ordering::SeqCst)));
     File::options().read(true).write(true).create_new(true).open(path).unwrap()
 }

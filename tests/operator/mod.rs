@@ -1,4 +1,4 @@
-//! The operator's commands: each fault of a shop is one line that says what to do.
+//! The operator's commands: each fault of a site is one line that says what to do.
 
 /// Behind each web server (tests/run).
 mod every_server {

@@ -1,11 +1,11 @@
-//! The files that a package installs: the system's own programs take them as they are.
+//! Files that a package installs: the system's own programs accept them as they are.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::harness::{Shop, run, scratch, wait_until};
+use crate::harness::{Site, run, scratch, wait_until};
 
 /// What `systemd-analyze security` may say at most, in tenths: sudo keeps the sandbox open. See the unit's comments.
 const EXPOSURE: &str = "65";
@@ -51,12 +51,12 @@ fn stop_or_death_of_gateway_kills_no_command() {
         assert!(service.lines().any(|found| found == line), "{line}");
     }
     // The gate itself waits request_timeout and 15 s; systemd waits longer.
-    let shop =
-        Shop::prepare(&crate::harness::Plan { ini: vec![("espm", "request_timeout = 77")], ..Default::default() });
-    let printed = run(Command::new(shop.bin("espm-setup")).args(["unit", "service", "--config"]).arg(shop.ini()));
+    let site =
+        Site::prepare(&crate::harness::Plan { ini: vec![("espm", "request_timeout = 77")], ..Default::default() });
+    let printed = run(Command::new(site.bin("espm-setup")).args(["unit", "service", "--config"]).arg(site.ini()));
     let stop = printed.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
     assert!(stop.parse::<u64>().unwrap() > 77 + 15, "{printed}");
-    let start = format!("ExecStart={} -c {}", shop.bin("espm").display(), shop.ini().display());
+    let start = format!("ExecStart={} -c {}", site.bin("espm").display(), site.ini().display());
     assert!(printed.lines().any(|line| line == start), "{printed}");
 }
 
@@ -163,8 +163,8 @@ impl Drop for Rsyslog {
 #[test]
 fn audit_records_arrive_whole_in_rotated_file_of_rsyslog() {
     let rsyslog = Rsyslog::start();
-    let shop = Shop::open();
-    shop.configure("audit", &format!("socket = {}", rsyslog.dir.join("log.sock").display()));
+    let site = Site::open();
+    site.configure("audit", &format!("socket = {}", rsyslog.dir.join("log.sock").display()));
     let of = |answer: &crate::harness::Answer, name: &str| {
         let id = format!("request={}", answer.header("x-request-id"));
         let lines =
@@ -172,7 +172,7 @@ fn audit_records_arrive_whole_in_rotated_file_of_rsyslog() {
         wait_until("both records arrive", || lines().len() == 2);
         lines()
     };
-    let answer = shop.add("web01");
+    let answer = site.add("web01");
     for line in of(&answer, "espm.log") {
         assert!(line.contains(" espm[") && line.contains("event=node.add outcome="), "{line}");
     }
@@ -195,7 +195,7 @@ fn audit_records_arrive_whole_in_rotated_file_of_rsyslog() {
 
     let before = rsyslog.read("espm.log");
     rsyslog.rotate();
-    let answer = shop.delete("/v1/nodes/web01");
+    let answer = site.delete("/v1/nodes/web01");
     answer.expect(204);
     assert_eq!(of(&answer, "espm.log").len(), 2);
     assert_eq!(rsyslog.read("espm.log.1"), before);

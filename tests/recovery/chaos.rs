@@ -1,5 +1,5 @@
-//! Chaos: clients and a human work on the same few names at once while processes are killed at random.
-//! Whatever happened, the human's nodes are as the human left them, and all that is espm's is shown.
+//! Clients and a human work on the same few names at once while processes are killed at random. The human's
+//! nodes stay as the human left them, and everything that is espm's is shown.
 //!
 //! `ESPM_TEST_SEED` repeats the choices of a run, though not its course.
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::harness::certificates::{serial, valid};
-use crate::harness::{Plan, Shop, USER, is_long, template, wait_until, without_copies};
+use crate::harness::{Plan, Site, USER, is_long, template, wait_until, without_copies};
 
 /// How many clients ask at once.
 const CLIENTS: usize = 3;
@@ -51,8 +51,8 @@ const HUMANS: &str = "databases";
 
 /// The processes that can be killed: handlers, helpers, rakes and commands of the CA, but for those
 /// that revoke: they write the revocation list in its place, and one cut short is for the operator to mend.
-fn victims(shop: &Shop, humans: &Mutex<BTreeSet<u32>>) -> Vec<u32> {
-    let root = format!("--root\0{}/ca\0", shop.dir.display());
+fn victims(site: &Site, humans: &Mutex<BTreeSet<u32>>) -> Vec<u32> {
+    let root = format!("--root\0{}/ca\0", site.dir.display());
     let is_ca = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
@@ -62,14 +62,14 @@ fn victims(shop: &Shop, humans: &Mutex<BTreeSet<u32>>) -> Vec<u32> {
     let mut pids: Vec<_> = all.filter(is_ca).collect();
     for program in ["espm", "espm-helper", "rake"] {
         // A child of one may be about to become a command that revokes.
-        pids.extend(without_copies(shop.pids(program)));
+        pids.extend(without_copies(site.pids(program)));
     }
     let humans = humans.lock().unwrap();
     pids.retain(|pid| !humans.contains(pid));
     pids
 }
 
-fn client(shop: &Shop, choices: &mut Choices) {
+fn client(site: &Site, choices: &mut Choices) {
     let name = choices.of(&NAMES);
     let (node, certificate) = (format!("/v1/nodes/{name}"), format!("/v1/nodes/{name}/certificate"));
     let class = choices.of(&["ntp", "apache"]);
@@ -78,23 +78,23 @@ fn client(shop: &Shop, choices: &mut Choices) {
         0..3 => {
             let body = json!({"name": name, "groups": ["default"], "classes": [class], "parameters": {"role": value}});
             let key = format!("Idempotency-Key: {}", choices.below(40));
-            shop.ask("POST", "/v1/nodes", Some(&body.to_string()), &[key.as_str()][..choices.below(2)])
+            site.ask("POST", "/v1/nodes", Some(&body.to_string()), &[key.as_str()][..choices.below(2)])
         }
-        3 | 4 => shop.patch(&node, &json!({"classes": [class], "parameters": {"role": value}})),
-        5 => shop.delete(&node),
-        6 | 7 => shop.ask("POST", &certificate, None, &[]),
-        _ => shop.delete(&certificate),
+        3 | 4 => site.patch(&node, &json!({"classes": [class], "parameters": {"role": value}})),
+        5 => site.delete(&node),
+        6 | 7 => site.ask("POST", &certificate, None, &[]),
+        _ => site.delete(&certificate),
     };
     assert!([200, 201, 204, 404, 409, 422, 500, 502, 503, 504].contains(&answer.status), "{answer:?}");
 }
 
 /// The human adds nodes and deletes such as are the human's; tells which are there for certain.
-fn human(shop: &Shop, choices: &mut Choices, pids: &Mutex<BTreeSet<u32>>, own: &mut BTreeSet<&'static str>) {
+fn human(site: &Site, choices: &mut Choices, pids: &Mutex<BTreeSet<u32>>, own: &mut BTreeSet<&'static str>) {
     let rake = |words: &[&str]| {
         let mut rake = Command::new("setpriv");
         rake.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--", "/usr/bin/rake", "-s", "-f"]);
         rake.arg(template().join("console/Rakefile")).arg("RAILS_ENV=production");
-        rake.arg(format!("CONSOLE={}", shop.dir.join("console").display())).args(words).current_dir(&shop.dir);
+        rake.arg(format!("CONSOLE={}", site.dir.join("console").display())).args(words).current_dir(&site.dir);
         rake.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Who kills waits for the lock before it takes its pick, and so knows whose this is.
         let mut pids = pids.lock().unwrap();
@@ -110,7 +110,7 @@ fn human(shop: &Shop, choices: &mut Choices, pids: &Mutex<BTreeSet<u32>>, own: &
             assert!(deleted.status.success(), "the human's {name} is gone: {deleted:?}");
             own.remove(name);
         } else {
-            assert_eq!(shop.node_in_console(name), humans_node(), "{name}");
+            assert_eq!(site.node_in_console(name), humans_node(), "{name}");
         }
     } else {
         let words = ["node:add", &format!("name={name}"), &format!("groups={HUMANS}"), "classes=mysql"];
@@ -128,13 +128,13 @@ struct Decided {
 }
 
 /// The operator decides about a node in doubt by what is in the console.
-fn operator(shop: &Shop, decided: &mut Decided) {
-    for (name, state) in shop.unfinished() {
+fn operator(site: &Site, decided: &mut Decided) {
+    for (name, state) in site.unfinished() {
         if state == "unproven" {
-            let there = shop.node_in_console(&name);
+            let there = site.node_in_console(&name);
             let verb = if there.is_null() || there == humans_node() { "forget" } else { "adopt" };
             // A client may have been faster.
-            if shop.desk(&[verb, &name]).status.success() {
+            if site.espm(&[verb, &name]).status.success() {
                 decided.forgotten |= verb == "forget";
                 decided.adopted.extend(Some(name).filter(|_| verb == "adopt"));
             }
@@ -147,17 +147,17 @@ fn humans_node() -> Value {
 }
 
 fn round(release: &'static str, authority: &'static str) {
-    let shop = Shop::with(Plan {
+    let site = Site::with(Plan {
         release,
         authority,
         ini: vec![("console", "cache = 3600"), ("console", "concurrency = 2")],
         ..Plan::default()
     });
-    shop.ask_for_lists();
+    site.ask_for_lists();
     let (done, pids, kills) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()), AtomicUsize::new(0));
     let (mut own, mut decided) = (BTreeSet::new(), Decided::default());
     std::thread::scope(|scope| {
-        let (shop, done, pids) = (&shop, &done, &pids);
+        let (site, done, pids) = (&site, &done, &pids);
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 scope.spawn(move || {
@@ -165,7 +165,7 @@ fn round(release: &'static str, authority: &'static str) {
                     let until = Instant::now() + Duration::from_secs(if is_long() { 120 } else { 0 });
                     let mut sent = 0;
                     while sent < REQUESTS || Instant::now() < until {
-                        client(shop, &mut choices);
+                        client(site, &mut choices);
                         sent += 1;
                     }
                     sent
@@ -176,15 +176,15 @@ fn round(release: &'static str, authority: &'static str) {
         scope.spawn(move || {
             let mut choices = Choices::new(10);
             while !done.load(Ordering::SeqCst) {
-                human(shop, &mut choices, pids, own);
-                operator(shop, decided);
+                human(site, &mut choices, pids, own);
+                operator(site, decided);
             }
         });
         scope.spawn(|| {
             let mut choices = Choices::new(11);
             while !done.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(choices.below(700) as u64));
-                if let Some(pid) = victims(shop, pids).get(choices.below(6)) {
+                if let Some(pid) = victims(site, pids).get(choices.below(6)) {
                     let killed = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
                     kills.fetch_add(usize::from(killed.unwrap().success()), Ordering::SeqCst);
                 }
@@ -196,19 +196,19 @@ fn round(release: &'static str, authority: &'static str) {
     });
     eprintln!("{release} {authority}: {} kills", kills.into_inner());
     wait_until("nothing is left unfinished", || {
-        shop.desk(&["check", "--settle"]);
-        shop.unfinished().values().all(|state| state == "unproven")
+        site.espm(&["check", "--settle"]);
+        site.unfinished().values().all(|state| state == "unproven")
     });
-    expect_all_shown(&shop, &own, &decided);
+    expect_all_shown(&site, &own, &decided);
 }
 
 /// With a node that was forgotten in doubt, a certificate may stay valid. One that was adopted may have been
 /// made in part, until it is changed.
-fn expect_all_shown(shop: &Shop, own: &BTreeSet<&str>, decided: &Decided) {
-    for name in decided.adopted.iter().filter(|name| shop.states().get(*name).is_some_and(|state| state == "active")) {
-        shop.patch(&format!("/v1/nodes/{name}"), &json!({})).expect(200);
+fn expect_all_shown(site: &Site, own: &BTreeSet<&str>, decided: &Decided) {
+    for name in decided.adopted.iter().filter(|name| site.states().get(*name).is_some_and(|state| state == "active")) {
+        site.patch(&format!("/v1/nodes/{name}"), &json!({})).expect(200);
     }
-    let (console, states): (Value, BTreeMap<String, String>) = (shop.console(), shop.states());
+    let (console, states): (Value, BTreeMap<String, String>) = (site.console(), site.states());
     let mut shown = BTreeSet::new();
     for name in NAMES {
         let (there, state) = (&console["nodes"][name], states.get(name).map(String::as_str));
@@ -219,8 +219,8 @@ fn expect_all_shown(shop: &Shop, own: &BTreeSet<&str>, decided: &Decided) {
         }
         match state {
             Some("active") => {
-                shop.expect_in_console(&shop.get(&format!("/v1/nodes/{name}")).expect(200).json());
-                let certificate = shop.get(&format!("/v1/nodes/{name}/certificate"));
+                site.expect_in_console(&site.get(&format!("/v1/nodes/{name}")).expect(200).json());
+                let certificate = site.get(&format!("/v1/nodes/{name}/certificate"));
                 if certificate.status == 200 {
                     shown.insert(serial(&certificate));
                 }
@@ -231,11 +231,11 @@ fn expect_all_shown(shop: &Shop, own: &BTreeSet<&str>, decided: &Decided) {
     }
     let unproven = states.values().any(|state| state == "unproven");
     // A command that was killed after its line in the inventory has given nobody a certificate.
-    let (mut valid, saved) = (valid(shop), shop.file("ca/saved"));
+    let (mut valid, saved) = (valid(site), site.file("ca/saved"));
     valid.retain(|serial| shown.contains(serial) || saved.lines().any(|line| line == serial));
     assert!(unproven || decided.forgotten || valid == shown, "valid {valid:?}, shown {shown:?}");
     assert!(shown.is_subset(&valid), "valid {valid:?}, shown {shown:?}");
-    shop.expect_foreign_untouched();
+    site.expect_foreign_untouched();
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What a failure leaves behind can be ended by its client, is shown to the operator, and has nothing
-//! that stays valid or taken unseen.
+//! What a failure leaves behind: its client can end it, the operator sees it, and no certificate stays
+//! valid unseen.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,22 +13,22 @@ use crate::harness::processes::is_there;
 use crate::harness::processes::limits;
 use crate::harness::strace::{Blow, Request, chosen, recording, steps};
 use crate::harness::worker::Temperature;
-use crate::harness::{Answer, Plan, Server, Shop, is_long, node, run, wait_until};
+use crate::harness::{Answer, Plan, Server, Site, is_long, node, run, wait_until};
 
 /// A request.
-type Ask = dyn Fn(&Shop) -> Answer + Sync;
+type Ask = dyn Fn(&Site) -> Answer + Sync;
 
 const WEB01: &str = "/v1/nodes/web01";
 const CERTIFICATE: &str = "/v1/nodes/web01/certificate";
 
-fn shop_of(release: &'static str) -> Shop {
-    let shop = Shop::with(Plan { release, ini: vec![("console", "cache = 3600")], ..Plan::default() });
-    shop.ask_for_lists();
-    shop
+fn site_of(release: &'static str) -> Site {
+    let site = Site::with(Plan { release, ini: vec![("console", "cache = 3600")], ..Plan::default() });
+    site.ask_for_lists();
+    site
 }
 
-fn generate(shop: &Shop) -> Answer {
-    shop.ask("POST", CERTIFICATE, None, &[])
+fn generate(site: &Site) -> Answer {
+    site.ask("POST", CERTIFICATE, None, &[])
 }
 
 #[test]
@@ -42,16 +42,16 @@ fn node_lost_during_change_keeps_no_valid_certificate() {
         // Deleted after it was added again.
         ("1.2.8", "die_after_node_add", &["node:del", "name=web01"]),
     ] {
-        let shop = shop_of(release);
-        shop.add("web01");
-        generate(&shop).expect(201);
-        shop.fault("console", point, "once");
-        shop.patch(WEB01, &json!({"groups": ["databases"]})).expect(502);
-        shop.no_faults("console");
-        shop.rake(human);
-        shop.get(WEB01).expect(404);
-        match shop.states().get("web01").map(String::as_str) {
-            None => assert!(valid(&shop).is_empty(), "{release} {point}"),
+        let site = site_of(release);
+        site.add("web01");
+        generate(&site).expect(201);
+        site.fault("console", point, "once");
+        site.patch(WEB01, &json!({"groups": ["databases"]})).expect(502);
+        site.no_faults("console");
+        site.rake(human);
+        site.get(WEB01).expect(404);
+        match site.states().get("web01").map(String::as_str) {
+            None => assert!(valid(&site).is_empty(), "{release} {point}"),
             Some(state) => assert_eq!(state, "unproven", "{release} {point}"),
         }
     }
@@ -60,104 +60,104 @@ fn node_lost_during_change_keeps_no_valid_certificate() {
 #[test]
 fn change_refused_for_good_is_ended_by_other_change_or_deletion() {
     for release in ["1.2.8", "1.2.23"] {
-        let shop = shop_of(release);
-        shop.add("web01");
+        let site = site_of(release);
+        site.add("web01");
         // What a console whose tables are latin1 says of other letters.
-        shop.fault("console", "refuse_value", "ж");
+        site.fault("console", "refuse_value", "ж");
         for _ in 0..2 {
-            shop.patch(WEB01, &json!({"parameters": {"role": "ж"}})).expect(502);
+            site.patch(WEB01, &json!({"parameters": {"role": "ж"}})).expect(502);
         }
-        shop.patch(WEB01, &json!({"parameters": {"role": "db"}, "groups": ["databases"]})).expect(200);
+        site.patch(WEB01, &json!({"parameters": {"role": "db"}, "groups": ["databases"]})).expect(200);
         let node = json!({"name": "web01", "groups": ["databases"], "classes": ["ntp"], "parameters": {"role": "db"}});
-        shop.expect_in_console(&node);
-        shop.patch(WEB01, &json!({"parameters": {"role": "ж"}})).expect(502);
-        shop.delete(WEB01).expect(204);
-        assert!(shop.states().is_empty() && shop.node_in_console("web01").is_null(), "{release}");
+        site.expect_in_console(&node);
+        site.patch(WEB01, &json!({"parameters": {"role": "ж"}})).expect(502);
+        site.delete(WEB01).expect(204);
+        assert!(site.states().is_empty() && site.node_in_console("web01").is_null(), "{release}");
     }
 }
 
 #[test]
 fn node_is_deletable_when_console_fails_every_change() {
     // A console of another release than the configured one: node:classes fails always.
-    let shop = shop_of("1.2.8");
-    shop.configure("console", "release = 1.2.23");
-    shop.add("web01");
-    generate(&shop).expect(201);
-    shop.patch(WEB01, &json!({"groups": ["databases"]})).expect(502);
-    shop.get(WEB01).expect(502);
-    shop.delete(WEB01).expect(204);
-    assert!(shop.states().is_empty() && shop.node_in_console("web01").is_null() && valid(&shop).is_empty());
+    let site = site_of("1.2.8");
+    site.configure("console", "release = 1.2.23");
+    site.add("web01");
+    generate(&site).expect(201);
+    site.patch(WEB01, &json!({"groups": ["databases"]})).expect(502);
+    site.get(WEB01).expect(502);
+    site.delete(WEB01).expect(204);
+    assert!(site.states().is_empty() && site.node_in_console("web01").is_null() && valid(&site).is_empty());
     // Or one that never comes to the end of a change.
-    let shop = shop_of("1.2.23");
-    shop.add("web01");
-    generate(&shop).expect(201);
-    shop.fault("console", "pause_before_node_classes", "");
+    let site = site_of("1.2.23");
+    site.add("web01");
+    generate(&site).expect(201);
+    site.fault("console", "pause_before_node_classes", "");
     for limit in limits() {
-        shop.configure("console", &format!("timeout = {limit}"));
-        shop.patch(WEB01, &json!({"classes": ["apache"]})).expect(504);
-        if shop.dir.join("console/reached").exists() {
+        site.configure("console", &format!("timeout = {limit}"));
+        site.patch(WEB01, &json!({"classes": ["apache"]})).expect(504);
+        if site.dir.join("console/reached").exists() {
             break;
         }
     }
-    shop.get(WEB01).expect(504);
-    shop.configure("console", "timeout = 100");
-    shop.delete(WEB01).expect(204);
-    assert!(shop.states().is_empty() && shop.node_in_console("web01").is_null() && valid(&shop).is_empty());
+    site.get(WEB01).expect(504);
+    site.configure("console", "timeout = 100");
+    site.delete(WEB01).expect(204);
+    assert!(site.states().is_empty() && site.node_in_console("web01").is_null() && valid(&site).is_empty());
 }
 
 #[test]
 fn change_failing_with_words_of_taken_name_keeps_node() {
-    let shop = shop_of("1.2.23");
-    shop.add("web01");
+    let site = site_of("1.2.23");
+    site.add("web01");
     // A database quotes what it was given.
     for words in ["Duplicate entry", "Name has already been taken", "Node already exists!"] {
-        shop.fault("console", "abort", "parameters");
-        shop.patch(WEB01, &json!({"parameters": {"note": words}})).expect(502);
-        shop.no_faults("console");
-        assert!(shop.states().contains_key("web01"), "{words}");
-        shop.get(WEB01).expect(200);
+        site.fault("console", "abort", "parameters");
+        site.patch(WEB01, &json!({"parameters": {"note": words}})).expect(502);
+        site.no_faults("console");
+        assert!(site.states().contains_key("web01"), "{words}");
+        site.get(WEB01).expect(200);
     }
 }
 
 #[test]
 fn exit_code_of_rake_is_not_taken_for_one_of_helper() {
-    let shop = shop_of("1.2.8");
+    let site = site_of("1.2.8");
     for code in ["64", "77", "124"] {
         // Added, and yet "not even started", or "not yet at its end".
-        shop.fault("console", "exit.once", code);
-        shop.post("/v1/nodes", &node("web01")).expect(502);
-        assert!(shop.node_in_console("web01").is_null() && shop.states().is_empty(), "{code}");
+        site.fault("console", "exit.once", code);
+        site.post("/v1/nodes", &node("web01")).expect(502);
+        assert!(site.node_in_console("web01").is_null() && site.states().is_empty(), "{code}");
     }
-    shop.post("/v1/nodes", &node("web01")).expect(201);
+    site.post("/v1/nodes", &node("web01")).expect(201);
 }
 
 #[test]
 fn forget_and_adopt_fail_while_command_runs() {
-    let shop = Shop::with(Plan { console: Temperature::Cold, ..Plan::default() });
-    shop.stopped_at("before_node_add", || shop.post("/v1/nodes", &node("web01")), || shop.kill_one("espm"));
+    let site = Site::with(Plan { console: Temperature::Cold, ..Plan::default() });
+    site.stopped_at("before_node_add", || site.post("/v1/nodes", &node("web01")), || site.kill_one("espm"));
     for verb in ["forget", "adopt"] {
-        let output = shop.desk(&[verb, "web01"]);
+        let output = site.espm(&[verb, "web01"]);
         assert!(!output.status.success(), "{output:?}");
     }
-    shop.go_on();
-    assert_eq!(shop.states().get("web01").map(String::as_str), Some("creating"));
-    assert!(shop.desk(&["forget", "web01"]).status.success());
+    site.go_on();
+    assert_eq!(site.states().get("web01").map(String::as_str), Some("creating"));
+    assert!(site.espm(&["forget", "web01"]).status.success());
 }
 
 #[test]
 fn certificate_with_revoked_serial_is_502() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        let shop = Shop::with(Plan { authority, ..Plan::default() });
-        shop.add("web01");
-        let next = shop.file("ca/ca/serial");
-        generate(&shop).expect(201);
-        shop.delete(CERTIFICATE).expect(204);
+        let site = Site::with(Plan { authority, ..Plan::default() });
+        site.add("web01");
+        let next = site.file("ca/ca/serial");
+        generate(&site).expect(201);
+        site.delete(CERTIFICATE).expect(204);
         // Half of the CA was restored from a backup.
-        fs::write(shop.dir.join("ca/ca/serial"), next).unwrap();
-        generate(&shop).expect(502);
-        shop.get(CERTIFICATE).expect(404);
-        let made = generate(&shop);
-        assert_eq!(valid(&shop), [serial(made.expect(201))].into());
+        fs::write(site.dir.join("ca/ca/serial"), next).unwrap();
+        generate(&site).expect(502);
+        site.get(CERTIFICATE).expect(404);
+        let made = generate(&site);
+        assert_eq!(valid(&site), [serial(made.expect(201))].into());
     }
 }
 
@@ -167,73 +167,73 @@ fn certificate_with_serial_of_another_is_502_and_the_other_stays_valid() {
         ("puppet-cert", &["cert", "generate", "hand01"][..]),
         ("puppetserver-ca", &["ca", "generate", "--certname=hand01"]),
     ] {
-        let shop = Shop::with(Plan { authority, ..Plan::default() });
-        shop.add("web01");
-        let next = shop.file("ca/ca/serial");
-        shop.puppet(human);
-        fs::write(shop.dir.join("ca/ca/serial"), next).unwrap();
-        let humans = valid(&shop);
-        generate(&shop).expect(502);
-        shop.get(CERTIFICATE).expect(404);
-        assert_eq!(valid(&shop), humans);
-        let made = generate(&shop);
+        let site = Site::with(Plan { authority, ..Plan::default() });
+        site.add("web01");
+        let next = site.file("ca/ca/serial");
+        site.puppet(human);
+        fs::write(site.dir.join("ca/ca/serial"), next).unwrap();
+        let humans = valid(&site);
+        generate(&site).expect(502);
+        site.get(CERTIFICATE).expect(404);
+        assert_eq!(valid(&site), humans);
+        let made = generate(&site);
         made.expect(201);
-        shop.delete(WEB01).expect(204);
+        site.delete(WEB01).expect(204);
         assert!(!humans.contains(&serial(&made)));
-        assert_eq!(valid(&shop), humans);
+        assert_eq!(valid(&site), humans);
     }
 }
 
 #[test]
 fn published_node_matches_ledger_after_death_or_failure_at_any_call() {
-    let shop = Shop::without_console(&Plan::default(), "[classes]\nnames = ntp, apache\n");
-    let published = || fs::read_to_string(shop.dir.join("nodes/web01.yaml")).ok();
+    let site = Site::without_console(&Plan::default(), "[classes]\nnames = ntp, apache\n");
+    let published = || fs::read_to_string(site.dir.join("nodes/web01.yaml")).ok();
     let add = Request::new("POST", "/v1/nodes".into()).body(json!({"name": "web01", "classes": ["ntp"]})).key("k");
     let change = Request::new("PATCH", WEB01.into()).body(json!({"classes": ["apache"]}));
     let delete = Request::new("DELETE", WEB01.into());
-    let trace = shop.dir.join("run/trace").display().to_string();
+    let trace = site.dir.join("run/trace").display().to_string();
     for (request, before, done) in
         [(&add, None, &[201][..]), (&change, Some(&add), &[200]), (&delete, Some(&add), &[204, 404])]
     {
-        let prepare = || before.map(|before| shop.handle(before).expect(201).clone());
+        let prepare = || before.map(|before| site.handle(before).expect(201).clone());
         prepare();
-        shop.handle_traced(request, &recording(&trace));
-        let all = steps(&shop.file("run/trace"));
+        site.handle_traced(request, &recording(&trace));
+        let all = steps(&site.file("run/trace"));
         assert!(all.len() > 20, "{all:?}");
         let mut blows: Vec<_> = chosen(all.clone(), 6).into_iter().map(|step| (Blow::Death, step)).collect();
         // What is done and only not durable is the most easily taken for not done.
         blows
             .extend(all.into_iter().filter(|step| is_long() || step.call == "fsync").map(|step| (Blow::Failure, step)));
         for (blow, step) in blows {
-            shop.handle_at_last(&delete);
+            site.handle_at_last(&delete);
             prepare();
-            shop.handle_traced(request, &blow.at(&step, &trace));
+            site.handle_traced(request, &blow.at(&step, &trace));
             let at = format!("{request:?}, {blow:?} at {step:?}");
-            assert!(published().is_none() || shop.states().contains_key("web01"), "{at}: nothing shows it");
-            let shown = shop.handle_at_last(&Request::new("GET", WEB01.into()));
+            assert!(published().is_none() || site.states().contains_key("web01"), "{at}: nothing shows it");
+            let shown = site.handle_at_last(&Request::new("GET", WEB01.into()));
             let class = || shown.json()["classes"][0].as_str().unwrap().to_owned();
             assert_eq!(published().is_some(), shown.status == 200, "{at}: {shown:?}");
             assert!(published().is_none_or(|yaml| yaml.contains(&class())), "{at}: {shown:?}");
-            let again = shop.handle_at_last(request);
+            let again = site.handle_at_last(request);
             assert!(done.contains(&again.status), "{at}: {again:?}");
         }
-        shop.handle_at_last(&delete);
-        assert!(shop.states().is_empty() && published().is_none());
+        site.handle_at_last(&delete);
+        assert!(site.states().is_empty() && published().is_none());
     }
 }
 
 #[test]
 fn adopted_unproven_deletion_shows_node_as_before() {
-    let shop = shop_of("1.2.8");
-    shop.post("/v1/nodes", &node("web01")).expect(201);
-    shop.fault("console", "die_before_node_del", "once");
-    shop.delete(WEB01).expect(502);
-    shop.delete(WEB01).expect(404);
-    assert_eq!(shop.unfinished()["web01"], "unproven");
-    assert!(shop.desk(&["adopt", "web01"]).status.success());
-    assert_eq!(shop.get(WEB01).expect(200).json(), node("web01"));
-    shop.expect_in_console(&node("web01"));
-    shop.delete(WEB01).expect(204);
+    let site = site_of("1.2.8");
+    site.post("/v1/nodes", &node("web01")).expect(201);
+    site.fault("console", "die_before_node_del", "once");
+    site.delete(WEB01).expect(502);
+    site.delete(WEB01).expect(404);
+    assert_eq!(site.unfinished()["web01"], "unproven");
+    assert!(site.espm(&["adopt", "web01"]).status.success());
+    assert_eq!(site.get(WEB01).expect(200).json(), node("web01"));
+    site.expect_in_console(&node("web01"));
+    site.delete(WEB01).expect(204);
 }
 
 #[test]
@@ -242,35 +242,35 @@ fn aborted_deletion_leaves_node_unproven() {
         // What rake says of its abort follows the message before, as the list of nodes does that are left.
         for (fault, status) in [("raise_before_node_del", 502), ("pause_before_node_del", 504)] {
             let aborted = |limit: u64| {
-                let shop = shop_of(release);
-                shop.add("web01");
-                shop.configure("console", &format!("timeout = {limit}"));
-                shop.fault("console", fault, "once");
-                shop.delete(WEB01).expect(status);
-                (!shop.dir.join("console/faults").join(fault).exists()).then_some(shop)
+                let site = site_of(release);
+                site.add("web01");
+                site.configure("console", &format!("timeout = {limit}"));
+                site.fault("console", fault, "once");
+                site.delete(WEB01).expect(status);
+                (!site.dir.join("console/faults").join(fault).exists()).then_some(site)
             };
-            let shop = if status == 504 { limits().find_map(aborted) } else { aborted(100) }.unwrap();
-            shop.configure("console", "timeout = 100");
-            shop.delete(WEB01).expect(404);
-            assert!(!shop.node_in_console("web01").is_null());
-            assert_eq!(shop.states().get("web01").map(String::as_str), Some("unproven"), "{release} {fault}");
-            assert!(shop.desk(&["adopt", "web01"]).status.success());
-            shop.delete(WEB01).expect(204);
-            assert!(shop.node_in_console("web01").is_null() && shop.states().is_empty());
+            let site = if status == 504 { limits().find_map(aborted) } else { aborted(100) }.unwrap();
+            site.configure("console", "timeout = 100");
+            site.delete(WEB01).expect(404);
+            assert!(!site.node_in_console("web01").is_null());
+            assert_eq!(site.states().get("web01").map(String::as_str), Some("unproven"), "{release} {fault}");
+            assert!(site.espm(&["adopt", "web01"]).status.success());
+            site.delete(WEB01).expect(204);
+            assert!(site.node_in_console("web01").is_null() && site.states().is_empty());
         }
     }
 }
 
 #[test]
 fn adopted_unproven_add_answers_its_retry_with_201() {
-    let shop = Shop::open();
+    let site = Site::open();
     let body = node("web01").to_string();
-    let add = || shop.ask("POST", "/v1/nodes", Some(&body), &["Idempotency-Key: launch-1"]);
-    shop.fault("console", "die_after_commit_node_add", "once");
+    let add = || site.ask("POST", "/v1/nodes", Some(&body), &["Idempotency-Key: launch-1"]);
+    site.fault("console", "die_after_commit_node_add", "once");
     add().expect(502);
     add().expect(409);
-    assert_eq!(shop.unfinished()["web01"], "unproven");
-    assert!(shop.desk(&["adopt", "web01"]).status.success());
+    assert_eq!(site.unfinished()["web01"], "unproven");
+    assert!(site.espm(&["adopt", "web01"]).status.success());
     // Told that the name is taken, the client would take another and leave this one behind.
     assert_eq!(add().expect(201).json(), node("web01"));
 }
@@ -278,93 +278,93 @@ fn adopted_unproven_add_answers_its_retry_with_201() {
 #[test]
 fn ca_command_killed_at_any_point_leaves_certificate_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        let shop = Shop::with(Plan { authority, ..Plan::default() });
-        shop.add("web01");
+        let site = Site::with(Plan { authority, ..Plan::default() });
+        site.add("web01");
         // Before it did anything, between its steps, after the last.
         for (point, done) in [("boot", false), ("after_key", false), ("before_publish", true), ("after_generate", true)]
         {
-            shop.fault("ca", &format!("die_{point}.once"), "");
-            let first = generate(&shop);
+            site.fault("ca", &format!("die_{point}.once"), "");
+            let first = generate(&site);
             assert_eq!(first.status, if done { 201 } else { 502 }, "{authority} {point}: {first:?}");
-            let made = generate(&shop);
+            let made = generate(&site);
             made.expect(if done { 200 } else { 201 });
-            assert_eq!(valid(&shop), [serial(&made)].into(), "{authority} {point}");
-            shop.delete(CERTIFICATE).expect(204);
+            assert_eq!(valid(&site), [serial(&made)].into(), "{authority} {point}");
+            site.delete(CERTIFICATE).expect(204);
         }
         for (point, done) in [("boot", false), ("before_revoke", false), ("after_crl", true), ("after_revoke", true)] {
-            let made = generate(&shop);
+            let made = generate(&site);
             made.expect(201);
-            shop.fault("ca", &format!("die_{point}.once"), "");
-            let first = shop.delete(CERTIFICATE);
+            site.fault("ca", &format!("die_{point}.once"), "");
+            let first = site.delete(CERTIFICATE);
             assert_eq!(first.status, if done { 204 } else { 502 }, "{authority} {point}: {first:?}");
             let still: BTreeSet<_> = (!done).then(|| serial(&made)).into_iter().collect();
-            assert_eq!(valid(&shop), still, "{authority} {point}");
-            assert_eq!(shop.unfinished().contains_key("web01"), !done, "{authority} {point}");
-            shop.delete(CERTIFICATE).expect(204);
-            shop.get(CERTIFICATE).expect(404);
-            assert!(valid(&shop).is_empty() && shop.unfinished().is_empty(), "{authority} {point}");
+            assert_eq!(valid(&site), still, "{authority} {point}");
+            assert_eq!(site.unfinished().contains_key("web01"), !done, "{authority} {point}");
+            site.delete(CERTIFICATE).expect(204);
+            site.get(CERTIFICATE).expect(404);
+            assert!(valid(&site).is_empty() && site.unfinished().is_empty(), "{authority} {point}");
         }
-        assert_eq!(shop.states()["web01"], "active");
+        assert_eq!(site.states()["web01"], "active");
     }
 }
 
 #[test]
 fn gateway_killed_during_any_request_loses_nothing_and_repeat_settles() {
     let server = if Server::chosen() == Server::ApacheCgi { Server::Apache } else { Server::chosen() };
-    let mut shop = Shop::with(Plan { server, release: "1.2.23", ..Plan::default() });
-    let change = |shop: &Shop| shop.patch(WEB01, &json!({"groups": ["databases"]}));
+    let mut site = Site::with(Plan { server, release: "1.2.23", ..Plan::default() });
+    let change = |site: &Site| site.patch(WEB01, &json!({"groups": ["databases"]}));
     let all: [(&str, [&str; 2], &Ask, u16); 5] = [
-        ("console", ["before_node_add", "after_node_groups"], &|shop| shop.post("/v1/nodes", &node("web01")), 201),
+        ("console", ["before_node_add", "after_node_groups"], &|site| site.post("/v1/nodes", &node("web01")), 201),
         ("console", ["before_node_classes", "after_node_groups"], &change, 200),
         ("ca", ["after_key", "after_generate"], &generate, 200),
-        ("ca", ["before_revoke", "after_revoke"], &|shop| shop.delete(CERTIFICATE), 204),
-        ("console", ["before_node_groups", "after_node_del"], &|shop| shop.delete(WEB01), 404),
+        ("ca", ["before_revoke", "after_revoke"], &|site| site.delete(CERTIFICATE), 204),
+        ("console", ["before_node_groups", "after_node_del"], &|site| site.delete(WEB01), 404),
     ];
     for late in [0, 1] {
         for (double, points, ask, settles) in &all {
             let point = points[late];
             for name in ["reached", "continue"] {
-                let _ = fs::remove_file(shop.dir.join(double).join(name));
+                let _ = fs::remove_file(site.dir.join(double).join(name));
             }
-            shop.fault(double, &format!("pause_{point}.once"), "");
+            site.fault(double, &format!("pause_{point}.once"), "");
             let answer = std::thread::scope(|scope| {
-                let asked = scope.spawn(|| ask(&shop));
-                wait_until("the command comes to the point", || shop.dir.join(double).join("reached").exists());
-                let handler = shop.pids("espm");
-                run(Command::new("kill").args(["-KILL", &shop.gate_pid().to_string()]));
-                shop.write(&format!("{double}/continue"), "");
+                let asked = scope.spawn(|| ask(&site));
+                wait_until("the command comes to the point", || site.dir.join(double).join("reached").exists());
+                let handler = site.pids("espm");
+                run(Command::new("kill").args(["-KILL", &site.gateway_pid().to_string()]));
+                site.write(&format!("{double}/continue"), "");
                 wait_until("the handler has ended", || handler.iter().all(|pid| !is_there(*pid)));
                 asked.join().unwrap()
             });
             answer.expect(503);
-            assert_eq!(shop.stop_gate("-0").signal(), Some(9));
-            shop.start_gate();
-            let again = ask(&shop);
+            assert_eq!(site.stop_gateway("-0").signal(), Some(9));
+            site.start_gateway();
+            let again = ask(&site);
             // A node that was added without a key is told from one that was not by asking for it.
-            let added = *settles == 201 && again.status == 409 && shop.get(WEB01).status == 200;
+            let added = *settles == 201 && again.status == 409 && site.get(WEB01).status == 200;
             assert!(added || again.status == *settles, "{point}: {again:?}");
-            assert!(shop.unfinished().is_empty(), "{point}");
+            assert!(site.unfinished().is_empty(), "{point}");
         }
-        assert!(shop.states().is_empty() && shop.console()["nodes"]["web01"].is_null() && valid(&shop).is_empty());
+        assert!(site.states().is_empty() && site.console()["nodes"]["web01"].is_null() && valid(&site).is_empty());
     }
-    shop.expect_foreign_untouched();
+    site.expect_foreign_untouched();
 }
 
 #[test]
 fn certificate_newer_than_restored_backup_can_be_revoked() {
     for before in ["none", "revoked"] {
-        let shop = Shop::open();
-        shop.add("web01");
+        let site = Site::open();
+        site.add("web01");
         if before == "revoked" {
-            generate(&shop).expect(201);
-            shop.delete(CERTIFICATE).expect(204);
+            generate(&site).expect(201);
+            site.delete(CERTIFICATE).expect(204);
         }
-        let backup = shop.dir.join("run/backup.sqlite");
-        assert!(shop.desk(&["backup", backup.to_str().unwrap()]).status.success());
-        generate(&shop).expect(201);
-        fs::copy(&backup, shop.dir.join("state/ledger.sqlite")).unwrap();
-        shop.delete(CERTIFICATE).expect(204);
-        assert!(valid(&shop).is_empty(), "{before}");
-        shop.delete(CERTIFICATE).expect(204);
+        let backup = site.dir.join("run/backup.sqlite");
+        assert!(site.espm(&["backup", backup.to_str().unwrap()]).status.success());
+        generate(&site).expect(201);
+        fs::copy(&backup, site.dir.join("state/ledger.sqlite")).unwrap();
+        site.delete(CERTIFICATE).expect(204);
+        assert!(valid(&site).is_empty(), "{before}");
+        site.delete(CERTIFICATE).expect(204);
     }
 }

@@ -1,4 +1,5 @@
-//! Death and doubt: whatever dies wherever, a node is done or undone, and a human's node stays as it is.
+//! Recovery: whatever dies, hangs or fails, and wherever, a request is done or undone, a human's node stays
+//! as it is, and what is neither is shown to the operator.
 
 mod chaos;
 mod environment;

@@ -1,8 +1,7 @@
-//! Death and failure at every step: strace kills a handler, or espm-helper, at each system call
-//! that can change something, or has the call fail; the same request, sent again, finds everything done or
-//! undone.
+//! A handler or espm-helper dies at each system call that can change something, or has the call fail, under
+//! strace. The same request, sent again, finds everything done or undone.
 //!
-//! Every so manyth call here, each one under `tests/run --long`.
+//! A sample of the calls here, each one under `tests/run --long`.
 
 use std::fs::{self};
 use std::os::unix::process::ExitStatusExt;
@@ -10,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use serde_json::{Value, json};
 
 use crate::harness::certificates::{serial, valid};
-use crate::harness::{Answer, Plan, Shop, is_long};
+use crate::harness::{Answer, Plan, Site, is_long};
 
 /// What is walked through.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,12 +50,12 @@ impl Verb {
     }
 
     /// What has to be there before.
-    fn prepare(self, shop: &Shop, name: &str) {
+    fn prepare(self, site: &Site, name: &str) {
         if self != Add {
-            shop.handle(&Add.request(name)).expect(201);
+            site.handle(&Add.request(name)).expect(201);
         }
         if self == Revoke {
-            shop.handle(&Generate.request(name)).expect(201);
+            site.handle(&Generate.request(name)).expect(201);
         }
     }
 
@@ -77,35 +76,35 @@ impl Verb {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Victim {
     Handler,
-    Raise,
+    Helper,
 }
 
-/// A shop without a gate, whose espm-helper can be traced.
-fn shop_for(release: &'static str, authority: &'static str) -> Shop {
+/// A site without a gate, whose espm-helper can be traced.
+fn site_for(release: &'static str, authority: &'static str) -> Site {
     let ini = vec![("console", "cache = 3600"), ("console", "concurrency = 2")];
-    let shop = Shop::prepare(&Plan { release, authority, ini, ..Plan::default() });
-    shop.handle(&Request::new("GET", "/v1/classes".into())).expect(200);
-    shop.handle(&Request::new("GET", "/v1/groups".into())).expect(200);
-    shop
+    let site = Site::prepare(&Plan { release, authority, ini, ..Plan::default() });
+    site.handle(&Request::new("GET", "/v1/classes".into())).expect(200);
+    site.handle(&Request::new("GET", "/v1/groups".into())).expect(200);
+    site
 }
 
 /// Deals a blow at each step of a verb, sends the same request again, and holds console, CA and ledger
 /// against each other at the end.
-fn walk(shop: &Shop, verb: Verb, victim: Victim, blow: Blow) {
-    let trace = shop.dir.join("run/trace");
+fn walk(site: &Site, verb: Verb, victim: Victim, blow: Blow) {
+    let trace = site.dir.join("run/trace");
     let to = trace.display().to_string();
-    verb.prepare(shop, "model");
+    verb.prepare(site, "model");
     let model = verb.request("model");
     match victim {
         Victim::Handler => {
-            let output = shop.handle_traced(&model, &recording(&to));
+            let output = site.handle_traced(&model, &recording(&to));
             let answer = Answer::from_cgi(&String::from_utf8(output.stdout).unwrap());
             assert!(verb.done().contains(&answer.status), "{answer:?}");
         }
-        Victim::Raise => {
-            trace_helper(shop, Some(&recording(&to)));
-            assert!(verb.done().contains(&shop.handle(&model).status));
-            trace_helper(shop, None);
+        Victim::Helper => {
+            trace_helper(site, Some(&recording(&to)));
+            assert!(verb.done().contains(&site.handle(&model).status));
+            trace_helper(site, None);
         }
     }
     let all = steps(&fs::read_to_string(&trace).unwrap());
@@ -115,36 +114,36 @@ fn walk(shop: &Shop, verb: Verb, victim: Victim, blow: Blow) {
     let mut names = vec!["model".to_owned()];
     for (number, step) in chosen.iter().enumerate() {
         let name = format!("{}{number}", format!("{verb:?}").to_lowercase());
-        verb.prepare(shop, &name);
+        verb.prepare(site, &name);
         let request = verb.request(&name);
         let _ = fs::remove_file(&trace);
         let options = blow.at(step, &to);
         let died = match victim {
-            Victim::Handler => shop.handle_traced(&request, &options).status.signal() == Some(9),
-            Victim::Raise => {
-                trace_helper(shop, Some(&options));
-                let answer = shop.handle(&request);
-                trace_helper(shop, None);
+            Victim::Handler => site.handle_traced(&request, &options).status.signal() == Some(9),
+            Victim::Helper => {
+                trace_helper(site, Some(&options));
+                let answer = site.handle(&request);
+                trace_helper(site, None);
                 !verb.done().contains(&answer.status)
             }
         };
-        let failed = || shop.file("run/trace").contains("(INJECTED)");
+        let failed = || site.file("run/trace").contains("(INJECTED)");
         blows += usize::from(if blow == Blow::Death { died } else { failed() });
-        let known = shop.states().contains_key(&name);
-        assert!(known || shop.node_in_console(&name).is_null(), "{verb:?}, {blow:?} at {step:?}: nothing shows it");
-        let again = shop.handle_at_last(&request);
+        let known = site.states().contains_key(&name);
+        assert!(known || site.node_in_console(&name).is_null(), "{verb:?}, {blow:?} at {step:?}: nothing shows it");
+        let again = site.handle_at_last(&request);
         assert!(verb.done().contains(&again.status), "{verb:?}, {blow:?} at {step:?}: {again:?}");
         names.push(name);
     }
     eprintln!("{verb:?} {victim:?} {blow:?}: {count} steps, {} tried, {blows} blows", chosen.len());
     // How often a lock is tried depends on time, so that the last steps of some runs are not come to.
     assert!(blows * 10 >= chosen.len() * 8, "{blows} blows");
-    expect_done(shop, verb, &names);
+    expect_done(site, verb, &names);
 }
 
 /// Console, CA, ledger and answers are of one mind about all that was walked through.
-fn expect_done(shop: &Shop, verb: Verb, names: &[String]) {
-    let (console, states) = (shop.console(), shop.states());
+fn expect_done(site: &Site, verb: Verb, names: &[String]) {
+    let (console, states) = (site.console(), site.states());
     let mut serials = std::collections::BTreeSet::new();
     for name in names {
         let there = &console["nodes"][name];
@@ -153,7 +152,7 @@ fn expect_done(shop: &Shop, verb: Verb, names: &[String]) {
             Change => Some(changed(name)),
             _ => Some(node(name)),
         };
-        let shown = shop.handle(&Request::new("GET", format!("/v1/nodes/{name}")));
+        let shown = site.handle(&Request::new("GET", format!("/v1/nodes/{name}")));
         match wanted {
             None => {
                 assert!(there.is_null() && !states.contains_key(name), "{name}");
@@ -167,19 +166,19 @@ fn expect_done(shop: &Shop, verb: Verb, names: &[String]) {
                 assert_eq!(*there, json!({"groups": groups, "classes": classes, "parameters": parameters}), "{name}");
             }
         }
-        let certificate = shop.handle(&Request::new("GET", format!("/v1/nodes/{name}/certificate")));
+        let certificate = site.handle(&Request::new("GET", format!("/v1/nodes/{name}/certificate")));
         match verb {
             Generate => drop(serials.insert(serial(certificate.expect(200)))),
             _ => drop(certificate.expect(404)),
         }
     }
-    assert_eq!(valid(shop), serials, "no certificate is valid but those that are ours and shown");
-    assert!(shop.unfinished().is_empty());
-    assert_eq!(shop.count_double_parameters(), 0);
-    shop.expect_foreign_untouched();
+    assert_eq!(valid(site), serials, "no certificate is valid but those that are ours and shown");
+    assert!(site.unfinished().is_empty());
+    assert_eq!(site.count_double_parameters(), 0);
+    site.expect_foreign_untouched();
 }
 
-impl Shop {
+impl Site {
     /// Nodes in the console with one parameter twice.
     fn count_double_parameters(&self) -> usize {
         let console = self.console();
@@ -193,46 +192,46 @@ impl Shop {
 
 #[test]
 fn handler_killed_at_any_call_of_add_leaves_it_done_or_undone() {
-    walk(&shop_for("1.2.8", "puppet-cert"), Add, Victim::Handler, Death);
+    walk(&site_for("1.2.8", "puppet-cert"), Add, Victim::Handler, Death);
 }
 
 #[test]
 fn handler_killed_at_any_call_of_change_leaves_it_done_or_undone() {
     for release in ["1.2.8", "1.2.23"] {
-        walk(&shop_for(release, "puppet-cert"), Change, Victim::Handler, Death);
+        walk(&site_for(release, "puppet-cert"), Change, Victim::Handler, Death);
     }
 }
 
 #[test]
 fn handler_killed_at_any_call_of_delete_leaves_it_done_or_undone() {
-    walk(&shop_for("1.2.8", "puppet-cert"), Delete, Victim::Handler, Death);
+    walk(&site_for("1.2.8", "puppet-cert"), Delete, Victim::Handler, Death);
 }
 
 #[test]
 fn handler_killed_at_any_call_of_generate_leaves_certificate_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        walk(&shop_for("1.2.8", authority), Generate, Victim::Handler, Death);
+        walk(&site_for("1.2.8", authority), Generate, Victim::Handler, Death);
     }
 }
 
 #[test]
 fn handler_killed_at_any_call_of_revoke_leaves_certificate_valid_or_revoked() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        walk(&shop_for("1.2.8", authority), Revoke, Victim::Handler, Death);
+        walk(&site_for("1.2.8", authority), Revoke, Victim::Handler, Death);
     }
 }
 
 #[test]
 fn helper_killed_at_any_call_of_generate_leaves_certificate_made_or_not() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        walk(&shop_for("1.2.8", authority), Generate, Victim::Raise, Death);
+        walk(&site_for("1.2.8", authority), Generate, Victim::Helper, Death);
     }
 }
 
 #[test]
 fn helper_killed_at_any_call_of_revoke_leaves_certificate_valid_or_revoked() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        walk(&shop_for("1.2.8", authority), Revoke, Victim::Raise, Death);
+        walk(&site_for("1.2.8", authority), Revoke, Victim::Helper, Death);
     }
 }
 
@@ -253,7 +252,7 @@ fn failed_call_of_handler_leaves_request_done_or_undone() {
         ("1.2.8", Revoke),
     ];
     for (release, verb) in walks(all) {
-        walk(&shop_for(release, "puppet-cert"), verb, Victim::Handler, Failure);
+        walk(&site_for(release, "puppet-cert"), verb, Victim::Handler, Failure);
     }
 }
 
@@ -262,6 +261,6 @@ fn failed_call_of_helper_leaves_request_done_or_undone() {
     for (authority, verb) in
         walks(vec![("puppet-cert", Generate), ("puppetserver-ca", Generate), ("puppet-cert", Revoke)])
     {
-        walk(&shop_for("1.2.8", authority), verb, Victim::Raise, Failure);
+        walk(&site_for("1.2.8", authority), verb, Victim::Helper, Failure);
     }
 }

@@ -1,5 +1,5 @@
-//! Mad commands: whatever rake or the CA's command says, and however it ends, it is judged by what it
-//! has proven, it is reaped, and it leaves neither a process nor a lock behind.
+//! Commands with useless, coloured or no output: only what they prove counts, they are reaped, and neither a
+//! process nor a lock is left.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::certificates::{serial, valid};
 use crate::harness::processes::is_there;
-use crate::harness::{Plan, Shop, wait_until};
+use crate::harness::{Plan, Site, wait_until};
 
 /// What a command can say that does nothing and ends with success.
 const SAYINGS: [&str; 4] = ["nothing", "newlines", "nul", "half"];
@@ -16,23 +16,23 @@ fn web01() -> Value {
     json!({"name": "web01", "groups": ["web servers"], "classes": ["apache"], "parameters": {"role": "web"}})
 }
 
-fn shop_of(release: &'static str, authority: &'static str) -> Shop {
-    let shop = Shop::with(Plan {
+fn site_of(release: &'static str, authority: &'static str) -> Site {
+    let site = Site::with(Plan {
         release,
         authority,
         ini: vec![("console", "concurrency = 1"), ("console", "cache = 3600")],
         ..Plan::default()
     });
-    shop.ask_for_lists();
-    shop
+    site.ask_for_lists();
+    site
 }
 
 /// No process of a command is left, none waits to be reaped, and slot and CA are free.
 #[track_caller]
-fn expect_nothing_left(shop: &Shop) {
-    wait_until("no process is left", || shop.pids("rake").is_empty() && shop.pids("espm-helper").is_empty());
-    if shop.server != crate::harness::Server::ApacheCgi {
-        let gate = shop.gate_pid();
+fn expect_nothing_left(site: &Site) {
+    wait_until("no process is left", || site.pids("rake").is_empty() && site.pids("espm-helper").is_empty());
+    if site.server != crate::harness::Server::ApacheCgi {
+        let gate = site.gateway_pid();
         // A handler is a child of the thread that serves its connection.
         let tasks = fs::read_dir(format!("/proc/{gate}/task")).unwrap().filter_map(Result::ok);
         for task in tasks {
@@ -42,7 +42,7 @@ fn expect_nothing_left(shop: &Shop) {
         }
     }
     for lock in ["state/locks/console.0", "state/locks/authority.0", "records/lock"] {
-        let path = shop.dir.join(lock);
+        let path = site.dir.join(lock);
         if path.exists() {
             let file = fs::File::open(&path).unwrap();
             wait_until("the lock is free", || file.try_lock().is_ok());
@@ -52,107 +52,107 @@ fn expect_nothing_left(shop: &Shop) {
 
 #[test]
 fn rake_with_useless_output_has_done_nothing() {
-    let shop = shop_of("1.2.8", "puppet-cert");
+    let site = site_of("1.2.8", "puppet-cert");
     for says in SAYINGS {
-        shop.fault("console", "says", says);
-        shop.post("/v1/nodes", &web01()).expect(502);
-        shop.no_faults("console");
-        expect_nothing_left(&shop);
+        site.fault("console", "says", says);
+        site.post("/v1/nodes", &web01()).expect(502);
+        site.no_faults("console");
+        expect_nothing_left(&site);
         // What it did is found out, and the name is free.
-        shop.post("/v1/nodes", &web01()).expect(201);
-        shop.fault("console", "says", says);
-        shop.patch("/v1/nodes/web01", &json!({"groups": ["default"]})).expect(502);
-        shop.delete("/v1/nodes/web01").expect(502);
-        assert!(!shop.desk(&["check", "--settle"]).status.success());
-        shop.no_faults("console");
-        expect_nothing_left(&shop);
-        shop.get("/v1/nodes/web01").expect(200);
-        shop.expect_in_console(&web01());
-        shop.delete("/v1/nodes/web01").expect(204);
-        assert!(shop.node_in_console("web01").is_null(), "{says}");
-        assert!(shop.states().is_empty() && shop.proofs() == 0, "{says}");
+        site.post("/v1/nodes", &web01()).expect(201);
+        site.fault("console", "says", says);
+        site.patch("/v1/nodes/web01", &json!({"groups": ["default"]})).expect(502);
+        site.delete("/v1/nodes/web01").expect(502);
+        assert!(!site.espm(&["check", "--settle"]).status.success());
+        site.no_faults("console");
+        expect_nothing_left(&site);
+        site.get("/v1/nodes/web01").expect(200);
+        site.expect_in_console(&web01());
+        site.delete("/v1/nodes/web01").expect(204);
+        assert!(site.node_in_console("web01").is_null(), "{says}");
+        assert!(site.states().is_empty() && site.proofs() == 0, "{says}");
     }
-    shop.expect_foreign_untouched();
+    site.expect_foreign_untouched();
 }
 
 #[test]
 fn colours_and_crlf_in_output_change_no_outcome() {
     for release in ["1.2.8", "3.0"] {
-        let shop = shop_of(release, "puppet-cert");
+        let site = site_of(release, "puppet-cert");
         for fault in ["colours", "crlf"] {
-            shop.fault("console", fault, "");
+            site.fault("console", fault, "");
             if fault == "crlf" {
-                let fresh = shop.ask("GET", "/v1/groups", None, &["Cache-Control: no-cache"]).json();
+                let fresh = site.ask("GET", "/v1/groups", None, &["Cache-Control: no-cache"]).json();
                 assert_eq!(fresh["groups"].as_array().unwrap().len(), 5, "{fresh}");
             }
             let plain = json!({"name": "web01", "groups": [], "classes": [], "parameters": {"role": "web"}});
             let node = if fault == "crlf" { web01() } else { plain };
-            shop.post("/v1/nodes", &node).expect(201);
-            shop.expect_in_console(&node);
-            shop.post("/v1/nodes", &node).expect(409);
-            shop.post("/v1/nodes", &json!({"name": "foreign.example.com"})).expect(409);
-            shop.patch("/v1/nodes/web01", &json!({"parameters": {"tier": "x"}})).expect(200);
-            shop.delete("/v1/nodes/web01").expect(204);
-            assert!(shop.node_in_console("web01").is_null(), "{release} {fault}");
-            shop.no_faults("console");
-            expect_nothing_left(&shop);
+            site.post("/v1/nodes", &node).expect(201);
+            site.expect_in_console(&node);
+            site.post("/v1/nodes", &node).expect(409);
+            site.post("/v1/nodes", &json!({"name": "foreign.example.com"})).expect(409);
+            site.patch("/v1/nodes/web01", &json!({"parameters": {"tier": "x"}})).expect(200);
+            site.delete("/v1/nodes/web01").expect(204);
+            assert!(site.node_in_console("web01").is_null(), "{release} {fault}");
+            site.no_faults("console");
+            expect_nothing_left(&site);
         }
-        assert!(shop.states().is_empty() && shop.proofs() == 0);
-        shop.expect_foreign_untouched();
+        assert!(site.states().is_empty() && site.proofs() == 0);
+        site.expect_foreign_untouched();
     }
 }
 
 #[test]
 fn hung_flooding_or_forking_rake_frees_its_slot() {
-    let shop = shop_of("1.2.8", "puppet-cert");
+    let site = site_of("1.2.8", "puppet-cert");
     for (fault, text, status) in
         [("hang", "", 504), ("flood", "", 502), ("fork_child", "", 201), ("fork_child", "group", 201)]
     {
-        shop.configure("console", if fault == "hang" { "timeout = 1" } else { "timeout = 120" });
-        shop.fault("console", &format!("{fault}.once"), text);
-        shop.post("/v1/nodes", &web01()).expect(status);
-        shop.no_faults("console");
-        shop.configure("console", "timeout = 120");
-        expect_nothing_left(&shop);
+        site.configure("console", if fault == "hang" { "timeout = 1" } else { "timeout = 120" });
+        site.fault("console", &format!("{fault}.once"), text);
+        site.post("/v1/nodes", &web01()).expect(status);
+        site.no_faults("console");
+        site.configure("console", "timeout = 120");
+        expect_nothing_left(&site);
         if status != 201 {
-            shop.post("/v1/nodes", &web01()).expect(201);
+            site.post("/v1/nodes", &web01()).expect(201);
         }
-        shop.delete("/v1/nodes/web01").expect(204);
+        site.delete("/v1/nodes/web01").expect(204);
     }
     // 8 MiB and not the gibibyte.
-    assert!(shop.states().is_empty() && shop.proofs() == 0);
+    assert!(site.states().is_empty() && site.proofs() == 0);
 }
 
 #[test]
 fn ca_command_is_judged_by_its_files_not_by_its_output() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        let shop = shop_of("1.2.8", authority);
-        shop.add("web01");
+        let site = site_of("1.2.8", authority);
+        site.add("web01");
         let certificate = "/v1/nodes/web01/certificate";
-        let generate = || shop.ask("POST", certificate, None, &[]);
+        let generate = || site.ask("POST", certificate, None, &[]);
         for says in SAYINGS {
-            shop.fault("ca", "says", says);
+            site.fault("ca", "says", says);
             generate().expect(502);
-            assert!(shop.unfinished().is_empty() && valid(&shop).is_empty(), "{says}");
-            shop.no_faults("ca");
+            assert!(site.unfinished().is_empty() && valid(&site).is_empty(), "{says}");
+            site.no_faults("ca");
             let made = generate();
             made.expect(201);
-            shop.fault("ca", "says", says);
-            shop.delete(certificate).expect(502);
-            assert_eq!(valid(&shop), [serial(&made)].into(), "{says}");
-            shop.no_faults("ca");
-            shop.delete(certificate).expect(204);
-            assert!(valid(&shop).is_empty());
-            expect_nothing_left(&shop);
+            site.fault("ca", "says", says);
+            site.delete(certificate).expect(502);
+            assert_eq!(valid(&site), [serial(&made)].into(), "{says}");
+            site.no_faults("ca");
+            site.delete(certificate).expect(204);
+            assert!(valid(&site).is_empty());
+            expect_nothing_left(&site);
         }
         for (fault, text) in [("colours", ""), ("crlf", ""), ("fork_child", ""), ("fork_child", "group")] {
-            shop.fault("ca", fault, text);
+            site.fault("ca", fault, text);
             generate().expect(201);
             generate().expect(200);
-            shop.delete(certificate).expect(204);
-            assert!(valid(&shop).is_empty(), "{fault}");
-            shop.no_faults("ca");
-            expect_nothing_left(&shop);
+            site.delete(certificate).expect(204);
+            assert!(valid(&site).is_empty(), "{fault}");
+            site.no_faults("ca");
+            expect_nothing_left(&site);
         }
     }
 }

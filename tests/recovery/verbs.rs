@@ -3,10 +3,10 @@
 use Verb::{Add, Change, Delete};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Plan, Shop};
+use crate::harness::{Answer, Plan, Site};
 
-pub fn shop_of(release: &'static str) -> Shop {
-    Shop::with(Plan { release, ..Plan::default() })
+pub fn site_of(release: &'static str) -> Site {
+    Site::with(Plan { release, ..Plan::default() })
 }
 
 pub fn node(name: &str) -> Value {
@@ -28,8 +28,8 @@ pub fn path(name: &str) -> String {
 }
 
 /// Adds with a key, as a client does that wants to try again.
-pub fn add(shop: &Shop, name: &str) -> Answer {
-    shop.ask("POST", "/v1/nodes", Some(&node(name).to_string()), &[&format!("Idempotency-Key: {name}")])
+pub fn add(site: &Site, name: &str) -> Answer {
+    site.ask("POST", "/v1/nodes", Some(&node(name).to_string()), &[&format!("Idempotency-Key: {name}")])
 }
 
 /// A verb of the console, with the release whose rake tasks it is tried with.
@@ -47,17 +47,17 @@ impl Verb {
     }
 
     /// What has to be there before.
-    pub fn prepare(self, shop: &Shop, name: &str) {
+    pub fn prepare(self, site: &Site, name: &str) {
         if !matches!(self, Add(_)) {
-            add(shop, name).expect(201);
+            add(site, name).expect(201);
         }
     }
 
-    pub fn ask(self, shop: &Shop, name: &str) -> Answer {
+    pub fn ask(self, site: &Site, name: &str) -> Answer {
         match self {
-            Add(_) => add(shop, name),
-            Change(_) => shop.patch(&path(name), &change()),
-            Delete(_) => shop.delete(&path(name)),
+            Add(_) => add(site, name),
+            Change(_) => site.patch(&path(name), &change()),
+            Delete(_) => site.delete(&path(name)),
         }
     }
 
@@ -74,11 +74,11 @@ impl Verb {
     }
 
     /// The console has what the verb asked for.
-    pub fn expect_done(self, shop: &Shop, name: &str, point: &str) {
+    pub fn expect_done(self, site: &Site, name: &str, point: &str) {
         match self {
-            Add(_) => shop.expect_in_console(&node(name)),
-            Change(_) => shop.expect_in_console(&changed(name)),
-            Delete(_) => assert!(shop.node_in_console(name).is_null(), "{point}"),
+            Add(_) => site.expect_in_console(&node(name)),
+            Change(_) => site.expect_in_console(&changed(name)),
+            Delete(_) => assert!(site.node_in_console(name).is_null(), "{point}"),
         }
     }
 
@@ -91,27 +91,27 @@ impl Verb {
 
 /// The ledger, the console and the answers tell the same of a node, and nothing is left half done.
 #[track_caller]
-pub fn expect_settled(shop: &Shop, name: &str) {
-    let there = shop.node_in_console(name);
-    match shop.states().get(name).map(String::as_str) {
+pub fn expect_settled(site: &Site, name: &str) {
+    let there = site.node_in_console(name);
+    match site.states().get(name).map(String::as_str) {
         None => {
             assert!(there.is_null(), "{name}: in the console, not in the ledger");
-            shop.get(&path(name)).expect(404);
+            site.get(&path(name)).expect(404);
         }
-        Some("active") => shop.expect_in_console(&shop.get(&path(name)).expect(200).json()),
+        Some("active") => site.expect_in_console(&site.get(&path(name)).expect(200).json()),
         Some(other) => panic!("{name} is {other}"),
     }
 }
 
 /// A node of which it cannot be known whose it is: shown to the operator, not there for clients, left alone.
 #[track_caller]
-pub fn expect_unproven(shop: &Shop, name: &str) {
-    let before = shop.node_in_console(name);
+pub fn expect_unproven(site: &Site, name: &str) {
+    let before = site.node_in_console(name);
     assert!(!before.is_null(), "{name}");
-    shop.get(&path(name)).expect(404);
-    shop.patch(&path(name), &change()).expect(404);
-    shop.delete(&path(name)).expect(404);
-    shop.post("/v1/nodes", &node(name)).expect(409);
-    assert_eq!(shop.node_in_console(name), before);
-    assert_eq!(shop.unfinished().get(name).map(String::as_str), Some("unproven"));
+    site.get(&path(name)).expect(404);
+    site.patch(&path(name), &change()).expect(404);
+    site.delete(&path(name)).expect(404);
+    site.post("/v1/nodes", &node(name)).expect(409);
+    assert_eq!(site.node_in_console(name), before);
+    assert_eq!(site.unfinished().get(name).map(String::as_str), Some("unproven"));
 }

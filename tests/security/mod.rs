@@ -1,4 +1,4 @@
-//! What nobody may do, learn or have espm do.
+//! What an attacker must not do, learn or cause.
 
 mod opened_files;
 mod privilege;

@@ -1,4 +1,4 @@
-//! Links, loose modes and others' files in the place of every file that espm opens or makes.
+//! Links, loose modes and files of others in place of each file that espm opens or makes.
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Plan, Shop, USER, run};
+use crate::harness::{Plan, Site, USER, run};
 
 /// What an attacker wants to be read, written, truncated or given away in a file's place.
 const VICTIM: &str = "event=forged outcome=victim\n";
@@ -52,15 +52,15 @@ fn undo(how: &str, path: &Path, owner: &str, mode: u32) {
 type Row<'a> = (&'a str, &'a [&'a str], &'a dyn Fn() -> u16, u16);
 
 /// For each file, each attack and each request: the status; nothing of the victim is touched or told.
-fn judge(shop: &Shop, table: &[Row<'_>]) {
-    let victim = shop.dir.join("victim");
+fn judge(site: &Site, table: &[Row<'_>]) {
+    let victim = site.dir.join("victim");
     let mut differ = vec![];
     for (name, attacks, request, status) in table {
         for how in *attacks {
             fs::write(&victim, VICTIM).unwrap();
             fs::set_permissions(&victim, Permissions::from_mode(0o644)).unwrap();
             run(Command::new("chown").arg(USER).arg(&victim));
-            let path = shop.dir.join(name);
+            let path = site.dir.join(name);
             let before = path.symlink_metadata().ok();
             attack(how, &path, &victim);
             let got = request();
@@ -77,24 +77,24 @@ fn judge(shop: &Shop, table: &[Row<'_>]) {
         }
     }
     let told: Vec<_> =
-        shop.audit().into_iter().filter(|record| record.contains("victim") && record.contains("forged")).collect();
+        site.audit().into_iter().filter(|record| record.contains("victim") && record.contains("forged")).collect();
     assert!(differ.is_empty() && told.is_empty(), "{differ:#?} {told:#?}");
 }
 
 #[test]
 fn opened_file_that_is_link_or_untrusted_is_refused() {
-    let shop = Shop::with(Plan { ini: vec![("console", "cache = 0")], ..Plan::default() });
-    shop.add("web01");
-    shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
+    let site = Site::with(Plan { ini: vec![("console", "cache = 0")], ..Plan::default() });
+    site.add("web01");
+    site.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
     let all: &[&str] = &["link", "link to itself", "pipe", "directory", "mode", "owner"];
     let kinds: &[&str] = &["link", "link to itself", "directory"];
-    let list = || shop.get("/v1/classes").status;
-    let show = || shop.get("/v1/nodes/web01").status;
-    let change = || shop.patch("/v1/nodes/web01", &json!({"groups": ["default"]})).status;
-    let certificate = || shop.get("/v1/nodes/web01/certificate").status;
-    let certificate_again = || shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).status;
+    let list = || site.get("/v1/classes").status;
+    let show = || site.get("/v1/nodes/web01").status;
+    let change = || site.patch("/v1/nodes/web01", &json!({"groups": ["default"]})).status;
+    let certificate = || site.get("/v1/nodes/web01/certificate").status;
+    let certificate_again = || site.ask("POST", "/v1/nodes/web01/certificate", None, &[]).status;
     judge(
-        &shop,
+        &site,
         &[
             ("etc/espm.ini", all, &list, 500),
             ("state/ledger.sqlite", &["link", "directory", "pipe"], &show, 503),
@@ -112,50 +112,50 @@ fn opened_file_that_is_link_or_untrusted_is_refused() {
 #[test]
 fn written_file_replaces_link_and_never_follows_it() {
     let catalogue = "[classes]\nnames = ntp\n[group default]\n";
-    let shop = Shop::without_console(&Plan::default(), catalogue);
+    let site = Site::without_console(&Plan::default(), catalogue);
     let all: &[&str] = &["link", "link to itself", "pipe", "directory", "mode", "owner"];
-    shop.add("web01");
-    let list = || shop.get("/v1/classes").status;
-    let change = || shop.patch("/v1/nodes/web01", &json!({"groups": ["default"]})).status;
+    site.add("web01");
+    let list = || site.get("/v1/classes").status;
+    let change = || site.patch("/v1/nodes/web01", &json!({"groups": ["default"]})).status;
     judge(
-        &shop,
+        &site,
         &[
             ("etc/catalogue.ini", all, &list, 502),
             ("nodes/web01.yaml", &["link", "link to itself", "pipe"], &change, 200),
         ],
     );
-    let shop = Shop::open();
-    let list = || shop.get("/v1/classes").status;
+    let site = Site::open();
+    let list = || site.get("/v1/classes").status;
     list();
     let replaced: &[&str] = &["link", "link to itself", "pipe", "mode", "owner"];
-    judge(&shop, &[("state/cache/classes", replaced, &list, 200), ("state/cache/classes", &["directory"], &list, 503)]);
+    judge(&site, &[("state/cache/classes", replaced, &list, 200), ("state/cache/classes", &["directory"], &list, 503)]);
 }
 
 #[test]
 fn syslog_that_is_link_pipe_or_directory_is_503() {
-    let shop = Shop::open();
-    let change = || shop.post("/v1/nodes", &json!({"name": "web01"})).status;
-    judge(&shop, &[("log.sock", &["link", "pipe", "directory"], &change, 503)]);
-    assert_eq!(shop.count("console", "node:add"), 0);
+    let site = Site::open();
+    let change = || site.post("/v1/nodes", &json!({"name": "web01"})).status;
+    judge(&site, &[("log.sock", &["link", "pipe", "directory"], &change, 503)]);
+    assert_eq!(site.count("console", "node:add"), 0);
     assert_eq!(change(), 201);
 }
 
 /// What is merged again and again stays what the console's command and the classifier can take.
 #[test]
 fn parameters_growing_over_requests_are_422_at_limit() {
-    let enc = || Shop::without_console(&Plan::default(), "[classes]\nnames = ntp\n[group default]\n");
-    let rake = || Shop::with(Plan { release: "1.2.23", ..Plan::default() });
-    for shop in [enc(), rake()] {
-        shop.post("/v1/nodes", &json!({"name": "web01"})).expect(201);
+    let enc = || Site::without_console(&Plan::default(), "[classes]\nnames = ntp\n[group default]\n");
+    let rake = || Site::with(Plan { release: "1.2.23", ..Plan::default() });
+    for site in [enc(), rake()] {
+        site.post("/v1/nodes", &json!({"name": "web01"})).expect(201);
         let value = "x".repeat(60_000);
-        let add = |number: i32| shop.patch("/v1/nodes/web01", &json!({"parameters": {format!("p{number}"): value}}));
+        let add = |number: i32| site.patch("/v1/nodes/web01", &json!({"parameters": {format!("p{number}"): value}}));
         add(0).expect(200);
         for number in 1..3 {
             let refused = add(number);
             assert_eq!(refused.expect(422).json()["errors"][0]["field"], "parameters");
         }
-        let shown = shop.get("/v1/nodes/web01").expect(200).json();
+        let shown = site.get("/v1/nodes/web01").expect(200).json();
         assert_eq!(shown["parameters"].as_object().unwrap().len(), 1);
-        shop.patch("/v1/nodes/web01", &json!({"parameters": {"p0": null, "p1": value}})).expect(200);
+        site.patch("/v1/nodes/web01", &json!({"parameters": {"p0": null, "p1": value}})).expect(200);
     }
 }

@@ -1,5 +1,5 @@
-//! Values of parameters may be passwords. Commands that fail quote what they were given; no record
-//! and no log may.
+//! Values of parameters may be passwords. Commands that fail quote their arguments; no record and no log
+//! may show them.
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::audit::check_records;
 use crate::harness::processes::FOREIGN;
 use crate::harness::processes::limits;
-use crate::harness::{Answer, Plan, Shop};
+use crate::harness::{Answer, Plan, Site};
 
 /// A value with what commands escape in it, and parts of it that nothing else has: a request's random
 /// hexadecimal digits are none of them.
@@ -20,13 +20,13 @@ const PARTS: [&str; 9] = ["zebr", "ebra", "bra9", "quo'", "kka", "womb", "mbat",
 const NEXT: &str = "ocelot-\u{e9}-platypus";
 const NEXT_PARTS: [&str; 5] = ["ocel", "elot", "plat", "typus", "u00e9"];
 
-fn add(shop: &Shop, name: &str) -> Answer {
+fn add(site: &Site, name: &str) -> Answer {
     let body = json!({"name": name, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": SECRET}});
-    shop.post("/v1/nodes", &body)
+    site.post("/v1/nodes", &body)
 }
 
-fn change(shop: &Shop, name: &str, value: &Value) -> Answer {
-    shop.patch(&format!("/v1/nodes/{name}"), &json!({"groups": ["databases"], "parameters": {"role": value}}))
+fn change(site: &Site, name: &str, value: &Value) -> Answer {
+    site.patch(&format!("/v1/nodes/{name}"), &json!({"groups": ["databases"], "parameters": {"role": value}}))
 }
 
 /// The files outside of the console, the CA, the state directory and the random keys in which a part of
@@ -52,14 +52,14 @@ fn parts_in(text: &str) -> impl Iterator<Item = &'static str> {
 
 /// No record and no log has a part of a value, and the causes had something to hide.
 #[track_caller]
-fn check_concealed(shop: &Shop, hidden: usize) {
-    let records = shop.audit();
+fn check_concealed(site: &Site, hidden: usize) {
+    let records = site.audit();
     check_records(&records);
     for record in &records {
         assert_eq!(parts_in(record).collect::<Vec<_>>(), [""; 0], "{record}");
     }
     let mut found = vec![];
-    files_with_parts(&shop.dir, &mut found);
+    files_with_parts(&site.dir, &mut found);
     assert!(found.is_empty(), "{found:#?}");
     let causes = records.iter().filter(|record| record.contains("outcome=cause") && record.contains("[...]"));
     assert!(causes.count() >= hidden, "{records:#?}");
@@ -67,12 +67,12 @@ fn check_concealed(shop: &Shop, hidden: usize) {
     assert!(records.iter().any(|record| record.contains("rake aborted!")) || hidden == 0, "{records:#?}");
 }
 
-fn with_faults(shop: &Shop, faults: &[(&str, &str)], request: impl FnOnce() -> Answer) -> Answer {
+fn with_faults(site: &Site, faults: &[(&str, &str)], request: impl FnOnce() -> Answer) -> Answer {
     for (name, text) in faults {
-        shop.fault("console", name, text);
+        site.fault("console", name, text);
     }
     let answer = request();
-    shop.no_faults("console");
+    site.no_faults("console");
     answer
 }
 
@@ -88,49 +88,49 @@ const ENDS: [&[(&str, &str)]; 5] = [
 #[test]
 fn parameter_value_is_in_no_record_or_log_when_command_fails() {
     for release in ["1.2.8", "3.0"] {
-        let shop = Shop::with(Plan { release, ..Plan::default() });
+        let site = Site::with(Plan { release, ..Plan::default() });
         let after = |faults: &[(&str, &str)], number: usize| {
             let name = format!("web{number:02}");
-            assert_eq!(with_faults(&shop, faults, || add(&shop, &name)).status, 502, "{faults:?}");
+            assert_eq!(with_faults(&site, faults, || add(&site, &name)).status, 502, "{faults:?}");
             // Its intent is settled, by a run that fails as well and by one that does not.
-            with_faults(&shop, faults, || add(&shop, &name));
+            with_faults(&site, faults, || add(&site, &name));
             let name = format!("db{number:02}");
-            add(&shop, &name).expect(201);
-            with_faults(&shop, faults, || change(&shop, &name, &json!(NEXT)));
-            with_faults(&shop, faults, || change(&shop, &name, &Value::Null));
-            with_faults(&shop, faults, || shop.delete(&format!("/v1/nodes/{name}")));
-            shop.delete(&format!("/v1/nodes/{name}"));
+            add(&site, &name).expect(201);
+            with_faults(&site, faults, || change(&site, &name, &json!(NEXT)));
+            with_faults(&site, faults, || change(&site, &name, &Value::Null));
+            with_faults(&site, faults, || site.delete(&format!("/v1/nodes/{name}")));
+            site.delete(&format!("/v1/nodes/{name}"));
         };
-        shop.ask_for_lists();
+        site.ask_for_lists();
         let ends = if release == "3.0" { &ENDS[..1] } else { &ENDS[..] };
         for (number, faults) in ends.iter().enumerate() {
             after(faults, number);
         }
         let paused = [("quote", ""), ("pause_before_node_add", ""), ("pause_before_node_groups", "")];
         for limit in limits() {
-            shop.configure("console", &format!("timeout = {limit}"));
-            assert_eq!(with_faults(&shop, &paused, || add(&shop, "web90")).status, 504);
-            if shop.dir.join("console/reached").exists() {
+            site.configure("console", &format!("timeout = {limit}"));
+            assert_eq!(with_faults(&site, &paused, || add(&site, "web90")).status, 504);
+            if site.dir.join("console/reached").exists() {
                 break;
             }
         }
-        shop.configure("console", "timeout = 120");
-        with_faults(&shop, &[("abort", "parameters")], || add(&shop, "web90"));
-        shop.fault("console", "quote", "");
-        shop.ask(
+        site.configure("console", "timeout = 120");
+        with_faults(&site, &[("abort", "parameters")], || add(&site, "web90"));
+        site.fault("console", "quote", "");
+        site.ask(
             "POST",
             "/v1/nodes",
             Some(&format!(r#"{{"name": "web91", "parameters": {{"role": {SECRET:?}}}"#)),
             &[],
         )
         .expect(400);
-        shop.post("/v1/nodes", &json!({"name": "web91", "parameters": {"role": format!("{SECRET},{NEXT}")}}))
+        site.post("/v1/nodes", &json!({"name": "web91", "parameters": {"role": format!("{SECRET},{NEXT}")}}))
             .expect(422);
         // An order that is none: espm-helper refuses it.
-        shop.configure("espm", "helper = /bin/cat");
-        add(&shop, "web92").expect(502);
-        check_concealed(&shop, 2 * ends.len());
-        shop.expect_foreign_untouched();
+        site.configure("espm", "helper = /bin/cat");
+        add(&site, "web92").expect(502);
+        check_concealed(&site, 2 * ends.len());
+        site.expect_foreign_untouched();
     }
 }
 
@@ -140,9 +140,9 @@ const CATALOGUE: &str =
 
 #[test]
 fn parameter_value_is_in_no_record_or_log_without_console() {
-    let shop = Shop::without_console(&Plan::default(), CATALOGUE);
-    add(&shop, "web01").expect(201);
-    let nodes = shop.dir.join("nodes");
+    let site = Site::without_console(&Plan::default(), CATALOGUE);
+    add(&site, "web01").expect(201);
+    let nodes = site.dir.join("nodes");
     let catalogue = CATALOGUE;
     for broken in [
         catalogue.replace("password =", "password"),
@@ -153,18 +153,18 @@ fn parameter_value_is_in_no_record_or_log_without_console() {
         format!("{catalogue}parameter secret = {SECRET} # {NEXT}\n"),
         String::new(),
     ] {
-        shop.write("etc/catalogue.ini", &broken);
-        let statuses = [add(&shop, "web02").status, change(&shop, "web01", &json!(NEXT)).status];
+        site.write("etc/catalogue.ini", &broken);
+        let statuses = [add(&site, "web02").status, change(&site, "web01", &json!(NEXT)).status];
         assert_ne!(statuses, [201, 200], "{broken}");
         assert!(statuses.iter().all(|status| [422, 502].contains(status)), "{statuses:?}");
     }
-    shop.write("etc/catalogue.ini", catalogue);
+    site.write("etc/catalogue.ini", catalogue);
     fs::set_permissions(&nodes, Permissions::from_mode(0o555)).unwrap();
-    for answer in [add(&shop, "web03"), change(&shop, "web01", &json!(NEXT)), shop.delete("/v1/nodes/web01")] {
+    for answer in [add(&site, "web03"), change(&site, "web01", &json!(NEXT)), site.delete("/v1/nodes/web01")] {
         assert_eq!(answer.expect(503).problem(), "unavailable");
     }
     fs::set_permissions(&nodes, Permissions::from_mode(0o755)).unwrap();
-    shop.delete("/v1/nodes/web01").expect(204);
-    check_concealed(&shop, 0);
+    site.delete("/v1/nodes/web01").expect(204);
+    check_concealed(&site, 0);
     assert!(!nodes.join(format!("{FOREIGN}.yaml")).exists());
 }

@@ -1,4 +1,4 @@
-//! How set-up finds the Puppet that is installed, Debian's and the vendor's, and what it writes of it.
+//! The Puppet that set-up finds, Debian's or the vendor's, and what it writes about it.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! What set-up makes, what it refuses, and what it leaves behind when it fails.
+//! The files that set-up makes, their owners and modes, and what is left when it fails.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

@@ -1,4 +1,4 @@
-//! What set-up makes, what it refuses, and what it leaves behind when it fails.
+//! espm-setup: what it makes, what it refuses, and what it leaves behind when it fails.
 
 mod detection;
 mod files;

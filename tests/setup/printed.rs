@@ -1,4 +1,4 @@
-//! What set-up prints: vhosts, the rules of sudo, the lines to type next, its help.
+//! Vhosts, sudo rules, next steps and help that set-up prints.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The worker's life: how it starts, ends, is killed, and what becomes of its children.
+//! The worker's start and end, and its children.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,32 +16,32 @@ use crate::harness::{run, wait_until};
 
 #[test]
 fn sigterm_of_worker_lets_child_end() {
-    let shop = warm();
-    let answer = add_at(&shop, "before_node_add", || {
-        let pid = shop.worker_pid().unwrap().to_string();
+    let site = warm();
+    let answer = add_at(&site, "before_node_add", || {
+        let pid = site.worker_pid().unwrap().to_string();
         run(Command::new("kill").args(["-TERM", &pid]));
-        wait_until("nobody listens", || !shop.worker_socket().exists());
+        wait_until("nobody listens", || !site.worker_socket().exists());
     });
-    expect_warm(&shop, answer.expect(201));
-    let mut worker = shop.worker.lock().unwrap().take().unwrap();
+    expect_warm(&site, answer.expect(201));
+    let mut worker = site.worker.lock().unwrap().take().unwrap();
     assert!(worker.wait().unwrap().success());
-    shop.expect_in_console(&web01());
+    site.expect_in_console(&web01());
 }
 
 #[test]
 fn stopped_child_is_killed_with_its_processes() {
-    let shop = warm();
+    let site = warm();
     let stopped = |limit: u64| {
         // A child has this long to come to the point where it stops; its worker kills it 6 s later.
-        shop.configure("console", &format!("timeout = {limit}"));
-        shop.restart_worker();
-        shop.fault("console", "fork_child", "");
-        shop.fault("console", "stop_before_node_add", "once");
+        site.configure("console", &format!("timeout = {limit}"));
+        site.restart_worker();
+        site.fault("console", "fork_child", "");
+        site.fault("console", "stop_before_node_add", "once");
         thread::scope(|scope| {
-            let asked = scope.spawn(|| add(&shop));
+            let asked = scope.spawn(|| add(&site));
             let mut child = None;
             wait_until("a child has stopped itself or was too slow", || {
-                child = shop.pids("rake").into_iter().find(|pid| is_stopped(*pid));
+                child = site.pids("rake").into_iter().find(|pid| is_stopped(*pid));
                 child.is_some() || asked.is_finished()
             });
             let child = child?.to_string();
@@ -56,13 +56,13 @@ fn stopped_child_is_killed_with_its_processes() {
     };
     let timed_out = limits().find_map(stopped).unwrap();
     assert_eq!(timed_out.expect(504).problem(), "timed-out");
-    Client::connect(&shop);
-    assert!(is_there(shop.worker_pid().unwrap()), "the worker goes on");
-    shop.no_faults("console");
-    shop.configure("console", "timeout = 60");
-    shop.restart_worker();
-    add(&shop).expect(201);
-    shop.expect_in_console(&web01());
+    Client::connect(&site);
+    assert!(is_there(site.worker_pid().unwrap()), "the worker goes on");
+    site.no_faults("console");
+    site.configure("console", "timeout = 60");
+    site.restart_worker();
+    add(&site).expect(201);
+    site.expect_in_console(&web01());
 }
 
 fn is_stopped(pid: u32) -> bool {
@@ -80,88 +80,88 @@ fn is_killed(pid: &str) -> bool {
 
 #[test]
 fn processes_of_child_end_with_it() {
-    let shop = warm();
-    shop.fault("console", "fork_child", "once");
+    let site = warm();
+    site.fault("console", "fork_child", "once");
     let (mut child, mut started) = (0, String::new());
     let look = || {
-        child = shop.only("rake");
+        child = site.only("rake");
         started = run(Command::new("pgrep").args(["-x", "-g", &child.to_string(), "sleep"])).trim().to_owned();
         assert!(!is_killed(&started));
     };
-    add_at(&shop, "before_node_add", look).expect(201);
+    add_at(&site, "before_node_add", look).expect(201);
     let child = Path::new("/proc").join(child.to_string());
     wait_until("the worker has reaped its child", || !child.exists());
     // Who is served now is served after that.
-    Client::connect(&shop);
+    Client::connect(&site);
     assert!(is_killed(&started), "{started} would end by itself in five minutes");
 }
 
 #[test]
 fn idle_worker_ends_and_removes_socket() {
-    let shop = warm();
-    shop.stop_worker("-TERM");
-    assert!(!shop.worker_socket().exists());
-    shop.start_worker_with(shop.worker_command(&["ESPM_IDLE=1"]));
-    let mut worker = shop.worker.lock().unwrap().take().unwrap();
+    let site = warm();
+    site.stop_worker("-TERM");
+    assert!(!site.worker_socket().exists());
+    site.start_worker_with(site.worker_command(&["ESPM_IDLE=1"]));
+    let mut worker = site.worker.lock().unwrap().take().unwrap();
     assert!(worker.wait().unwrap().success());
-    assert!(!shop.worker_socket().exists());
-    assert!(cold(&shop, add(&shop).expect(201)).contains("No such file"));
+    assert!(!site.worker_socket().exists());
+    assert!(cold(&site, add(&site).expect(201)).contains("No such file"));
 }
 
 #[test]
 fn socket_held_by_systemd_outlives_worker() {
-    let shop = warm();
-    shop.stop_worker("-TERM");
-    let rake = shop.worker_command(&["ESPM_IDLE=1"]);
+    let site = warm();
+    site.stop_worker("-TERM");
+    let rake = site.worker_command(&["ESPM_IDLE=1"]);
     let mut activate = Command::new("systemd-socket-activate");
     activate
         .arg("-l")
-        .arg(shop.worker_socket())
+        .arg(site.worker_socket())
         .arg("-E")
         .arg("LANG=C.UTF-8")
         .arg(rake.get_program())
         .args(rake.get_args());
-    let log = shop.append("worker.log");
-    let mut activate = activate.current_dir(&shop.dir).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-    wait_until("the socket is there", || shop.worker_socket().exists());
-    fs::set_permissions(shop.worker_socket(), PermissionsExt::from_mode(0o666)).unwrap();
+    let log = site.append("worker.log");
+    let mut activate = activate.current_dir(&site.dir).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    wait_until("the socket is there", || site.worker_socket().exists());
+    fs::set_permissions(site.worker_socket(), PermissionsExt::from_mode(0o666)).unwrap();
     // The first request finds a console that boots, and may be done by rake; but the worker boots.
-    shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]).expect(200);
-    wait_until("the worker is ready", || shop.file("worker.log").matches("espm: ready").count() == 2);
-    add(&shop).expect(201);
+    site.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]).expect(200);
+    wait_until("the worker is ready", || site.file("worker.log").matches("espm: ready").count() == 2);
+    add(&site).expect(201);
     assert!(activate.wait().unwrap().success());
-    assert!(shop.worker_socket().exists());
+    assert!(site.worker_socket().exists());
 }
 
 #[test]
 fn worker_that_cannot_serve_ends_and_says_why() {
-    let shop = warm();
-    let socket = shop.worker_socket();
+    let site = warm();
+    let socket = site.worker_socket();
     let expect_end = |command: &mut Command, why: &str| {
         let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && text.contains(why), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
     };
-    expect_end(&mut shop.worker_command(&[]), "another worker answers there");
-    expect_warm(&shop, add(&shop).expect(201));
-    shop.stop_worker("-TERM");
-    expect_end(&mut shop.worker_command(&["RAILS_ENV=test"]), "test database is not configured");
-    expect_end(shop.worker_command(&[]).env("LANG", "C"), "LANG=C.UTF-8");
-    expect_end(&mut shop.worker_command(&["ESPM_CONFIG=/nonexistent"]), "No such file");
+    expect_end(&mut site.worker_command(&[]), "another worker answers there");
+    expect_warm(&site, add(&site).expect(201));
+    site.stop_worker("-TERM");
+    expect_end(&mut site.worker_command(&["RAILS_ENV=test"]), "test database is not configured");
+    expect_end(site.worker_command(&[]).env("LANG", "C"), "LANG=C.UTF-8");
+    expect_end(&mut site.worker_command(&["ESPM_CONFIG=/nonexistent"]), "No such file");
     fs::write(&socket, "a file of somebody's").unwrap();
-    expect_end(&mut shop.worker_command(&[]), "Address already in use");
+    expect_end(&mut site.worker_command(&[]), "Address already in use");
     assert_eq!(fs::read_to_string(&socket).unwrap(), "a file of somebody's");
     fs::remove_file(&socket).unwrap();
     for line in ["worker = /tmp/x", "master = puppet"] {
         let section = if line.starts_with('m') { "authority" } else { "console" };
-        let path = shop.dir.join("other.ini");
+        let path = site.dir.join("other.ini");
         let key = line.split(' ').next().unwrap();
-        let text = fs::read_to_string(shop.ini()).unwrap();
+        let text = fs::read_to_string(site.ini()).unwrap();
         let without: Vec<_> = text.lines().filter(|row| !row.starts_with(key)).collect();
         fs::write(&path, without.join("\n")).unwrap();
         expect_end(
-            &mut shop.worker_command(&[&format!("ESPM_CONFIG={}", path.display())]),
+            &mut site.worker_command(&[&format!("ESPM_CONFIG={}", path.display())]),
             &format!("[{section}] {key}"),
         );
     }
@@ -170,23 +170,23 @@ fn worker_that_cannot_serve_ends_and_says_why() {
 
 #[test]
 fn socket_of_killed_worker_is_taken_over() {
-    let shop = warm();
-    shop.stop_worker("-9");
-    assert!(shop.worker_socket().exists());
-    shop.start_worker();
-    expect_warm(&shop, add(&shop).expect(201));
+    let site = warm();
+    site.stop_worker("-9");
+    assert!(site.worker_socket().exists());
+    site.start_worker();
+    expect_warm(&site, add(&site).expect(201));
 }
 
 #[test]
 fn variable_of_environment_of_worker_reaches_no_task() {
-    let shop = warm();
-    shop.stop_worker("-TERM");
-    let mut command = shop.worker_command(&["groups=databases", "match=ntp"]);
+    let site = warm();
+    site.stop_worker("-TERM");
+    let mut command = site.worker_command(&["groups=databases", "match=ntp"]);
     command.env("variables", "x=y").env("classes", "mysql");
-    shop.start_worker_with(command);
-    let names = shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]).expect(200).json();
+    site.start_worker_with(command);
+    let names = site.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]).expect(200).json();
     assert_eq!(names["classes"].as_array().unwrap().len(), 4);
     let node = json!({"name": "web02", "groups": [], "classes": [], "parameters": {}});
-    expect_warm(&shop, shop.post("/v1/nodes", &node).expect(201));
-    shop.expect_in_console(&node);
+    expect_warm(&site, site.post("/v1/nodes", &node).expect(201));
+    site.expect_in_console(&node);
 }

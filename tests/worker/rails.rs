@@ -1,4 +1,4 @@
-//! The warm console in front of a real ActiveRecord and a real MariaDB: what is loaded, forked and connected.
+//! The warm console in front of a real ActiveRecord and a real MariaDB: what it loads, forks and connects.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -7,44 +7,44 @@ use std::sync::Mutex;
 use serde_json::json;
 
 use crate::harness::worker::Temperature;
-use crate::harness::{Answer, Plan, Shop, as_user, run, template, wait_until};
+use crate::harness::{Answer, Plan, Site, as_user, run, template, wait_until};
 
-/// A MariaDB of the shop's own.
+/// A MariaDB of the site's own.
 struct Database<'a> {
-    shop: &'a Shop,
+    site: &'a Site,
     server: Mutex<Option<Child>>,
 }
 
 impl<'a> Database<'a> {
-    fn make(shop: &'a Shop) -> Self {
-        let data = shop.dir.join("console/data");
+    fn make(site: &'a Site) -> Self {
+        let data = site.dir.join("console/data");
         run(as_user("mariadb-install-db")
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", data.display())));
-        let database = Self { shop, server: Mutex::new(None) };
+        let database = Self { site, server: Mutex::new(None) };
         database.start();
         database.sql("CREATE DATABASE console CHARACTER SET utf8");
         let socket = database.socket();
-        shop.write(
+        site.write(
             "console/rails",
             &format!(
                 "production:\n  adapter: mysql2\n  encoding: utf8\n  username: root\n  database: console\n  socket: {socket}\n"
             ),
         );
-        run(as_user(template().join("console/seed")).arg(shop.dir.join("console")));
+        run(as_user(template().join("console/seed")).arg(site.dir.join("console")));
         database
     }
 
     fn socket(&self) -> String {
-        self.shop.dir.join("console/mysql.sock").display().to_string()
+        self.site.dir.join("console/mysql.sock").display().to_string()
     }
 
     fn start(&self) {
-        let data = self.shop.dir.join("console/data");
+        let data = self.site.dir.join("console/data");
         let mut server = as_user("mariadbd");
         server.args(["--no-defaults", "--skip-networking", "--innodb-buffer-pool-size=16M"]);
         server.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", self.socket()));
-        let server = server.stdin(Stdio::null()).stderr(self.shop.append("mariadb.err")).spawn().unwrap();
+        let server = server.stdin(Stdio::null()).stderr(self.site.append("mariadb.err")).spawn().unwrap();
         *self.server.lock().unwrap() = Some(server);
         let ping = || self.client("SELECT 1").output().unwrap().status.success();
         wait_until("the database answers", ping);
@@ -76,7 +76,7 @@ impl<'a> Database<'a> {
 
 impl Drop for Database<'_> {
     fn drop(&mut self) {
-        self.shop.end_worker();
+        self.site.end_worker();
         if let Some(mut server) = self.server.lock().unwrap().take() {
             let _ = server.kill();
             let _ = server.wait();
@@ -84,75 +84,75 @@ impl Drop for Database<'_> {
     }
 }
 
-/// A shop whose console is not there yet.
-fn shop() -> Shop {
-    let shop = Shop::with(Plan { console: Temperature::Cold, ..Plan::default() });
-    shop.configure("console", &format!("worker = {}", shop.worker_socket().display()));
-    shop
+/// A site whose console is not there yet.
+fn site() -> Site {
+    let site = Site::with(Plan { console: Temperature::Cold, ..Plan::default() });
+    site.configure("console", &format!("worker = {}", site.worker_socket().display()));
+    site
 }
 
-fn add(shop: &Shop, name: &str) -> Answer {
-    shop.post(
+fn add(site: &Site, name: &str) -> Answer {
+    site.post(
         "/v1/nodes",
         &json!({"name": name, "groups": ["Größe"], "classes": ["ntp"], "parameters": {"role": "web"}}),
     )
 }
 
 #[track_caller]
-fn expect_warm(shop: &Shop, answer: &Answer) {
-    assert!(shop.records_of(answer).iter().all(|record| !record.contains("console=cold")));
+fn expect_warm(site: &Site, answer: &Answer) {
+    assert!(site.records_of(answer).iter().all(|record| !record.contains("console=cold")));
 }
 
 #[test]
 fn restarted_database_needs_no_new_worker() {
-    let shop = shop();
-    let database = Database::make(&shop);
-    shop.start_worker();
-    let worker = shop.worker_pid();
+    let site = site();
+    let database = Database::make(&site);
+    site.start_worker();
+    let worker = site.worker_pid();
     // The server forgets those who have left a moment later.
     wait_until("the worker has no connection, nor has anybody", || database.connections() == 0);
-    let added = add(&shop, "web01");
-    expect_warm(&shop, added.expect(201));
-    shop.expect_in_console(&added.json());
+    let added = add(&site, "web01");
+    expect_warm(&site, added.expect(201));
+    site.expect_in_console(&added.json());
     let look = || wait_until("there is the child's connection alone", || database.connections() == 1);
-    shop.paused("after_commit_node_add", || add(&shop, "web02"), look).expect(201);
+    site.paused("after_commit_node_add", || add(&site, "web02"), look).expect(201);
     wait_until("the child's connection is closed", || database.connections() == 0);
 
     database.stop();
-    assert_eq!(add(&shop, "web03").expect(502).problem(), "command-failed");
-    shop.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]).expect(502);
-    shop.patch("/v1/nodes/web01", &json!({"groups": []})).expect(502);
-    shop.get("/v1/nodes/web01").expect(200);
+    assert_eq!(add(&site, "web03").expect(502).problem(), "command-failed");
+    site.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]).expect(502);
+    site.patch("/v1/nodes/web01", &json!({"groups": []})).expect(502);
+    site.get("/v1/nodes/web01").expect(200);
     database.start();
 
-    let again = add(&shop, "web03");
-    expect_warm(&shop, again.expect(201));
-    shop.expect_in_console(&again.json());
+    let again = add(&site, "web03");
+    expect_warm(&site, again.expect(201));
+    site.expect_in_console(&again.json());
     // And away under the hands of a run.
     let point = "before_node_parameters";
-    shop.paused(point, || add(&shop, "web04"), || database.stop()).expect(502);
+    site.paused(point, || add(&site, "web04"), || database.stop()).expect(502);
     database.start();
-    expect_warm(&shop, add(&shop, "web04").expect(201));
-    shop.delete("/v1/nodes/web04").expect(204);
-    assert!(shop.unfinished().is_empty() && shop.proofs() == 0);
-    assert_eq!(shop.worker_pid(), worker);
-    shop.expect_foreign_untouched();
+    expect_warm(&site, add(&site, "web04").expect(201));
+    site.delete("/v1/nodes/web04").expect(204);
+    assert!(site.unfinished().is_empty() && site.proofs() == 0);
+    assert_eq!(site.worker_pid(), worker);
+    site.expect_foreign_untouched();
     wait_until("no connection is left", || database.connections() == 0);
     database.stop();
 }
 
 #[test]
 fn worker_starts_without_database() {
-    let shop = shop();
-    let database = Database::make(&shop);
+    let site = site();
+    let database = Database::make(&site);
     database.stop();
-    shop.start_worker();
+    site.start_worker();
     database.start();
-    expect_warm(&shop, add(&shop, "web01").expect(201));
-    shop.restart_worker();
+    expect_warm(&site, add(&site, "web01").expect(201));
+    site.restart_worker();
     // What a child loads beyond its parent is not there when the model's file is gone: the table's are read before.
-    let maps = fs::read_to_string(format!("/proc/{}/maps", shop.worker_pid().unwrap())).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{}/maps", site.worker_pid().unwrap())).unwrap();
     assert!(maps.contains("mysql2.so"), "the adapter is loaded once");
-    expect_warm(&shop, shop.delete("/v1/nodes/web01").expect(204));
+    expect_warm(&site, site.delete("/v1/nodes/web01").expect(204));
     database.stop();
 }

@@ -1,4 +1,4 @@
-//! The audit records of what is asked and done, with syslog there and without.
+//! Audit records of requests, with syslog and without.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
 
-use crate::harness::{Answer, Plan, Shop, wait_until};
+use crate::harness::{Answer, Plan, Site, wait_until};
 
 /// The value of a field of a record.
 fn field(record: &str, name: &str) -> String {
@@ -20,13 +20,13 @@ fn field(record: &str, name: &str) -> String {
 
 /// The one record of an answer's request.
 #[track_caller]
-fn only_record(shop: &Shop, answer: &Answer) -> String {
-    let records = shop.records_of(answer);
+fn only_record(site: &Site, answer: &Answer) -> String {
+    let records = site.records_of(answer);
     assert_eq!(records.len(), 1, "{records:?}");
     records[0].clone()
 }
 
-impl Shop {
+impl Site {
     fn syslog_goes(&self) {
         fs::rename(self.dir.join("log.sock"), self.dir.join("log.away")).unwrap();
     }
@@ -42,28 +42,28 @@ impl Shop {
 
 #[test]
 fn change_is_recorded_before_and_after() {
-    let shop = Shop::open();
-    let added = shop.paused(
+    let site = Site::open();
+    let added = site.paused(
         "before_node_add",
         || {
             let body =
                 json!({"name": "web01", "groups": ["web servers"], "classes": ["ntp"], "parameters": {"role": "x"}});
-            shop.post("/v1/nodes", &body)
+            site.post("/v1/nodes", &body)
         },
         || {
-            let so_far = shop.audit();
+            let so_far = site.audit();
             assert!(so_far.iter().any(|record| record.contains("event=node.add outcome=attempt")), "{so_far:?}");
             assert!(!so_far.iter().any(|record| record.contains("outcome=created")), "{so_far:?}");
         },
     );
-    let changed = shop.patch("/v1/nodes/web01", &json!({"classes": []}));
-    let deleted = shop.delete("/v1/nodes/web01");
+    let changed = site.patch("/v1/nodes/web01", &json!({"classes": []}));
+    let deleted = site.delete("/v1/nodes/web01");
     for (answer, event, outcome, status) in [
         (added, "node.add", "created", "201"),
         (changed, "node.change", "ok", "200"),
         (deleted, "node.delete", "gone", "204"),
     ] {
-        let records = shop.records_of(&answer);
+        let records = site.records_of(&answer);
         assert_eq!(records.len(), 2, "{records:?}");
         for (record, outcome, status) in [(&records[0], "attempt", "-"), (&records[1], outcome, status)] {
             // Facility authpriv (10), severity notice (5): RFC 5424, section 6.2.1.
@@ -89,22 +89,22 @@ fn change_is_recorded_before_and_after() {
 
 #[test]
 fn read_and_refusal_are_one_record_and_health_is_none() {
-    let shop = Shop::open();
-    shop.add("web01");
+    let site = Site::open();
+    site.add("web01");
     let answers = [
-        (shop.get("/v1/classes"), "class.list", "ok", "cloud"),
-        (shop.get("/v1/groups"), "group.list", "ok", "cloud"),
-        (shop.get("/v1/nodes/web01"), "node.show", "ok", "cloud"),
-        (shop.get("/v1/nodes/none"), "node.show", "not-found", "cloud"),
-        (shop.delete("/v1/nodes/none"), "node.delete", "not-found", "cloud"),
-        (shop.post("/v1/nodes", &json!({"name": "web01"})), "node.add", "name-taken", "cloud"),
-        (shop.post("/v1/nodes", &json!({"name": "WEB01"})), "node.add", "invalid", "cloud"),
-        (shop.ask("POST", "/v1/nodes", Some("{"), &[]), "node.add", "bad-json", "cloud"),
-        (shop.get("/v1/nothing"), "request", "not-found", "cloud"),
-        (shop.ask("GET", "/v1/classes", None, &["X-ESPM-PSK: wrong"]), "request", "unauthorized", "-"),
+        (site.get("/v1/classes"), "class.list", "ok", "cloud"),
+        (site.get("/v1/groups"), "group.list", "ok", "cloud"),
+        (site.get("/v1/nodes/web01"), "node.show", "ok", "cloud"),
+        (site.get("/v1/nodes/none"), "node.show", "not-found", "cloud"),
+        (site.delete("/v1/nodes/none"), "node.delete", "not-found", "cloud"),
+        (site.post("/v1/nodes", &json!({"name": "web01"})), "node.add", "name-taken", "cloud"),
+        (site.post("/v1/nodes", &json!({"name": "WEB01"})), "node.add", "invalid", "cloud"),
+        (site.ask("POST", "/v1/nodes", Some("{"), &[]), "node.add", "bad-json", "cloud"),
+        (site.get("/v1/nothing"), "request", "not-found", "cloud"),
+        (site.ask("GET", "/v1/classes", None, &["X-ESPM-PSK: wrong"]), "request", "unauthorized", "-"),
     ];
     for (answer, event, outcome, client) in answers {
-        let records = shop.records_of(&answer);
+        let records = site.records_of(&answer);
         // The cause of a failure is a record of its own kind.
         let records: Vec<_> = records.iter().filter(|record| !record.contains("outcome=cause")).collect();
         assert_eq!(records.len(), 1, "{records:?}");
@@ -114,32 +114,32 @@ fn read_and_refusal_are_one_record_and_health_is_none() {
             [event, outcome, client, status.as_str()]
         );
     }
-    let records = shop.audit().len();
-    shop.get("/v1/health").expect(200);
-    only_record(&shop, &shop.get("/v1/classes"));
-    assert_eq!(shop.audit().len(), records + 1);
+    let records = site.audit().len();
+    site.get("/v1/health").expect(200);
+    only_record(&site, &site.get("/v1/classes"));
+    assert_eq!(site.audit().len(), records + 1);
 }
 
 #[test]
 fn missing_syslog_makes_changes_503_and_reads_200() {
-    let shop = Shop::open();
+    let site = Site::open();
     for name in ["web01", "unfinished", "missing", "certified"] {
-        shop.add(name);
+        site.add(name);
     }
-    let change = |name: &str| shop.patch(&format!("/v1/nodes/{name}"), &json!({"groups": []}));
-    shop.ask("POST", "/v1/nodes/certified/certificate", None, &[]).expect(201);
-    shop.rake(&["node:del", "name=missing"]);
-    shop.fault("console", "die_before_node_groups", "once");
+    let change = |name: &str| site.patch(&format!("/v1/nodes/{name}"), &json!({"groups": []}));
+    site.ask("POST", "/v1/nodes/certified/certificate", None, &[]).expect(201);
+    site.rake(&["node:del", "name=missing"]);
+    site.fault("console", "die_before_node_groups", "once");
     change("unfinished").expect(502);
-    let seen = || (shop.console(), shop.changing_runs(), shop.runs("ca"), shop.states());
+    let seen = || (site.console(), site.changing_runs(), site.runs("ca"), site.states());
     let before = seen();
-    shop.syslog_goes();
+    site.syslog_goes();
     let refused = [
-        shop.post("/v1/nodes", &json!({"name": "web02"})),
+        site.post("/v1/nodes", &json!({"name": "web02"})),
         change("web01"),
-        shop.delete("/v1/nodes/web01"),
-        shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]),
-        shop.delete("/v1/nodes/certified/certificate"),
+        site.delete("/v1/nodes/web01"),
+        site.ask("POST", "/v1/nodes/web01/certificate", None, &[]),
+        site.delete("/v1/nodes/certified/certificate"),
         // Nor is an earlier change settled, or forgotten what somebody has deleted.
         change("unfinished"),
         change("missing"),
@@ -150,90 +150,90 @@ fn missing_syslog_makes_changes_503_and_reads_200() {
     }
     assert_eq!(seen(), before);
     for path in ["/v1/nodes/web01", "/v1/classes", "/v1/health"] {
-        shop.get(path).expect(200);
+        site.get(path).expect(200);
     }
-    assert_eq!(shop.unfinished().into_keys().collect::<Vec<_>>(), ["unfinished"]);
+    assert_eq!(site.unfinished().into_keys().collect::<Vec<_>>(), ["unfinished"]);
     // No one without a key, and nobody who only looks, can fill the disk meanwhile.
-    shop.ask("DELETE", "/v1/nodes/web01", None, &["X-ESPM-PSK: wrong"]).expect(401);
-    assert_eq!(shop.kept_records(), refused.len());
+    site.ask("DELETE", "/v1/nodes/web01", None, &["X-ESPM-PSK: wrong"]).expect(401);
+    assert_eq!(site.kept_records(), refused.len());
 
-    shop.syslog_comes_back();
-    shop.get("/v1/health").expect(200);
+    site.syslog_comes_back();
+    site.get("/v1/health").expect(200);
     for answer in &refused {
-        assert_eq!(field(&only_record(&shop, answer), "status"), "503");
+        assert_eq!(field(&only_record(&site, answer), "status"), "503");
     }
-    wait_until("all kept records are sent", || shop.kept_records() == 0);
-    shop.delete("/v1/nodes/web01").expect(204);
+    wait_until("all kept records are sent", || site.kept_records() == 0);
+    site.delete("/v1/nodes/web01").expect(204);
     for (name, status, note) in [("unfinished", 200, "recovered"), ("missing", 404, "missing-in-console")] {
-        let records = shop.records_of(change(name).expect(status));
+        let records = site.records_of(change(name).expect(status));
         assert_eq!(field(records.last().unwrap(), "note"), note);
     }
 }
 
 #[test]
 fn stuck_syslog_delays_no_request_for_good() {
-    let shop = Shop::open();
-    shop.get("/v1/classes").expect(200);
-    shop.syslog_goes();
-    let deaf = UnixDatagram::bind(shop.dir.join("log.sock")).unwrap();
-    fs::set_permissions(shop.dir.join("log.sock"), fs::Permissions::from_mode(0o666)).unwrap();
+    let site = Site::open();
+    site.get("/v1/classes").expect(200);
+    site.syslog_goes();
+    let deaf = UnixDatagram::bind(site.dir.join("log.sock")).unwrap();
+    fs::set_permissions(site.dir.join("log.sock"), fs::Permissions::from_mode(0o666)).unwrap();
     let filler = UnixDatagram::unbound().unwrap();
     filler.set_nonblocking(true).unwrap();
-    while filler.send_to(b"x", shop.dir.join("log.sock")).is_ok() {}
-    shop.get("/v1/classes").expect(200);
-    assert_eq!(shop.post("/v1/nodes", &json!({"name": "web01"})).expect(503).problem(), "unavailable");
-    assert!(shop.states().is_empty());
+    while filler.send_to(b"x", site.dir.join("log.sock")).is_ok() {}
+    site.get("/v1/classes").expect(200);
+    assert_eq!(site.post("/v1/nodes", &json!({"name": "web01"})).expect(503).problem(), "unavailable");
+    assert!(site.states().is_empty());
     drop(deaf);
 }
 
 #[test]
 fn outcome_kept_while_syslog_was_gone_is_sent_later() {
-    let shop = Shop::open();
-    let add = || shop.post("/v1/nodes", &json!({"name": "web01"}));
-    let added = shop.paused("before_node_add", add, || shop.syslog_goes());
+    let site = Site::open();
+    let add = || site.post("/v1/nodes", &json!({"name": "web01"}));
+    let added = site.paused("before_node_add", add, || site.syslog_goes());
     added.expect(201);
-    assert_eq!(shop.kept_records(), 1);
-    shop.syslog_comes_back();
-    shop.get("/v1/health").expect(200);
-    let records = shop.records_of(&added);
+    assert_eq!(site.kept_records(), 1);
+    site.syslog_comes_back();
+    site.get("/v1/health").expect(200);
+    let records = site.records_of(&added);
     assert_eq!(records.iter().map(|record| field(record, "outcome")).collect::<Vec<_>>(), ["attempt", "created"]);
-    assert_eq!(shop.kept_records(), 0);
+    assert_eq!(site.kept_records(), 0);
 }
 
 #[test]
 fn refusals_without_syslog_are_bounded_and_outcomes_are_kept() {
     const MOST: usize = 1000;
-    let shop = Shop::open();
-    let add = |name: &str| shop.post("/v1/nodes", &json!({"name": name}));
-    let added = shop.paused(
+    let site = Site::open();
+    let add = |name: &str| site.post("/v1/nodes", &json!({"name": name}));
+    let added = site.paused(
         "before_node_add",
         || add("web01"),
         || {
-            shop.syslog_goes();
+            site.syslog_goes();
             for number in 1..MOST {
-                shop.write(&format!("state/unsent/{number}"), "event=node.add outcome=unavailable");
+                site.write(&format!("state/unsent/{number}"), "event=node.add outcome=unavailable");
             }
             for kept in [MOST, MOST] {
                 add("web02").expect(503);
-                assert_eq!(shop.kept_records(), kept);
+                assert_eq!(site.kept_records(), kept);
             }
         },
     );
     added.expect(201);
-    assert_eq!(shop.kept_records(), MOST + 1);
+    assert_eq!(site.kept_records(), MOST + 1);
 }
 
 #[test]
 fn changes_without_syslog_are_made_when_audit_is_not_required() {
-    let shop = Shop::with(Plan { ini: vec![("audit", "required = no")], ..Plan::default() });
-    shop.syslog_goes();
-    let added = shop.post("/v1/nodes", &json!({"name": "web01"}));
+    let site = Site::with(Plan { ini: vec![("audit", "required = no")], ..Plan::default() });
+    site.syslog_goes();
+    let added = site.post("/v1/nodes", &json!({"name": "web01"}));
     added.expect(201);
-    let deleted = shop.delete("/v1/nodes/web01");
+    let deleted = site.delete("/v1/nodes/web01");
     deleted.expect(204);
-    shop.syslog_comes_back();
-    shop.get("/v1/classes").expect(200);
+    site.syslog_comes_back();
+    site.get("/v1/classes").expect(200);
     for (answer, outcome) in [(added, "created"), (deleted, "gone")] {
-        assert_eq!(field(&only_record(&shop, &answer), "outcome"), outcome);
+        assert_eq!(field(&only_record(&site, &answer), "outcome"), outcome);
     }
 }

@@ -1,4 +1,4 @@
-//! The client in `conf/examples`, as a provisioning system would run it.
+//! The client in `conf/examples`, as a provisioning system runs it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,28 +12,28 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::harness::processes::FOREIGN;
-use crate::harness::{Plan, Shop, run, wait_until};
+use crate::harness::{Plan, Site, run, wait_until};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/examples").join(name)
 }
 
-/// The client with the shop's address, certificate and key.
-fn client(shop: &Shop, words: &[&str]) -> Command {
+/// The client with the site's address, certificate and key.
+fn client(site: &Site, words: &[&str]) -> Command {
     let mut client = Command::new(example("espm-client"));
     client
         .args(words)
         .env_remove("ESPM_PSK_FILE")
-        .env("ESPM_URL", format!("https://localhost:{}", shop.port))
-        .env("ESPM_TLS_CERT", shop.dir.join("etc/certs/espm.pem"))
-        .env("ESPM_PSK", &shop.psk);
+        .env("ESPM_URL", format!("https://localhost:{}", site.port))
+        .env("ESPM_TLS_CERT", site.dir.join("etc/certs/espm.pem"))
+        .env("ESPM_PSK", &site.psk);
     client
 }
 
 const LAUNCH: [&str; 6] = ["--group", "web servers", "--class", "apache", "--parameter", "role=web"];
 
-fn launch(shop: &Shop, name: &str, more: &[&str]) -> Command {
-    client(shop, &[&["launch", name], &LAUNCH[..], more].concat())
+fn launch(site: &Site, name: &str, more: &[&str]) -> Command {
+    client(site, &[&["launch", name], &LAUNCH[..], more].concat())
 }
 
 fn assigned() -> Value {
@@ -56,17 +56,17 @@ fn expect_usable(ssldir: &Path, name: &str) {
 
 #[test]
 fn client_launches_and_terminates_server() {
-    let shop = Shop::open();
-    let known = run(&mut client(&shop, &["classes"]));
+    let site = Site::open();
+    let known = run(&mut client(&site, &["classes"]));
     assert!(known.lines().any(|line| line == "apache"), "{known}");
-    let known = run(&mut client(&shop, &["groups"]));
+    let known = run(&mut client(&site, &["groups"]));
     assert!(known.lines().any(|line| line == "web servers"), "{known}");
 
     // Puppet's ssldir as the agent will find it, the key from a file.
-    let (ssldir, psk) = (shop.dir.join("ssl"), shop.write("psk", &format!("{}\n", shop.psk)));
-    let mut first = launch(&shop, "web01.example.com", &["--ssldir", ssldir.to_str().unwrap()]);
+    let (ssldir, psk) = (site.dir.join("ssl"), site.write("psk", &format!("{}\n", site.psk)));
+    let mut first = launch(&site, "web01.example.com", &["--ssldir", ssldir.to_str().unwrap()]);
     assert_eq!(run(first.env_remove("ESPM_PSK").env("ESPM_PSK_FILE", &psk)), "web01.example.com\n");
-    assert_eq!(shop.node_in_console("web01.example.com"), assigned());
+    assert_eq!(site.node_in_console("web01.example.com"), assigned());
     expect_usable(&ssldir, "web01.example.com");
     for (path, mode) in [
         ("private_keys", 0o750),
@@ -80,47 +80,47 @@ fn client_launches_and_terminates_server() {
     assert_eq!(run(Command::new("find").arg(&ssldir).args(["-type", "f"])).lines().count(), 3);
 
     for _ in 0..2 {
-        run(&mut client(&shop, &["terminate", "web01.example.com"]));
-        assert!(shop.node_in_console("web01.example.com").is_null());
+        run(&mut client(&site, &["terminate", "web01.example.com"]));
+        assert!(site.node_in_console("web01.example.com").is_null());
     }
-    assert_eq!(shop.count("ca", "generate"), 1);
-    let records = shop.audit().join("\n");
+    assert_eq!(site.count("ca", "generate"), 1);
+    let records = site.audit().join("\n");
     assert!(records.contains("event=certificate.revoke outcome=gone"), "{records}");
     assert!(records.contains("event=node.delete outcome=gone"), "{records}");
-    shop.expect_foreign_untouched();
+    site.expect_foreign_untouched();
 }
 
 #[test]
 fn client_takes_another_name_when_one_is_taken() {
-    let shop = Shop::open();
-    let name = run(&mut launch(&shop, FOREIGN, &[]));
+    let site = Site::open();
+    let name = run(&mut launch(&site, FOREIGN, &[]));
     let (host, domain) = FOREIGN.split_once('.').unwrap();
     let appended =
         name.trim().strip_prefix(&format!("{host}-")).and_then(|rest| rest.strip_suffix(&format!(".{domain}")));
     assert!(appended.is_some_and(|time| time.len() == 13 && time.bytes().all(|b| b.is_ascii_digit())), "{name}");
-    assert_eq!(shop.node_in_console(name.trim()), assigned());
-    shop.expect_foreign_untouched();
+    assert_eq!(site.node_in_console(name.trim()), assigned());
+    site.expect_foreign_untouched();
 }
 
 #[test]
 fn client_prints_every_error_of_refused_request() {
-    let shop = Shop::open();
-    let output = client(&shop, &["launch", "Web01", "--class", "nothing"]).output().unwrap();
+    let site = Site::open();
+    let output = client(&site, &["launch", "Web01", "--class", "nothing"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = says(&output);
     assert!(said.contains("espm-client: name: ") && said.contains("espm-client: classes[0]: "), "{said}");
-    let output = client(&shop, &["classes"]).env("ESPM_PSK", "wrong").output().unwrap();
+    let output = client(&site, &["classes"]).env("ESPM_PSK", "wrong").output().unwrap();
     assert!(output.status.code() == Some(1) && says(&output).contains("401"), "{output:?}");
     for variable in ["ESPM_URL", "ESPM_TLS_CERT", "ESPM_PSK"] {
-        let output = client(&shop, &["classes"]).env_remove(variable).output().unwrap();
+        let output = client(&site, &["classes"]).env_remove(variable).output().unwrap();
         assert!(says(&output).contains(&format!("{variable} is not set")), "{output:?}");
     }
 }
 
 #[test]
 fn client_refuses_another_certificate() {
-    let shop = Shop::open();
-    let (pem, key) = (shop.dir.join("other.pem"), shop.dir.join("other.key"));
+    let site = Site::open();
+    let (pem, key) = (site.dir.join("other.pem"), site.dir.join("other.key"));
     let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
     run(Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
@@ -129,57 +129,57 @@ fn client_refuses_another_certificate() {
         .arg(&pem)
         .arg("-keyout")
         .arg(&key));
-    let before = shop.audit().len();
-    let output = client(&shop, &["classes"]).env("ESPM_TLS_CERT", &pem).output().unwrap();
+    let before = site.audit().len();
+    let output = client(&site, &["classes"]).env("ESPM_TLS_CERT", &pem).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(says(&output).contains("not the certificate of ESPM_TLS_CERT"), "{output:?}");
     // Neither does it trust those that the system trusts, nor go without TLS.
     let plain =
-        client(&shop, &["classes"]).env("ESPM_URL", format!("http://localhost:{}", shop.port)).output().unwrap();
+        client(&site, &["classes"]).env("ESPM_URL", format!("http://localhost:{}", site.port)).output().unwrap();
     assert!(says(&plain).contains("want https://"), "{plain:?}");
-    assert_eq!(shop.audit().len(), before);
+    assert_eq!(site.audit().len(), before);
     // Strict verification, which Python 3.13 does, takes espm's certificate too.
-    let own = shop.dir.join("etc/certs/espm.pem");
+    let own = site.dir.join("etc/certs/espm.pem");
     run(Command::new("openssl").args(["verify", "-x509_strict", "-CAfile"]).arg(&own).arg(&own));
 }
 
 #[test]
 fn client_retries_while_espm_is_busy() {
     let ini = vec![("console", "concurrency = 1"), ("console", "queue = 0")];
-    let shop = Shop::with(Plan { ini, ..Plan::default() });
-    shop.ask_for_lists();
-    shop.pause_at("before_node_add");
+    let site = Site::with(Plan { ini, ..Plan::default() });
+    site.ask_for_lists();
+    site.pause_at("before_node_add");
     let name = thread::scope(|scope| {
-        let slow = scope.spawn(|| shop.add("slow01"));
-        shop.wait_for_pause();
-        let launched = scope.spawn(|| run(&mut launch(&shop, "web01", &[])));
+        let slow = scope.spawn(|| site.add("slow01"));
+        site.wait_for_pause();
+        let launched = scope.spawn(|| run(&mut launch(&site, "web01", &[])));
         let busy =
-            || shop.audit().iter().any(|record| record.contains("node=web01") && record.contains("outcome=busy"));
+            || site.audit().iter().any(|record| record.contains("node=web01") && record.contains("outcome=busy"));
         wait_until("the client is told to wait", busy);
-        shop.go_on();
+        site.go_on();
         slow.join().unwrap();
         launched.join().unwrap()
     });
     assert_eq!(name, "web01\n");
-    assert_eq!(shop.node_in_console("web01"), assigned());
+    assert_eq!(site.node_in_console("web01"), assigned());
 }
 
 #[test]
 fn timeout_is_settled_by_next_request_of_client() {
-    let shop = Shop::with(Plan { ini: vec![("console", "timeout = 5")], ..Plan::default() });
-    shop.ask_for_lists();
-    shop.fault("console", "hang.once", "");
+    let site = Site::with(Plan { ini: vec![("console", "timeout = 5")], ..Plan::default() });
+    site.ask_for_lists();
+    site.fault("console", "hang.once", "");
     let output = thread::scope(|scope| {
-        let launched = scope.spawn(|| launch(&shop, "web01", &[]).output().unwrap());
-        wait_until("rake hangs", || !shop.dir.join("console/faults/hang.once").exists());
+        let launched = scope.spawn(|| launch(&site, "web01", &[]).output().unwrap());
+        wait_until("rake hangs", || !site.dir.join("console/faults/hang.once").exists());
         // The runs after the one that hangs have time on any machine.
-        shop.configure("console", "timeout = 120");
+        site.configure("console", "timeout = 120");
         launched.join().unwrap()
     });
     assert_eq!(String::from_utf8_lossy(&output.stdout), "web01\n", "{output:?}");
     assert!(says(&output).contains("504; the same again"), "{output:?}");
-    assert_eq!(shop.node_in_console("web01"), assigned());
-    assert_eq!(shop.states().len(), 1);
+    assert_eq!(site.node_in_console("web01"), assigned());
+    assert_eq!(site.states().len(), 1);
 }
 
 /// Passes connections on, and cuts the first of them when its answer comes: when `answered` holds.
@@ -219,12 +219,12 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, cut: impl Fn() -> bool) {
 
 #[test]
 fn lost_answer_makes_no_second_node() {
-    let shop = Shop::open();
+    let site = Site::open();
     let done = AtomicBool::new(false);
-    let there = || !shop.node_in_console("web01").is_null();
+    let there = || !site.node_in_console("web01").is_null();
     let output = thread::scope(|scope| {
-        let port = cut_first_answer(scope, shop.port, &done, &there);
-        let mut client = launch(&shop, "web01", &[]);
+        let port = cut_first_answer(scope, site.port, &done, &there);
+        let mut client = launch(&site, "web01", &[]);
         let output = client.env("ESPM_URL", format!("https://localhost:{port}")).output().unwrap();
         done.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(("127.0.0.1", port)));
@@ -232,14 +232,14 @@ fn lost_answer_makes_no_second_node() {
     });
     assert_eq!(String::from_utf8_lossy(&output.stdout), "web01\n", "{output:?}");
     assert!(says(&output).contains("no answer: "), "{output:?}");
-    assert_eq!(shop.count("console", "node:add"), 1);
-    assert_eq!(shop.states().into_keys().collect::<Vec<_>>(), ["web01"]);
+    assert_eq!(site.count("console", "node:add"), 1);
+    assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["web01"]);
 }
 
 /// Runs a script as root of a throw-away copy of this machine's file system.
 #[track_caller]
-fn in_a_copy_of_this_machine(shop: &Shop, script: &str) -> String {
-    let copy = shop.dir.join("copy");
+fn in_a_copy_of_this_machine(site: &Site, script: &str) -> String {
+    let copy = site.dir.join("copy");
     fs::create_dir(&copy).unwrap();
     let enter = "set -eu; mount --make-rprivate /; mount -t tmpfs espm-test \"$1\"; mkdir \"$1/upper\" \"$1/work\" \"$1/root\"; \
                  mount -t overlay -o \"lowerdir=/,upperdir=$1/upper,workdir=$1/work\" espm-test \"$1/root\"; \
@@ -248,17 +248,17 @@ fn in_a_copy_of_this_machine(shop: &Shop, script: &str) -> String {
     run(Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "sh", "-c", enter, "sh"])
         .arg(&copy)
-        .arg(shop.dir.join("input"))
+        .arg(site.dir.join("input"))
         .arg(script))
 }
 
 #[test]
 fn cloud_init_accepts_user_data_and_writes_agent_files() {
-    let shop = Shop::open();
+    let site = Site::open();
     let template = example("cloud-init.yaml");
-    let filled = run(&mut launch(&shop, "web01.example.com", &["--user-data", template.to_str().unwrap()]));
+    let filled = run(&mut launch(&site, "web01.example.com", &["--user-data", template.to_str().unwrap()]));
     assert!(!filled.contains('@'), "{filled}");
-    let input = shop.write("input", &filled);
+    let input = site.write("input", &filled);
     for file in [input.as_str(), template.to_str().unwrap()] {
         let said = run(Command::new("cloud-init").args(["schema", "--config-file", file]));
         assert!(said.contains("Valid"), "{said}");
@@ -271,8 +271,8 @@ fn cloud_init_accepts_user_data_and_writes_agent_files() {
                   openssl pkey -in ssl/private_keys/web01.example.com.pem -pubout; \
                   openssl x509 -in ssl/certs/web01.example.com.pem -noout -pubkey; \
                   stat -c '%a %n' ssl/*/*.pem puppet.conf; cat puppet.conf";
-    let found = in_a_copy_of_this_machine(&shop, script);
-    let certificate = shop.get("/v1/nodes/web01.example.com/certificate").json()["certificate"].clone();
+    let found = in_a_copy_of_this_machine(&site, script);
+    let certificate = site.get("/v1/nodes/web01.example.com/certificate").json()["certificate"].clone();
     assert!(found.starts_with(certificate.as_str().unwrap()), "{found}");
     let key = found.split("-----BEGIN PUBLIC KEY-----").collect::<Vec<_>>();
     assert!(key.len() == 3 && key[2].starts_with(key[1]), "{found}");

@@ -1,4 +1,4 @@
-//! The description of the interface and what the program does agree.
+//! The OpenAPI description and the program agree.
 
 mod described;
 
@@ -10,12 +10,12 @@ use espm::route::TABLE;
 use serde_json::{Value, json};
 
 use self::described::{Described, FILE};
-use crate::harness::{Answer, Plan, Shop, run};
+use crate::harness::{Answer, Plan, Site, run};
 
 #[test]
 fn served_description_is_the_file() {
-    let shop = Shop::open();
-    let served = shop.get("/v1/openapi.json");
+    let site = Site::open();
+    let served = site.get("/v1/openapi.json");
     assert_eq!(served.expect(200).body, std::fs::read_to_string(FILE).unwrap());
     assert_eq!(served.header("content-type"), "application/json");
 }
@@ -173,9 +173,9 @@ fn grammars_of_description_match_parsers() {
 
 #[test]
 fn undescribed_method_is_405_with_described_allow() {
-    let shop = Shop::open();
-    shop.add("web01");
-    shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
+    let site = Site::open();
+    site.add("web01");
+    site.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
     let mut described = Described::read();
     let operations = described.operations();
     for (segments, _) in TABLE {
@@ -185,7 +185,7 @@ fn undescribed_method_is_405_with_described_allow() {
         let any = of_path[0].2["operationId"].as_str().unwrap();
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "OPTIONS", "QUERY", "DELETE"] {
             let has = of_path.iter().any(|(_, name, _)| name == method || (name == "GET" && method == "HEAD"));
-            let answer = shop.ask(method, &path, Some("{}").filter(|_| matches!(method, "POST" | "PATCH")), &[]);
+            let answer = site.ask(method, &path, Some("{}").filter(|_| matches!(method, "POST" | "PATCH")), &[]);
             if has {
                 assert!(answer.status != 404 && answer.status != 405, "{method} {path}: {answer:?}");
             } else if method == "HEAD" {
@@ -195,8 +195,8 @@ fn undescribed_method_is_405_with_described_allow() {
             }
         }
         if path == "/v1/nodes/web01" {
-            shop.add("web01");
-            shop.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
+            site.add("web01");
+            site.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
         }
     }
     described.validate();
@@ -209,28 +209,28 @@ fn path_of(id: &str, name: &str) -> (String, String) {
 }
 
 /// Asks an operation about the node web01.
-fn ask(shop: &Shop, id: &str, headers: &[&str]) -> Answer {
+fn ask(site: &Site, id: &str, headers: &[&str]) -> Answer {
     let (method, path) = path_of(id, "web01");
     let body = match id {
         "addNode" => Some(r#"{"name":"new01","classes":["ntp"]}"#),
         "changeNode" => Some(r#"{"parameters":{"role":"db"}}"#),
         _ => None,
     };
-    shop.ask(&method, &path, body, headers)
+    site.ask(&method, &path, body, headers)
 }
 
 const WITHOUT_NODE: [&str; 4] = ["listClasses", "listGroups", "health", "describe"];
 
-fn see_successes(shop: &Shop, described: &mut Described) {
+fn see_successes(site: &Site, described: &mut Described) {
     for id in WITHOUT_NODE {
-        let answer = ask(shop, id, &[]);
+        let answer = ask(site, id, &[]);
         described.saw(id, answer.expect(200));
         let etag = format!("If-None-Match: {}", answer.header("etag"));
         if etag.len() > 20 {
-            described.saw(id, ask(shop, id, &[&etag]).expect(304));
+            described.saw(id, ask(site, id, &[&etag]).expect(304));
         }
     }
-    described.saw("addNode", &shop.add("web01"));
+    described.saw("addNode", &site.add("web01"));
     for (id, status) in [
         ("showNode", 200),
         ("changeNode", 200),
@@ -241,20 +241,20 @@ fn see_successes(shop: &Shop, described: &mut Described) {
         ("revokeCertificate", 204),
         ("deleteNode", 204),
     ] {
-        described.saw(id, ask(shop, id, &[]).expect(status));
+        described.saw(id, ask(site, id, &[]).expect(status));
     }
 }
 
-fn see_refusals(shop: &Shop, described: &mut Described, ids: &[String]) {
+fn see_refusals(site: &Site, described: &mut Described, ids: &[String]) {
     for id in ids.iter().filter(|id| *id != "health") {
-        described.saw(id, ask(shop, id, &["X-ESPM-PSK: wrong"]).expect(401));
+        described.saw(id, ask(site, id, &["X-ESPM-PSK: wrong"]).expect(401));
     }
     for id in ["showNode", "changeNode", "deleteNode", "generateCertificate", "showCertificate", "revokeCertificate"] {
-        described.saw(id, ask(shop, id, &[]).expect(404));
+        described.saw(id, ask(site, id, &[]).expect(404));
     }
-    let add = |body: &str, headers: &[&str]| shop.ask("POST", "/v1/nodes", Some(body), headers);
-    let change = |body: &str, headers: &[&str]| shop.ask("PATCH", "/v1/nodes/web01", Some(body), headers);
-    shop.add("web01");
+    let add = |body: &str, headers: &[&str]| site.ask("POST", "/v1/nodes", Some(body), headers);
+    let change = |body: &str, headers: &[&str]| site.ask("PATCH", "/v1/nodes/web01", Some(body), headers);
+    site.add("web01");
     described.saw("addNode", add(r#"{"name":"web01"}"#, &[]).expect(409));
     for (id, ask) in [("addNode", &add as &dyn Fn(&str, &[&str]) -> Answer), ("changeNode", &change)] {
         described.saw(id, ask("{", &[]).expect(400));
@@ -268,78 +268,78 @@ fn see_refusals(shop: &Shop, described: &mut Described, ids: &[String]) {
     described.saw("addNode", add(r#"{"name":"key02"}"#, &["Idempotency-Key: k"]).expect(422));
     described.saw("addNode", add(r#"{"name":"key02"}"#, &["Idempotency-Key: a b"]).expect(400));
 
-    shop.puppet(&["cert", "generate", "web01"]);
-    described.saw("generateCertificate", ask(shop, "generateCertificate", &[]).expect(409));
-    shop.add("web02");
-    shop.ask("POST", "/v1/nodes/web02/certificate", None, &[]).expect(201);
-    std::fs::remove_file(shop.dir.join("ca/ssl/private_keys/web02.pem")).unwrap();
-    let gone = shop.ask("POST", "/v1/nodes/web02/certificate", None, &[]);
+    site.puppet(&["cert", "generate", "web01"]);
+    described.saw("generateCertificate", ask(site, "generateCertificate", &[]).expect(409));
+    site.add("web02");
+    site.ask("POST", "/v1/nodes/web02/certificate", None, &[]).expect(201);
+    std::fs::remove_file(site.dir.join("ca/ssl/private_keys/web02.pem")).unwrap();
+    let gone = site.ask("POST", "/v1/nodes/web02/certificate", None, &[]);
     described.saw("generateCertificate", gone.expect(409));
 }
 
 /// Failures of what espm works with. Afterwards only the last of them is still there.
-fn see_failures(shop: &Shop, described: &mut Described, ids: &[String]) {
+fn see_failures(site: &Site, described: &mut Described, ids: &[String]) {
     let asks_commands = |id: &&String| !["health", "describe", "showNode"].contains(&id.as_str());
-    shop.configure("console", "cache = 0");
+    site.configure("console", "cache = 0");
     // A node with a certificate, so that each operation comes to its command.
-    shop.delete("/v1/nodes/web01").expect(204);
-    run(Command::new("find").arg(shop.dir.join("ca")).args(["-name", "web01.pem", "-delete"]));
-    shop.add("web01");
-    ask(shop, "generateCertificate", &[]).expect(201);
+    site.delete("/v1/nodes/web01").expect(204);
+    run(Command::new("find").arg(site.dir.join("ca")).args(["-name", "web01.pem", "-delete"]));
+    site.add("web01");
+    ask(site, "generateCertificate", &[]).expect(201);
 
     for double in ["console", "ca"] {
-        shop.fault(double, "exit", "1");
+        site.fault(double, "exit", "1");
     }
-    std::fs::rename(shop.dir.join("records"), shop.dir.join("records.away")).unwrap();
+    std::fs::rename(site.dir.join("records"), site.dir.join("records.away")).unwrap();
     for id in ids.iter().filter(asks_commands) {
-        described.saw(id, ask(shop, id, &[]).expect(502));
+        described.saw(id, ask(site, id, &[]).expect(502));
     }
-    std::fs::rename(shop.dir.join("records.away"), shop.dir.join("records")).unwrap();
-    shop.no_faults("console");
-    shop.no_faults("ca");
+    std::fs::rename(site.dir.join("records.away"), site.dir.join("records")).unwrap();
+    site.no_faults("console");
+    site.no_faults("ca");
 
-    shop.configure("console", "timeout = 1");
-    shop.fault("console", "hang", "");
+    site.configure("console", "timeout = 1");
+    site.fault("console", "hang", "");
     for id in ["listClasses", "addNode"] {
-        described.saw(id, ask(shop, id, &[]).expect(504));
+        described.saw(id, ask(site, id, &[]).expect(504));
     }
-    shop.no_faults("console");
-    shop.configure("console", "timeout = 120");
+    site.no_faults("console");
+    site.configure("console", "timeout = 120");
 
-    shop.configure("console", "queue = 0");
-    shop.configure("console", "concurrency = 1");
-    let slot = std::fs::File::create(shop.dir.join("state/locks/console.0")).unwrap();
+    site.configure("console", "queue = 0");
+    site.configure("console", "concurrency = 1");
+    let slot = std::fs::File::create(site.dir.join("state/locks/console.0")).unwrap();
     slot.lock().unwrap();
     for id in ["listGroups", "addNode"] {
-        described.saw(id, ask(shop, id, &[]).expect(503));
+        described.saw(id, ask(site, id, &[]).expect(503));
     }
     drop(slot);
 
-    let ledger = shop.dir.join("state/ledger.sqlite");
+    let ledger = site.dir.join("state/ledger.sqlite");
     std::fs::rename(&ledger, ledger.with_extension("away")).unwrap();
     for id in ids.iter().filter(|id| !WITHOUT_NODE.contains(&id.as_str())) {
-        described.saw(id, ask(shop, id, &[]).expect(503));
+        described.saw(id, ask(site, id, &[]).expect(503));
     }
     std::fs::rename(ledger.with_extension("away"), &ledger).unwrap();
 
-    shop.configure("console", "unknown = 1");
+    site.configure("console", "unknown = 1");
     for id in ids {
-        described.saw(id, ask(shop, id, &[]).expect(500));
+        described.saw(id, ask(site, id, &[]).expect(500));
     }
 }
 
 #[test]
 fn real_answers_match_description() {
-    let shop = Shop::with(Plan { ini: vec![("authority", "timeout = 60")], ..Plan::default() });
+    let site = Site::with(Plan { ini: vec![("authority", "timeout = 60")], ..Plan::default() });
     let mut described = Described::read();
     let ids: Vec<String> = described
         .operations()
         .iter()
         .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
         .collect();
-    see_successes(&shop, &mut described);
-    see_refusals(&shop, &mut described, &ids);
-    see_failures(&shop, &mut described, &ids);
+    see_successes(&site, &mut described);
+    see_refusals(&site, &mut described, &ids);
+    see_failures(&site, &mut described, &ids);
     described.validate();
 
     for (_, _, operation) in described.operations() {
@@ -357,13 +357,13 @@ fn real_answers_match_description() {
 
 #[test]
 fn request_without_tls_is_403_as_described() {
-    let shop = Shop::prepare(&Plan::default());
+    let site = Site::prepare(&Plan::default());
     let mut described = Described::read();
     for (id, path) in [("health", "/v1/health"), ("listClasses", "/v1/classes")] {
-        let output = Command::new(shop.bin("espm"))
+        let output = Command::new(site.bin("espm"))
             .env_clear()
             .envs([("GATEWAY_INTERFACE", "CGI/1.1"), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", path)])
-            .envs([("ESPM_CONFIG", shop.ini().display().to_string()), ("HTTP_X_ESPM_PSK", shop.psk.clone())])
+            .envs([("ESPM_CONFIG", site.ini().display().to_string()), ("HTTP_X_ESPM_PSK", site.psk.clone())])
             .stdin(Stdio::null())
             .output()
             .unwrap();

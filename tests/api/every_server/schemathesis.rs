@@ -1,11 +1,11 @@
-//! The interface as schemathesis finds it: it makes requests out of the served description, right
-//! and wrong ones, and compares each answer with what is described.
+//! Requests that schemathesis makes out of the served description, valid and not, and whether each answer is as
+//! described.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::audit::check_records;
-use crate::harness::{Plan, Shop, is_long, run};
+use crate::harness::{Plan, Site, is_long, run};
 
 /// What is looked at in each answer. Not among them are two that do not fit: classes that the console does not
 /// have are 422 although the description allows their names, and a new node has no certificate yet.
@@ -44,19 +44,19 @@ fn program() -> PathBuf {
     dir.join("bin/st")
 }
 
-/// Lets schemathesis ask a shop, with options of its own; what it printed.
-fn ask(shop: &Shop, options: &[&str]) -> String {
-    shop.write("schemathesis.toml", SETTINGS);
+/// Lets schemathesis ask a site, with options of its own; what it printed.
+fn ask(site: &Site, options: &[&str]) -> String {
+    site.write("schemathesis.toml", SETTINGS);
     let mut program = Command::new(program());
     program
-        .args(["run", &format!("https://localhost:{}/v1/openapi.json", shop.port)])
-        .args(["--tls-verify", &shop.dir.join("etc/certs/espm.pem").display().to_string()])
-        .args(["--header", &format!("X-ESPM-PSK: {}", shop.psk), "--checks", CHECKS])
+        .args(["run", &format!("https://localhost:{}/v1/openapi.json", site.port)])
+        .args(["--tls-verify", &site.dir.join("etc/certs/espm.pem").display().to_string()])
+        .args(["--header", &format!("X-ESPM-PSK: {}", site.psk), "--checks", CHECKS])
         .args(["--continue-on-failure", "--no-color", "--warnings", "off", "--request-timeout", "120"])
         .args(["--output-sanitize", "false"])
         .args(["--suppress-health-check", "all", "--phases", "coverage,fuzzing,stateful"])
         .args(options)
-        .current_dir(&shop.dir);
+        .current_dir(&site.dir);
     let output = program.output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -66,14 +66,14 @@ fn ask(shop: &Shop, options: &[&str]) -> String {
 #[test]
 fn schemathesis_finds_no_undescribed_answer() {
     let catalogue = "[classes]\nnames = apache, ntp\n[group default]\n[group databases]\nparameter role = db\n";
-    let shop = Shop::without_console(&Plan::default(), catalogue);
+    let site = Site::without_console(&Plan::default(), catalogue);
     let printed = if is_long() {
-        ask(&shop, &["--max-time", "300"])
+        ask(&site, &["--max-time", "300"])
     } else {
-        ask(&shop, &["--max-examples", "8", "--seed", "1"])
+        ask(&site, &["--max-examples", "8", "--seed", "1"])
     };
     // The same look finds what it is for: requests came through, good ones and bad ones.
-    let records = shop.audit();
+    let records = site.audit();
     for outcome in ["created", "gone", "ok", "invalid", "bad-json", "unauthorized", "not-found", "method-not-allowed"] {
         let count = records.iter().filter(|record| record.contains(&format!("outcome={outcome} "))).count();
         eprintln!("{outcome}: {count}");

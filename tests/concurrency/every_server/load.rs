@@ -1,7 +1,7 @@
-//! A crowd: a thousand requests at the same moment through the web server, over a console that answers at
-//! once. Everything is bounded, everyone is answered, nothing is lost and nothing done twice.
+//! A thousand requests at the same moment over a console that answers at once: processes, memory and waiting
+//! are bounded, everyone is answered, and no node is lost or made twice.
 //!
-//! A smaller crowd here, the whole one under `tests/run --long`.
+//! A smaller number here, the whole one under `tests/run --long`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::harness::concurrency::{IDLE_THREADS, expect_busy, most_at_once};
-use crate::harness::{Answer, Plan, Server, Shop, is_long, run, wait_until, without_copies};
+use crate::harness::{Answer, Plan, Server, Site, is_long, run, wait_until, without_copies};
 
 /// Transfers of one curl; it makes no more at a time.
 const EACH: usize = 250;
@@ -27,24 +27,24 @@ const LEFT: usize = 4 * 1024;
 /// A node to add, with the key of its request.
 type Add = (String, Option<String>);
 
-fn shop() -> Shop {
-    let shop = Shop::prepare(&Plan {
+fn site() -> Site {
+    let site = Site::prepare(&Plan {
         ini: vec![("console", "concurrency = 2"), ("console", "queue = 20"), ("console", "cache = 3600")],
         ..Plan::default()
     });
-    let double = shop.quick_rake();
-    shop.configure("console", &format!("command = {} {}", double.display(), shop.dir.join("console").display()));
-    run(Command::new("install").args(["-d", "-o", "www-data"]).arg(shop.dir.join("console/nodes")));
-    let mut shop = shop;
-    shop.start_gate();
-    shop.start_server();
-    shop.ask_for_lists();
-    shop
+    let double = site.quick_rake();
+    site.configure("console", &format!("command = {} {}", double.display(), site.dir.join("console").display()));
+    run(Command::new("install").args(["-d", "-o", "www-data"]).arg(site.dir.join("console/nodes")));
+    let mut site = site;
+    site.start_gateway();
+    site.start_server();
+    site.ask_for_lists();
+    site
 }
 
 /// Sends all of them at the same moment, each on a connection of its own.
-fn all_at_once(shop: &Shop, adds: &[Add]) -> Vec<Answer> {
-    let out = shop.dir.join("answers");
+fn all_at_once(site: &Site, adds: &[Add]) -> Vec<Answer> {
+    let out = site.dir.join("answers");
     let _ = fs::remove_dir_all(&out);
     fs::create_dir(&out).unwrap();
     let mut curls = vec![];
@@ -53,8 +53,8 @@ fn all_at_once(shop: &Shop, adds: &[Add]) -> Vec<Answer> {
         for (at, (name, key)) in part.iter().enumerate() {
             let body = json!({"name": name, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}});
             let body = body.to_string().replace('"', "\\\"");
-            let (port, psk) = (shop.port, &shop.psk);
-            let certificate = shop.dir.join("etc/certs/espm.pem").display().to_string();
+            let (port, psk) = (site.port, &site.psk);
+            let certificate = site.dir.join("etc/certs/espm.pem").display().to_string();
             let to = out.join((number * EACH + at).to_string()).display().to_string();
             config.push_str(&format!(
                 "{}url = \"https://localhost:{port}/v1/nodes\"\nhttp1.1\ninclude\nmax-time = 300\noutput = \"{to}\"\n\
@@ -90,7 +90,7 @@ struct Most {
 }
 
 /// The helpers, but for those that have given their slot back and are about to end.
-fn helpers(shop: &Shop) -> usize {
+fn helpers(site: &Site) -> usize {
     let works = |pid: &u32| {
         let in_proc = |name: &str| format!("/proc/{pid}/{name}");
         fs::read_link(in_proc("fd/0")).is_ok_and(|input| {
@@ -98,46 +98,46 @@ fn helpers(shop: &Shop) -> usize {
             !input.to_string_lossy().contains("/locks/console.") || locks.contains("lock:")
         })
     };
-    without_copies(shop.pids("espm-helper")).iter().filter(|pid| works(pid)).count()
+    without_copies(site.pids("espm-helper")).iter().filter(|pid| works(pid)).count()
 }
 
 /// What the gate's process has needed at most, in KiB.
-fn peak(shop: &Shop) -> usize {
-    status(shop, "VmHWM:")
+fn peak(site: &Site) -> usize {
+    status(site, "VmHWM:")
 }
 
 /// A number in the gate's status (proc_pid_status(5)).
-fn status(shop: &Shop, field: &str) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", shop.gate_pid())).unwrap();
+fn status(site: &Site, field: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", site.gateway_pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The gate's threads and descriptors, and the processes of a shop that serves nobody.
-fn idle(shop: &Shop) -> [usize; 3] {
-    let open = fs::read_dir(format!("/proc/{}/fd", shop.gate_pid())).unwrap().count();
-    let processes = ["espm", "espm-helper"].map(|program| shop.pids(program).len());
-    [status(shop, "Threads:"), open, processes.iter().sum()]
+/// The gate's threads and descriptors, and the processes of a site that serves nobody.
+fn idle(site: &Site) -> [usize; 3] {
+    let open = fs::read_dir(format!("/proc/{}/fd", site.gateway_pid())).unwrap().count();
+    let processes = ["espm", "espm-helper"].map(|program| site.pids(program).len());
+    [status(site, "Threads:"), open, processes.iter().sum()]
 }
 
 /// Serves a crowd, looks meanwhile at how much there is of everything, and asks for what must not wait.
-fn serve(shop: &Shop, adds: &[Add]) -> (Vec<Answer>, Most) {
+fn serve(site: &Site, adds: &[Add]) -> (Vec<Answer>, Most) {
     let (most, done) = (Most::default(), AtomicBool::new(false));
     let answers = thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                most.handlers.fetch_max(without_copies(shop.pids("espm")).len(), Ordering::SeqCst);
-                most.helpers.fetch_max(helpers(shop), Ordering::SeqCst);
+                most.handlers.fetch_max(without_copies(site.pids("espm")).len(), Ordering::SeqCst);
+                most.helpers.fetch_max(helpers(site), Ordering::SeqCst);
                 thread::sleep(std::time::Duration::from_millis(20));
             }
         });
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 let quick = [
-                    (shop.get("/v1/health"), 200),
-                    (shop.ask("GET", "/v1/classes", None, &["X-ESPM-PSK: wrong"]), 401),
-                    (shop.get("/v1/nodes/foreign.example.com"), 404),
-                    (shop.get("/v1/classes"), 200),
+                    (site.get("/v1/health"), 200),
+                    (site.ask("GET", "/v1/classes", None, &["X-ESPM-PSK: wrong"]), 401),
+                    (site.get("/v1/nodes/foreign.example.com"), 404),
+                    (site.get("/v1/classes"), 200),
                 ];
                 for (answer, status) in quick {
                     if answer.status == status {
@@ -150,7 +150,7 @@ fn serve(shop: &Shop, adds: &[Add]) -> (Vec<Answer>, Most) {
                 }
             }
         });
-        let answers = all_at_once(shop, adds);
+        let answers = all_at_once(site, adds);
         done.store(true, Ordering::SeqCst);
         answers
     });
@@ -158,9 +158,9 @@ fn serve(shop: &Shop, adds: &[Add]) -> (Vec<Answer>, Most) {
 }
 
 /// How often rake made each node.
-fn made(shop: &Shop) -> BTreeMap<String, usize> {
+fn made(site: &Site) -> BTreeMap<String, usize> {
     let mut made = BTreeMap::new();
-    for line in shop.file("console/log").lines() {
+    for line in site.file("console/log").lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         if let Some(name) = line["created"].as_str() {
             *made.entry(name.to_owned()).or_default() += 1;
@@ -172,21 +172,21 @@ fn made(shop: &Shop) -> BTreeMap<String, usize> {
 #[test]
 fn thousand_adds_at_once_are_bounded_and_make_each_node_once() {
     let (different, same) = if is_long() { (1000, 200) } else { (200, 50) };
-    let shop = shop();
+    let site = site();
     let mut adds: Vec<Add> = (0..different).map(|n| (format!("web{n}"), Some(format!("key{n}")))).collect();
     // Those that want one name stand among the others.
     for number in 0..same {
         adds.insert(number * (different / same), ("wanted".to_owned(), None));
     }
-    let gate = shop.server != Server::ApacheCgi;
+    let gate = site.server != Server::ApacheCgi;
     let before = gate.then(|| {
-        wait_until("the gate serves nobody", || status(&shop, "Threads:") == IDLE_THREADS);
-        (idle(&shop), status(&shop, "VmRSS:"))
+        wait_until("the gate serves nobody", || status(&site, "Threads:") == IDLE_THREADS);
+        (idle(&site), status(&site, "VmRSS:"))
     });
-    let (mut answers, most) = serve(&shop, &adds);
+    let (mut answers, most) = serve(&site, &adds);
     let first = answers.iter().filter(|answer| answer.status == 201).count();
     let (mut nodes, mut rounds, mut wanted) = (BTreeSet::new(), 0, 0);
-    let peak_of_first = if shop.server == Server::ApacheCgi { 0 } else { peak(&shop) };
+    let peak_of_first = if site.server == Server::ApacheCgi { 0 } else { peak(&site) };
     loop {
         let mut again = vec![];
         for ((name, key), answer) in adds.iter().zip(&answers) {
@@ -209,52 +209,52 @@ fn thousand_adds_at_once_are_bounded_and_make_each_node_once() {
         // As many as have room, as clients that come back at different times.
         rounds += 1;
         let part = again.len().min(QUEUE);
-        let mut next = all_at_once(&shop, &again[..part]);
+        let mut next = all_at_once(&site, &again[..part]);
         next.extend(again[part..].iter().map(|_| busy()));
         (adds, answers) = (again, next);
     }
     eprintln!("{different} and {same} of one name: {first} made at once, {rounds} rounds of retries, {most:?}");
-    assert_eq!(most_at_once(&shop), 2);
+    assert_eq!(most_at_once(&site), 2);
     assert_eq!(wanted, 1);
     assert_eq!(nodes.len(), different + 1);
-    let made = made(&shop);
+    let made = made(&site);
     assert!(made.values().all(|times| *times == 1), "{made:?}");
     assert_eq!(made.into_keys().collect::<BTreeSet<_>>(), nodes);
-    let states = shop.states();
+    let states = site.states();
     assert!(states.values().all(|state| state == "active"));
     assert_eq!(states.into_keys().collect::<BTreeSet<_>>(), nodes);
-    assert_eq!(shop.proofs(), 0);
+    assert_eq!(site.proofs(), 0);
     // The same requests once more are answered with the nodes that there are, and make none.
     let keyed: Vec<Add> = (0..QUEUE).map(|n| (format!("web{n}"), Some(format!("key{n}")))).collect();
-    all_at_once(&shop, &keyed).iter().for_each(|answer| assert_eq!(answer.status, 201));
-    assert_eq!(made_in_all(&shop), different + 1);
+    all_at_once(&site, &keyed).iter().for_each(|answer| assert_eq!(answer.status, 201));
+    assert_eq!(made_in_all(&site), different + 1);
 
     let (answered, refused) = (most.answered.load(Ordering::SeqCst), most.refused.load(Ordering::SeqCst));
     assert!(answered >= 4 && answered > refused, "health and refusals are answered meanwhile: {most:?}");
     assert!(most.helpers.load(Ordering::SeqCst) <= 2, "{most:?}");
-    if shop.server != Server::ApacheCgi {
+    if site.server != Server::ApacheCgi {
         // Slots, both queues and the reserve.
         assert!(most.handlers.load(Ordering::SeqCst) <= 2 + QUEUE + 1 + 64 + 32, "{most:?}");
         // Another such crowd needs no more.
-        let (more, _) = serve(&shop, &(0..different + same).map(|n| (format!("more{n}"), None)).collect::<Vec<_>>());
+        let (more, _) = serve(&site, &(0..different + same).map(|n| (format!("more{n}"), None)).collect::<Vec<_>>());
         for answer in more.iter().filter(|answer| answer.status != 201) {
             expect_busy(answer);
         }
-        let peak_of_both = peak(&shop);
+        let peak_of_both = peak(&site);
         eprintln!("the gate at most: {peak_of_first} KiB, then {peak_of_both} KiB");
         assert!(peak_of_both < peak_of_first * 5 / 4 + 4096, "{peak_of_first} KiB, then {peak_of_both} KiB");
         assert!(peak_of_both < 128 * 1024, "{peak_of_both} KiB");
     }
     if let Some((before, resident)) = before {
-        wait_until("all threads, descriptors and processes of the crowd are gone", || idle(&shop) == before);
-        let after = status(&shop, "VmRSS:");
+        wait_until("all threads, descriptors and processes of the crowd are gone", || idle(&site) == before);
+        let after = status(&site, "VmRSS:");
         eprintln!("the gate idle: {resident} KiB before, {after} KiB after");
         assert!(after <= resident + LEFT, "{resident} KiB before, {after} KiB after");
     }
 }
 
-fn made_in_all(shop: &Shop) -> usize {
-    made(shop).values().sum()
+fn made_in_all(site: &Site) -> usize {
+    made(site).values().sum()
 }
 
 /// Of a request that has not been sent again yet.

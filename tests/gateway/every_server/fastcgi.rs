@@ -1,4 +1,4 @@
-//! The gate by itself: FastCGI spoken by hand, and what comes of it.
+//! FastCGI spoken by hand, well and badly.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,30 +15,30 @@ use crate::gateway::{begin, dropped, opening, pairs, plan, record, speak, status
 use crate::harness::concurrency::IDLE_THREADS;
 use crate::harness::processes::is_there;
 use crate::harness::raw_http::Traces;
-use crate::harness::{Plan, Shop, is_long, wait_until};
+use crate::harness::{Plan, Site, is_long, wait_until};
 
 #[test]
 fn gateway_ended_by_parameter_flood_can_be_started_again() {
-    let mut shop = Shop::with(plan());
-    shop.add("web01.example.com");
-    let before = Traces::of(&shop);
-    let pid = shop.gate_pid();
+    let mut site = Site::with(plan());
+    site.add("web01.example.com");
+    let before = Traces::of(&site);
+    let pid = site.gateway_pid();
     // The library reads parameters by recursion, one frame each.
     let empty = [begin(), record(4, &[0; 2 * 32_000]), record(4, &[])].concat();
-    assert!(speak(&shop, &empty).is_empty());
+    assert!(speak(&site, &empty).is_empty());
     wait_until("the gate has ended", || !is_there(pid));
-    assert_eq!(shop.stop_gate("-0").signal(), Some(6));
-    assert_eq!(shop.get("/v1/health").status, 503);
-    shop.start_gate();
-    shop.get("/v1/nodes/web01.example.com").expect(200);
-    assert_eq!(Traces::of(&shop), before);
+    assert_eq!(site.stop_gateway("-0").signal(), Some(6));
+    assert_eq!(site.get("/v1/health").status, 503);
+    site.start_gateway();
+    site.get("/v1/nodes/web01.example.com").expect(200);
+    assert_eq!(Traces::of(&site), before);
 }
 
 #[test]
 fn non_fastcgi_bytes_end_their_connection_alone() {
-    let shop = Shop::with(plan());
-    let before = Traces::of(&shop);
-    let pid = shop.gate_pid();
+    let site = Site::with(plan());
+    let before = Traces::of(&site);
+    let pid = site.gateway_pid();
     let noise: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
     let wrong: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", vec![]),
@@ -55,24 +55,24 @@ fn non_fastcgi_bytes_end_their_connection_alone() {
     ];
     for (count, (what, bytes)) in wrong.iter().enumerate() {
         // The harness's own look at the socket is the first that says nothing.
-        wait_until("the last connection is dropped", || dropped(&shop) == count + 1);
-        assert_eq!(status(&speak(&shop, bytes)), None, "{what}");
+        wait_until("the last connection is dropped", || dropped(&site) == count + 1);
+        assert_eq!(status(&speak(&site, bytes)), None, "{what}");
     }
-    wait_until("all are dropped", || dropped(&shop) == wrong.len() + 1);
+    wait_until("all are dropped", || dropped(&site) == wrong.len() + 1);
     let unknown_role = record(1, &[0, 9, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(speak(&shop, &unknown_role), record(3, &[0, 0, 0, 0, 3, 0, 0, 0]));
-    assert_eq!(speak(&shop, &record(77, b"x"))[..9], [1, 11, 0, 0, 0, 8, 0, 0, 77]);
-    assert_eq!(shop.gate_pid(), pid);
+    assert_eq!(speak(&site, &unknown_role), record(3, &[0, 0, 0, 0, 3, 0, 0, 0]));
+    assert_eq!(speak(&site, &record(77, b"x"))[..9], [1, 11, 0, 0, 0, 8, 0, 0, 77]);
+    assert_eq!(site.gateway_pid(), pid);
     assert!(is_there(pid));
-    shop.get("/v1/classes").expect(200);
-    assert_eq!(Traces::of(&shop).lasting(), before.lasting());
+    site.get("/v1/classes").expect(200);
+    assert_eq!(Traces::of(&site).lasting(), before.lasting());
 }
 
 #[test]
 fn request_with_hidden_parameter_is_400() {
-    let shop = Shop::with(plan());
-    let before = Traces::of(&shop);
-    let psk = shop.psk.clone();
+    let site = Site::with(plan());
+    let before = Traces::of(&site);
+    let psk = site.psk.clone();
     let full: [(&[u8], &[u8]); 7] = [
         (b"REMOTE_ADDR", b"192.0.2.7"),
         (b"HTTPS", b"on"),
@@ -85,7 +85,7 @@ fn request_with_hidden_parameter_is_400() {
     let asked = |at: usize, junk: (&'static [u8], &'static [u8])| {
         let mut parameters = full.to_vec();
         parameters.insert(at, junk);
-        status(&speak(&shop, &[opening(&parameters), record(5, &[])].concat())).unwrap()
+        status(&speak(&site, &[opening(&parameters), record(5, &[])].concat())).unwrap()
     };
     for junk in [(&b"X"[..], &b"\xff"[..]), (b"\xff", b"x")] {
         let statuses: Vec<_> = (0..=full.len()).map(|at| asked(at, junk)).collect();
@@ -97,7 +97,7 @@ fn request_with_hidden_parameter_is_400() {
     // What the gate is not to pass does not reach a handler, whatever its value.
     assert_eq!(asked(0, (b"ESPM_CONFIG", b"/etc/passwd")), 404);
     assert_eq!(asked(0, (b"LD_PRELOAD", b"/nonexistent.so")), 404);
-    assert_eq!(Traces::of(&shop), before);
+    assert_eq!(Traces::of(&site), before);
 }
 
 /// A gate with 34 places: two for those that work and wait, and the reserve of 32.
@@ -107,40 +107,40 @@ fn small() -> Plan {
 
 #[test]
 fn unfinished_bodies_take_no_place() {
-    let shop = Shop::with(small());
+    let site = Site::with(small());
     let half = [opening(&[(b"REQUEST_METHOD", b"POST"), (b"REQUEST_URI", b"/v1/nodes")]), record(5, b"{")].concat();
     let slow: Vec<_> = (0..40)
         .map(|_| {
-            let mut socket = UnixStream::connect(shop.dir.join("run/espm.sock")).unwrap();
+            let mut socket = UnixStream::connect(site.dir.join("run/espm.sock")).unwrap();
             socket.write_all(&half).unwrap();
             socket
         })
         .collect();
-    let tasks = format!("/proc/{}/task", shop.gate_pid());
+    let tasks = format!("/proc/{}/task", site.gateway_pid());
     wait_until("each has its thread", || fs::read_dir(&tasks).unwrap().count() >= slow.len());
-    shop.add("web01.example.com");
+    site.add("web01.example.com");
     drop(slow);
 }
 
 #[test]
 fn quick_request_waits_for_next_free_place() {
-    let shop = Shop::with(small());
+    let site = Site::with(small());
     let ask = |path: &[u8]| {
-        let mut socket = UnixStream::connect(shop.dir.join("run/espm.sock")).unwrap();
+        let mut socket = UnixStream::connect(site.dir.join("run/espm.sock")).unwrap();
         let parameters: [(&[u8], &[u8]); 4] = [
             (b"HTTPS", b"on"),
-            (b"HTTP_X_ESPM_PSK", shop.psk.as_bytes()),
+            (b"HTTP_X_ESPM_PSK", site.psk.as_bytes()),
             (b"REQUEST_METHOD", b"GET"),
             (b"REQUEST_URI", path),
         ];
         socket.write_all(&[opening(&parameters), record(5, &[])].concat()).unwrap();
         socket
     };
-    let threads = || fs::read_dir(format!("/proc/{}/task", shop.gate_pid())).unwrap().count();
+    let threads = || fs::read_dir(format!("/proc/{}/task", site.gateway_pid())).unwrap().count();
     wait_until("the gate serves nobody", || threads() == IDLE_THREADS);
     // Who looks into the ledger waits for a transaction to end.
     let mut ledger = Command::new("sqlite3")
-        .arg(shop.dir.join("state/ledger.sqlite"))
+        .arg(site.dir.join("state/ledger.sqlite"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -149,7 +149,7 @@ fn quick_request_waits_for_next_free_place() {
     words.write_all(b"BEGIN EXCLUSIVE;\nSELECT 'it is held';\n").unwrap();
     ledger.stdout.as_mut().unwrap().read_exact(&mut [0; 10]).unwrap();
     let waiting: Vec<_> = (0..34).map(|_| ask(b"/v1/nodes/absent")).collect();
-    wait_until("every place is taken", || shop.pids("espm").len() == waiting.len());
+    wait_until("every place is taken", || site.pids("espm").len() == waiting.len());
     let answer = |mut socket: UnixStream| {
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).unwrap();
@@ -169,32 +169,32 @@ fn quick_request_waits_for_next_free_place() {
 
 #[test]
 fn request_that_breaks_off_frees_its_place() {
-    let shop = Shop::with(small());
+    let site = Site::with(small());
     let breaking: usize = 40;
-    let start = dropped(&shop);
+    let start = dropped(&site);
     for _ in 0..breaking {
         let half = [opening(&[(b"REQUEST_METHOD", b"POST"), (b"REQUEST_URI", b"/v1/nodes")]), record(5, b"{")].concat();
-        assert_eq!(status(&speak(&shop, &half)), None);
+        assert_eq!(status(&speak(&site, &half)), None);
     }
-    wait_until("all have broken off", || dropped(&shop) >= start + breaking);
-    shop.get("/v1/health").expect(200);
+    wait_until("all have broken off", || dropped(&site) >= start + breaking);
+    site.get("/v1/health").expect(200);
     // A server that aborts (section 5.4) has not sent all, although it reads like it.
     let parameters: [(&[u8], &[u8]); 5] = [
         (b"HTTPS", b"on"),
-        (b"HTTP_X_ESPM_PSK", shop.psk.as_bytes()),
+        (b"HTTP_X_ESPM_PSK", site.psk.as_bytes()),
         (b"REQUEST_METHOD", b"POST"),
         (b"REQUEST_URI", b"/v1/nodes"),
         (b"CONTENT_TYPE", b"application/json"),
     ];
     let aborted = [opening(&parameters), record(5, br#"{"name": "web02"}"#), record(2, &[])].concat();
-    assert!(matches!(status(&speak(&shop, &aborted)), None | Some(400)));
-    assert_eq!(shop.changing_runs(), 0);
-    shop.add("web01.example.com");
+    assert!(matches!(status(&speak(&site, &aborted)), None | Some(400)));
+    assert_eq!(site.changing_runs(), 0);
+    site.add("web01.example.com");
 }
 
 #[test]
 fn client_address_cannot_forge_audit_record() {
-    let shop = Shop::with(plan());
+    let site = Site::with(plan());
     let forged = b"x\" event=node.add outcome=created\n<85>Nov 24 00:00:00 espm[1]: event=node.add\r\x1b[0m \xe2\x80\xa8 \xc2\x85";
     let long = [b'"'; 5000];
     for addr in [&forged[..], b"\\", b"\"", b"", &long] {
@@ -202,15 +202,15 @@ fn client_address_cannot_forge_audit_record() {
             let parameters: [(&[u8], &[u8]); 5] = [
                 (b"REMOTE_ADDR", addr),
                 (b"HTTPS", b"on"),
-                (b"HTTP_X_ESPM_PSK", shop.psk.as_bytes()),
+                (b"HTTP_X_ESPM_PSK", site.psk.as_bytes()),
                 (b"REQUEST_METHOD", method),
                 (b"REQUEST_URI", b"/v1/nodes/absent"),
             ];
-            speak(&shop, &[opening(&parameters), record(5, &[])].concat());
+            speak(&site, &[opening(&parameters), record(5, &[])].concat());
         }
     }
-    wait_until("all records are there", || shop.audit().len() >= 10);
-    crate::harness::audit::check_records(&shop.audit());
+    wait_until("all records are there", || site.audit().len() >= 10);
+    crate::harness::audit::check_records(&site.audit());
 }
 
 /// Bytes that look enough like FastCGI to be read far: records of any type, length and content, whole
@@ -246,21 +246,21 @@ fn near_fastcgi() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn random_bytes_change_nothing_and_gateway_goes_on() {
-    let shop = Shop::with(plan());
-    shop.add("web01");
-    let before = Traces::of(&shop);
+    let site = Site::with(plan());
+    site.add("web01");
+    let before = Traces::of(&site);
     let cases = if is_long() { 5000 } else { 150 };
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    let pid = shop.gate_pid();
+    let pid = site.gateway_pid();
     let outcome = TestRunner::new(config).run(&near_fastcgi(), |bytes| {
         // Without the key nothing is more than refused.
-        let status = status(&speak(&shop, &bytes));
+        let status = status(&speak(&site, &bytes));
         prop_assert!(matches!(status, None | Some(400 | 401 | 403)), "{:?}", status);
         prop_assert!(is_there(pid));
         Ok(())
     });
     outcome.unwrap();
-    shop.get("/v1/nodes/web01").expect(200);
-    assert_eq!(Traces::of(&shop).lasting(), before.lasting());
-    crate::harness::audit::check_records(&shop.audit());
+    site.get("/v1/nodes/web01").expect(200);
+    assert_eq!(Traces::of(&site).lasting(), before.lasting());
+    crate::harness::audit::check_records(&site.audit());
 }

@@ -1,30 +1,30 @@
-//! Death and doubt: whatever dies wherever, a node is done or undone, and a human's node stays as it is.
+//! rake dies at every point of a request.
 
 use crate::recovery::verbs::Verb::{self, Add, Change, Delete};
-use crate::recovery::verbs::{expect_settled, expect_unproven, shop_of};
+use crate::recovery::verbs::{expect_settled, expect_unproven, site_of};
 
 /// rake dies at every point of a verb. Of the points named here nothing can prove whose the node
 /// is; at all others the same request, sent again, has the status `settles`.
 fn rake_dies_everywhere(verb: Verb, unproven: &[&str], settles: u16) {
-    let shop = shop_of(verb.release());
+    let site = site_of(verb.release());
     for (point, name) in verb.points() {
-        verb.prepare(&shop, &name);
-        shop.fault("console", &format!("die_{point}"), "once");
-        let failed = verb.ask(&shop, &name);
+        verb.prepare(&site, &name);
+        site.fault("console", &format!("die_{point}"), "once");
+        let failed = verb.ask(&site, &name);
         assert_eq!(failed.expect(502).problem(), "command-failed", "{point}");
-        assert!(!shop.dir.join("console/faults").join(format!("die_{point}")).exists(), "rake did not die at {point}");
-        let again = verb.ask(&shop, &name);
+        assert!(!site.dir.join("console/faults").join(format!("die_{point}")).exists(), "rake did not die at {point}");
+        let again = verb.ask(&site, &name);
         if unproven.contains(&point.as_str()) {
             again.expect(if verb == Add(verb.release()) { 409 } else { 404 });
-            expect_unproven(&shop, &name);
+            expect_unproven(&site, &name);
             continue;
         }
         again.expect(settles);
-        expect_settled(&shop, &name);
-        verb.expect_done(&shop, &name, &point);
+        expect_settled(&site, &name);
+        verb.expect_done(&site, &name, &point);
     }
-    assert_eq!(shop.unfinished().len(), unproven.len());
-    shop.expect_foreign_untouched();
+    assert_eq!(site.unfinished().len(), unproven.len());
+    site.expect_foreign_untouched();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Power loss: which writes and names that were not synced may have come to the disk.
+//! A disk after a power loss: which writes and names that were not synced may have reached it.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,4 @@
-//! Power loss and damage: what is durable when, what a ledger is after writes were lost, torn or
-//! overwritten, and how it is restored.
+//! Power loss and damage: what is durable when, and what a ledger is after writes were lost, torn or overwritten.
 
 mod disk;
 mod trace;
@@ -18,20 +17,20 @@ use serde_json::json;
 use self::disk::Disk;
 use self::trace::{Act, acts, lines, options, traced};
 use crate::harness::strace::Request;
-use crate::harness::{Plan, Shop, USER, run};
+use crate::harness::{Plan, Site, USER, run};
 
 fn add(name: &str) -> Request {
     let body = json!({"name": name, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}});
     Request::new("POST", "/v1/nodes".into()).body(body)
 }
 
-/// A shop without a gate whose lists are kept.
-fn quiet(authority: &'static str) -> Shop {
-    let shop = Shop::prepare(&Plan { authority, ini: vec![("console", "cache = 3600")], ..Plan::default() });
+/// A site without a gate whose lists are kept.
+fn quiet(authority: &'static str) -> Site {
+    let site = Site::prepare(&Plan { authority, ini: vec![("console", "cache = 3600")], ..Plan::default() });
     for path in ["/v1/classes", "/v1/groups"] {
-        shop.handle(&Request::new("GET", path.into())).expect(200);
+        site.handle(&Request::new("GET", path.into())).expect(200);
     }
-    shop
+    site
 }
 
 /// That these happened in this order; each is told by a word of its path and what was done.
@@ -61,8 +60,8 @@ fn expect_order(acts: &[(String, Act)], order: &[(&str, &str)]) {
 
 #[test]
 fn intent_is_durable_before_command_and_outcome_before_answer() {
-    let shop = quiet("puppet-cert");
-    let (trace, answer) = traced(&shop, &add("web01"));
+    let site = quiet("puppet-cert");
+    let (trace, answer) = traced(&site, &add("web01"));
     answer.expect(201);
     let commit = [
         ("/ledger.sqlite-journal", "sync"),
@@ -80,10 +79,10 @@ fn intent_is_durable_before_command_and_outcome_before_answer() {
 }
 
 /// What espm-helper does for a verb about web01.
-fn verb(shop: &Shop, verb: &str) -> Vec<(String, Act)> {
-    let to = shop.dir.join("run/verb").display().to_string();
+fn verb(site: &Site, verb: &str) -> Vec<(String, Act)> {
+    let to = site.dir.join("run/verb").display().to_string();
     let mut helper = Command::new("strace");
-    helper.args(["-qq", "-u", USER]).args(options(&to)).arg(shop.bin("espm-helper")).arg("authority").arg(shop.ini());
+    helper.args(["-qq", "-u", USER]).args(options(&to)).arg(site.bin("espm-helper")).arg("authority").arg(site.ini());
     let mut child = helper.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let order = json!({"verb": verb, "name": "web01", "limit": 60});
     child.stdin.take().unwrap().write_all(order.to_string().as_bytes()).unwrap();
@@ -96,17 +95,17 @@ fn verb(shop: &Shop, verb: &str) -> Vec<(String, Act)> {
 #[test]
 fn ca_record_is_durable_before_command_and_before_answer() {
     for authority in ["puppet-cert", "puppetserver-ca"] {
-        let shop = quiet(authority);
-        shop.handle(&add("web01")).expect(201);
+        let site = quiet(authority);
+        site.handle(&add("web01")).expect(201);
         let (written, proof, beside) = ("/records/web01.json", "/records/web01.proof", "/records/web01.json.new");
         let record = [(beside, "create"), (beside, "sync"), (beside, "rename"), ("/records", "sync")];
-        let acts = verb(&shop, "generate");
+        let acts = verb(&site, "generate");
         let mut order = record.to_vec();
         order.extend([(proof, "create"), (proof, "sync"), ("/records", "sync"), ("", "start")]);
         order.extend(record);
         order.push(("pipe:", "write"));
         expect_order(&acts, &order);
-        let acts = verb(&shop, "revoke");
+        let acts = verb(&site, "revoke");
         let mut order = record.to_vec();
         order.extend([(proof, "create"), (proof, "sync"), ("/records", "sync"), ("", "start")]);
         // The record is the claim: it goes when the files are gone, durably.
@@ -137,10 +136,10 @@ fn word(directory: &Path, files: &BTreeMap<PathBuf, Vec<u8>>, name: &str) -> Str
 
 /// Plays what a handler did, lets the power go after each act in every way, and looks at the ledger.
 /// `before`, `intent` and `outcome` are the words for the node that it was about.
-fn lose_power(shop: &Shop, request: &Request, name: &str, [before, intent, outcome]: [&str; 3]) -> usize {
-    let state = shop.dir.join("state");
+fn lose_power(site: &Site, request: &Request, name: &str, [before, intent, outcome]: [&str; 3]) -> usize {
+    let state = site.dir.join("state");
     let mut disk = Disk::of(&state);
-    let (trace, answer) = traced(shop, request);
+    let (trace, answer) = traced(site, request);
     assert!(answer.status < 300, "{answer:?}");
     let acts = acts(&trace);
     // A commit overwrites the head of the journal with zeros.
@@ -162,7 +161,7 @@ fn lose_power(shop: &Shop, request: &Request, name: &str, [before, intent, outco
         (!relative.starts_with("locks")).then(|| relative.to_owned())
     };
     // Thousands of ledgers, each opened once: in memory.
-    let memory = Path::new("/dev/shm").join(shop.dir.file_name().unwrap());
+    let memory = Path::new("/dev/shm").join(site.dir.file_name().unwrap());
     for (number, (path, act)) in acts.iter().enumerate() {
         disk.act(path, act);
         let allowed: &[&str] = match number {
@@ -185,13 +184,13 @@ fn lose_power(shop: &Shop, request: &Request, name: &str, [before, intent, outco
 
 #[test]
 fn power_loss_at_any_moment_leaves_ledger_that_knows_every_command() {
-    let shop = quiet("puppet-cert");
-    shop.handle(&add("before")).expect(201);
+    let site = quiet("puppet-cert");
+    site.handle(&add("before")).expect(201);
     let path = "/v1/nodes/web01".to_owned();
     let change = Request::new("PATCH", path.clone()).body(json!({"groups": ["databases"]}));
-    let losses = lose_power(&shop, &add("web01").key("k"), "web01", ["none", "creating", "active"])
-        + lose_power(&shop, &change, "web01", ["active", "changing", "active"])
-        + lose_power(&shop, &Request::new("DELETE", path), "web01", ["active", "deleting", "none"]);
+    let losses = lose_power(&site, &add("web01").key("k"), "web01", ["none", "creating", "active"])
+        + lose_power(&site, &change, "web01", ["active", "changing", "active"])
+        + lose_power(&site, &Request::new("DELETE", path), "web01", ["active", "deleting", "none"]);
     assert!(losses > 1000, "{losses}");
     eprintln!("{losses} power losses");
 }
@@ -267,27 +266,27 @@ fn ledger_cut_or_overwritten_anywhere_is_refused() {
 
 #[test]
 fn handler_killed_during_commit_is_rolled_back() {
-    let shop = quiet("puppet-cert");
-    shop.handle(&add("before")).expect(201);
-    let to = shop.dir.join("run/trace").display().to_string();
-    shop.handle_traced(&add("model"), &["-o", &to, "-y", "-e", "trace=fsync"].map(str::to_owned));
+    let site = quiet("puppet-cert");
+    site.handle(&add("before")).expect(201);
+    let to = site.dir.join("run/trace").display().to_string();
+    site.handle_traced(&add("model"), &["-o", &to, "-y", "-e", "trace=fsync"].map(str::to_owned));
     let trace = fs::read_to_string(&to).unwrap();
     let syncs = trace.lines().position(|line| line.contains("/ledger.sqlite>")).unwrap();
     // All is written into the ledger, whose journal is durable, and the commit is still to come.
     let inject = format!("inject=fsync:signal=KILL:when={}", syncs + 1);
-    shop.handle_traced(&add("web01"), &["-o", "/dev/null", "-e", "trace=fsync", "-e", &inject].map(str::to_owned));
-    let journal = shop.dir.join("state/ledger.sqlite-journal");
+    site.handle_traced(&add("web01"), &["-o", "/dev/null", "-e", "trace=fsync", "-e", &inject].map(str::to_owned));
+    let journal = site.dir.join("state/ledger.sqlite-journal");
     assert!(fs::metadata(&journal).unwrap().len() > 512, "a hot journal is there");
-    assert_eq!(shop.states().into_keys().collect::<Vec<_>>(), ["before", "model"]);
+    assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["before", "model"]);
     assert!(!journal.exists(), "it is rolled back");
-    shop.handle(&add("web01")).expect(201);
-    assert!(shop.unfinished().is_empty());
+    site.handle(&add("web01")).expect(201);
+    assert!(site.unfinished().is_empty());
     // The proof that no row names goes at some time after any request has ended.
-    assert_eq!(shop.proofs(), 1);
-    assert!(shop.desk(&["check", "--settle"]).status.success());
-    assert_eq!(shop.proofs(), 1, "a young one may be about to be named");
-    let proof = fs::read_dir(shop.dir.join("state/proofs")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(site.proofs(), 1);
+    assert!(site.espm(&["check", "--settle"]).status.success());
+    assert_eq!(site.proofs(), 1, "a young one may be about to be named");
+    let proof = fs::read_dir(site.dir.join("state/proofs")).unwrap().next().unwrap().unwrap().path();
     run(Command::new("touch").args(["-d", "3 hours ago"]).arg(proof));
-    assert!(shop.desk(&["check", "--settle"]).status.success());
-    assert_eq!(shop.proofs(), 0);
+    assert!(site.espm(&["check", "--settle"]).status.success());
+    assert_eq!(site.proofs(), 0);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::harness::strace::Request;
-use crate::harness::{Answer, Shop};
+use crate::harness::{Answer, Site};
 
 /// strace's options that record file operations, with the paths of descriptors and all bytes.
 pub fn options(to: &str) -> Vec<String> {
@@ -17,9 +17,9 @@ pub fn lines(trace: &Path) -> Vec<String> {
 }
 
 /// What strace sees of a handler.
-pub fn traced(shop: &Shop, request: &Request) -> (Vec<String>, Answer) {
-    let to = shop.dir.join("run/trace");
-    let output = shop.handle_traced(request, &options(to.to_str().unwrap()));
+pub fn traced(site: &Site, request: &Request) -> (Vec<String>, Answer) {
+    let to = site.dir.join("run/trace");
+    let output = site.handle_traced(request, &options(to.to_str().unwrap()));
     (lines(&to), Answer::from_cgi(&String::from_utf8(output.stdout).unwrap()))
 }
 

@@ -1,54 +1,54 @@
-//! The whole job as the users of an installed master.
+//! The whole job on an installed site, each part as its own user.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use serde_json::json;
 
-use crate::harness::{Shop, run};
+use crate::harness::{Site, run};
 
 const NAME: &str = "web01.example.com";
 
-/// The numbers of a user and a group on the shop's master.
-fn ids(shop: &Shop, user: &str, group: &str) -> (u32, u32) {
-    let id = |words: &[&str]| run(shop.inside("getent").args(words)).split(':').nth(2).unwrap().parse().unwrap();
+/// The numbers of a user and a group on the site's master.
+fn ids(site: &Site, user: &str, group: &str) -> (u32, u32) {
+    let id = |words: &[&str]| run(site.inside("getent").args(words)).split(':').nth(2).unwrap().parse().unwrap();
     (id(&["passwd", user]), id(&["group", group]))
 }
 
 #[test]
 fn whole_job_runs_without_root_each_part_as_its_own_user() {
-    let shop = Shop::installed();
+    let site = Site::installed();
     let whose = |path: &str| {
-        let metadata = fs::metadata(shop.dir.join(path)).unwrap();
+        let metadata = fs::metadata(site.dir.join(path)).unwrap();
         (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
     };
     let is = |user: &str, group: &str, mode: u32| {
-        let (uid, gid) = ids(&shop, user, group);
+        let (uid, gid) = ids(&site, user, group);
         (uid, gid, mode)
     };
     assert_eq!(whose("etc/espm.ini"), is("root", "espm", 0o640));
     assert_eq!(whose("etc/certs/espm.key"), is("root", "root", 0o600));
     assert_eq!(whose("state"), is("espm", "espm", 0o750));
     assert_eq!(whose("records"), is("pe-puppet", "pe-puppet", 0o700));
-    if !shop.without_gate() {
+    if !site.without_gateway() {
         assert_eq!(whose("run/espm.sock"), is("espm", "www-data", 0o660));
-        assert!(fs::metadata(shop.dir.join("run/espm.sock")).unwrap().file_type().is_socket());
+        assert!(fs::metadata(site.dir.join("run/espm.sock")).unwrap().file_type().is_socket());
     }
 
-    let groups = shop.get("/v1/groups");
+    let groups = site.get("/v1/groups");
     assert!(groups.expect(200).body.contains("web servers"));
-    shop.get("/v1/classes").expect(200);
-    let checked = shop.desk(&["check"]);
+    site.get("/v1/classes").expect(200);
+    let checked = site.espm(&["check"]);
     assert!(checked.status.success(), "{checked:?}");
 
     let body = json!({"name": NAME, "groups": ["web servers"], "classes": ["apache"], "parameters": {"role": "web"}});
-    shop.paused(
+    site.paused(
         "before_node_add",
-        || shop.post("/v1/nodes", &body),
+        || site.post("/v1/nodes", &body),
         || {
-            let (espm, console) = (ids(&shop, "espm", "espm"), ids(&shop, "puppet-dashboard", "puppet-dashboard"));
+            let (espm, console) = (ids(&site, "espm", "espm"), ids(&site, "puppet-dashboard", "puppet-dashboard"));
             for (program, wanted) in [("espm", espm), ("espm-helper", console), ("rake", console)] {
-                let pids = shop.pids(program);
+                let pids = site.pids(program);
                 assert!(!pids.is_empty(), "{program}");
                 for pid in pids {
                     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -63,25 +63,25 @@ fn whole_job_runs_without_root_each_part_as_its_own_user() {
         },
     )
     .expect(201);
-    shop.expect_in_console(&body);
+    site.expect_in_console(&body);
 
-    let changed = shop.patch(&format!("/v1/nodes/{NAME}"), &json!({"groups": ["databases"]}));
-    shop.expect_in_console(&changed.expect(200).json());
+    let changed = site.patch(&format!("/v1/nodes/{NAME}"), &json!({"groups": ["databases"]}));
+    site.expect_in_console(&changed.expect(200).json());
     let certificate = format!("/v1/nodes/{NAME}/certificate");
-    let made = shop.ask("POST", &certificate, None, &[]);
+    let made = site.ask("POST", &certificate, None, &[]);
     assert!(made.expect(201).json()["private_key"].as_str().unwrap().contains("PRIVATE KEY"));
     assert_eq!(whose(&format!("ca/ssl/private_keys/{NAME}.pem")), is("pe-puppet", "pe-puppet", 0o640));
     assert_eq!(whose(&format!("records/{NAME}.json")), is("pe-puppet", "pe-puppet", 0o600));
-    shop.get(&certificate).expect(200);
-    shop.delete(&certificate).expect(204);
-    shop.delete(&format!("/v1/nodes/{NAME}")).expect(204);
-    assert!(shop.node_in_console(NAME).is_null());
-    shop.expect_foreign_untouched();
-    assert!(shop.desk(&["check"]).status.success());
+    site.get(&certificate).expect(200);
+    site.delete(&certificate).expect(204);
+    site.delete(&format!("/v1/nodes/{NAME}")).expect(204);
+    assert!(site.node_in_console(NAME).is_null());
+    site.expect_foreign_untouched();
+    assert!(site.espm(&["check"]).status.success());
 
     // Nothing of espm's belongs to another user than it should, and nothing was made for all to write.
     let strangers = run(std::process::Command::new("find")
-        .args([&shop.dir.join("opt"), &shop.dir.join("run-root/espm")])
+        .args([&site.dir.join("opt"), &site.dir.join("run-root/espm")])
         .args(["-perm", "/022", "!", "-type", "l", "!", "-type", "s"]));
     assert_eq!(strangers, "");
 }

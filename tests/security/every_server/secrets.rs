@@ -1,5 +1,5 @@
-//! What must not be known: where a key or a value may never be, what a refusal may not tell, and
-//! what a record may not hold.
+//! Places where a key or a value must not be, what a refusal must not tell, and what a record must not
+//! hold.
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::harness::audit::check_records;
 use crate::harness::raw_http::{Traces, judge, primed, wire};
-use crate::harness::{Answer, Server, Shop, as_user, wait_until};
+use crate::harness::{Answer, Server, Site, as_user, wait_until};
 
 /// The processes whose file in /proc holds a text.
 fn holders(file: &str, text: &str) -> Vec<u32> {
@@ -57,51 +57,51 @@ fn check_private(pid: u32) {
 
 #[test]
 fn psk_is_in_environment_of_handler_alone_and_in_no_argv() {
-    let shop = Shop::open();
-    shop.fault("console", "pause_before_node_add", "once");
+    let site = Site::open();
+    site.fault("console", "pause_before_node_add", "once");
     thread::scope(|scope| {
         let asked =
-            scope.spawn(|| shop.post("/v1/nodes", &json!({"name": "web01.example.com", "groups": ["default"]})));
-        wait_until("rake is about to add the node", || shop.dir.join("console/reached").exists());
-        assert_eq!(holders("cmdline", &shop.psk), [] as [u32; 0]);
-        let handlers = holders("environ", &shop.psk);
+            scope.spawn(|| site.post("/v1/nodes", &json!({"name": "web01.example.com", "groups": ["default"]})));
+        wait_until("rake is about to add the node", || site.dir.join("console/reached").exists());
+        assert_eq!(holders("cmdline", &site.psk), [] as [u32; 0]);
+        let handlers = holders("environ", &site.psk);
         assert_eq!(handlers.len(), 1, "{handlers:?}");
         let link = fs::read_link(format!("/proc/{}/exe", handlers[0])).unwrap();
-        assert_eq!(link.file_name(), shop.bin("espm").file_name());
+        assert_eq!(link.file_name(), site.bin("espm").file_name());
         check_private(handlers[0]);
-        if shop.server != Server::ApacheCgi {
-            check_private(shop.gate_pid());
+        if site.server != Server::ApacheCgi {
+            check_private(site.gateway_pid());
         }
-        let mut helpers = holders("cmdline", &shop.ini().display().to_string());
+        let mut helpers = holders("cmdline", &site.ini().display().to_string());
         let helper = holders("cmdline", "espm-helper");
         helpers.retain(|pid| helper.contains(pid));
         assert_eq!(helpers.len(), 1, "{helpers:?}");
         check_private(helpers[0]);
-        fs::write(shop.dir.join("console/continue"), "").unwrap();
+        fs::write(site.dir.join("console/continue"), "").unwrap();
         asked.join().unwrap().expect(201);
     });
-    for run in shop.runs("console") {
-        assert!(!run.to_string().contains(&shop.psk), "{run}");
+    for run in site.runs("console") {
+        assert!(!run.to_string().contains(&site.psk), "{run}");
     }
 }
 
 #[test]
 fn no_file_holds_psk_and_no_log_private_key_or_value() {
-    let shop = Shop::open();
+    let site = Site::open();
     let (value, wrong) = ("a-value-that-nobody-else-has", "wrong-key-WRONG-KEY-wrong-key-WRONG-KEY-wrong-ke");
     let body = json!({"name": "web01.example.com", "groups": ["default"], "parameters": {"role": value}});
-    shop.post("/v1/nodes", &body).expect(201);
-    let certificate = shop.ask("POST", "/v1/nodes/web01.example.com/certificate", None, &[]);
+    site.post("/v1/nodes", &body).expect(201);
+    let certificate = site.ask("POST", "/v1/nodes/web01.example.com/certificate", None, &[]);
     let private_key = certificate.expect(201).json()["private_key"].as_str().unwrap().to_owned();
     let line_of_key = private_key.lines().nth(3).unwrap().to_owned();
-    shop.patch("/v1/nodes/web01.example.com", &json!({"parameters": {"role": format!("{value}2")}})).expect(200);
-    shop.post("/v1/nodes", &json!({"name": "web02", "parameters": {"role": format!("{value},")}})).expect(422);
-    shop.fault("console", "abort", "once");
-    shop.post("/v1/nodes", &json!({"name": "web02"})).expect(502);
+    site.patch("/v1/nodes/web01.example.com", &json!({"parameters": {"role": format!("{value}2")}})).expect(200);
+    site.post("/v1/nodes", &json!({"name": "web02", "parameters": {"role": format!("{value},")}})).expect(422);
+    site.fault("console", "abort", "once");
+    site.post("/v1/nodes", &json!({"name": "web02"})).expect(502);
     // Requests that web servers refuse by themselves, and may write to their logs.
-    for psk in [shop.psk.as_str(), wrong] {
+    for psk in [site.psk.as_str(), wrong] {
         let header = format!("X-ESPM-PSK: {psk}");
-        shop.ask("GET", "/v1/groups", None, &[&header]);
+        site.ask("GET", "/v1/groups", None, &[&header]);
         for bad in [
             format!("GET /v1/groups HTTP/1.1\r\nHost: localhost\r\n{header}\r\n{header}\0\r\n\r\n"),
             format!(
@@ -115,19 +115,19 @@ fn no_file_holds_psk_and_no_log_private_key_or_value() {
             format!("POST /v1/nodes HTTP/1.1\r\nHost: localhost\r\n{header}\r\nContent-Length: x\r\n\r\n"),
         ] {
             // Apache joins a folded line to the key.
-            let folded = bad.contains("folded") && shop.server != Server::Nginx;
-            assert_eq!(shop.raw_status(bad.as_bytes()), Some(if folded { 401 } else { 400 }), "{bad}");
+            let folded = bad.contains("folded") && site.server != Server::Nginx;
+            assert_eq!(site.raw_status(bad.as_bytes()), Some(if folded { 401 } else { 400 }), "{bad}");
         }
     }
-    shop.delete("/v1/nodes/web01.example.com").expect(204);
-    let audit = shop.audit().join("\n");
-    for key in [shop.psk.as_str(), wrong] {
-        assert_eq!(files_with(&shop.dir, key), [] as [PathBuf; 0]);
+    site.delete("/v1/nodes/web01.example.com").expect(204);
+    let audit = site.audit().join("\n");
+    for key in [site.psk.as_str(), wrong] {
+        assert_eq!(files_with(&site.dir, key), [] as [PathBuf; 0]);
         assert!(!audit.contains(key));
     }
     let in_logs = |text: &str| {
-        let console = [shop.dir.join("console"), shop.dir.join("ca"), shop.dir.join("state")];
-        let files = files_with(&shop.dir, text);
+        let console = [site.dir.join("console"), site.dir.join("ca"), site.dir.join("state")];
+        let files = files_with(&site.dir, text);
         files.into_iter().filter(|file| !console.iter().any(|dir| file.starts_with(dir))).collect::<Vec<_>>()
     };
     for secret in [value, line_of_key.as_str()] {
@@ -136,38 +136,38 @@ fn no_file_holds_psk_and_no_log_private_key_or_value() {
     }
     // The same look finds what is there: the name is in the audit, the digest in the configuration.
     assert!(audit.contains("web01.example.com") && audit.contains("role"));
-    assert_eq!(files_with(&shop.dir, "sha256:"), [shop.ini()]);
-    assert_eq!(files_with(&shop.dir.join("state"), &line_of_key), [] as [PathBuf; 0]);
+    assert_eq!(files_with(&site.dir, "sha256:"), [site.ini()]);
+    assert_eq!(files_with(&site.dir.join("state"), &line_of_key), [] as [PathBuf; 0]);
 }
 
 #[test]
 fn client_and_console_cannot_forge_audit_record() {
-    let shop = Shop::open();
+    let site = Site::open();
     let forged = "x\" event=node.add outcome=created request=1";
-    shop.rake(&["nodegroup:add", &format!("name={forged}")]);
-    shop.rake(&["nodegroup:add", "name=ev\\il \" event=x"]);
+    site.rake(&["nodegroup:add", &format!("name={forged}")]);
+    site.rake(&["nodegroup:add", "name=ev\\il \" event=x"]);
     let name = format!("{forged}\n<85>Nov 24 00:00:00 espm[1]: event=node.add");
     let id = |text: &str| format!("Idempotency-Key: {text}");
     let plain = r#"{"name":"web02","groups":["no such"]}"#;
     let answers = [
-        shop.post("/v1/nodes", &json!({"name": "web01", "groups": [forged, "ev\\il \" event=x"]})),
-        shop.post("/v1/nodes", &json!({"name": name, "groups": [name], "parameters": {name.clone(): name}})),
-        shop.ask("POST", "/v1/nodes", Some(plain), &[&id("x\"event=node.add")]),
-        shop.ask("POST", "/v1/nodes", Some(plain), &[&id("x\" event=node.add")]),
-        shop.ask("POST", "/v1/nodes", Some(plain), &["X-Forwarded-For: x\" event=node.add", "X-Request-Id: forged"]),
-        shop.ask("GET", "/v1/nodes/x\"%20event=node.add%0aevent=node.add", None, &[]),
-        shop.ask("EVENT=NODE.ADD", "/v1/groups", None, &[]),
-        shop.ask("DELETE", &format!("/v1/nodes/{}", "a.".repeat(1000)), None, &[]),
+        site.post("/v1/nodes", &json!({"name": "web01", "groups": [forged, "ev\\il \" event=x"]})),
+        site.post("/v1/nodes", &json!({"name": name, "groups": [name], "parameters": {name.clone(): name}})),
+        site.ask("POST", "/v1/nodes", Some(plain), &[&id("x\"event=node.add")]),
+        site.ask("POST", "/v1/nodes", Some(plain), &[&id("x\" event=node.add")]),
+        site.ask("POST", "/v1/nodes", Some(plain), &["X-Forwarded-For: x\" event=node.add", "X-Request-Id: forged"]),
+        site.ask("GET", "/v1/nodes/x\"%20event=node.add%0aevent=node.add", None, &[]),
+        site.ask("EVENT=NODE.ADD", "/v1/groups", None, &[]),
+        site.ask("DELETE", &format!("/v1/nodes/{}", "a.".repeat(1000)), None, &[]),
     ];
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses[..7], [201, 422, 422, 400, 422, 404, 400]);
-    shop.fault("console", "garbage", "");
-    shop.fault("console", "abort", "");
-    let failed = shop.post("/v1/nodes", &json!({"name": "web03", "parameters": {"role": "x\" event=node.add"}}));
+    site.fault("console", "garbage", "");
+    site.fault("console", "abort", "");
+    let failed = site.post("/v1/nodes", &json!({"name": "web03", "parameters": {"role": "x\" event=node.add"}}));
     assert_eq!(failed.expect(502).problem(), "command-failed");
-    let records = shop.records_of(&failed);
+    let records = site.records_of(&failed);
     assert!(records.iter().any(|record| record.contains("outcome=cause")), "{records:?}");
-    check_records(&shop.audit());
+    check_records(&site.audit());
 }
 
 /// An answer without what differs from one request to the next.
@@ -185,13 +185,13 @@ fn lasting(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
 
 #[test]
 fn every_wrong_key_gets_the_same_401() {
-    let shop = primed();
-    let before = Traces::of(&shop);
-    let psk = &shop.psk;
+    let site = primed();
+    let before = Traces::of(&site);
+    let psk = &site.psk;
     let digest =
-        shop.file("etc/espm.ini").lines().find_map(|line| line.split_once("sha256:").map(|(_, hex)| hex.to_owned()));
+        site.file("etc/espm.ini").lines().find_map(|line| line.split_once("sha256:").map(|(_, hex)| hex.to_owned()));
     let digest = digest.unwrap();
-    let refused = shop.ask("GET", "/v1/groups", None, &["X-ESPM-PSK;"]);
+    let refused = site.ask("GET", "/v1/groups", None, &["X-ESPM-PSK;"]);
     assert_eq!(refused.expect(401).problem(), "unauthorized");
     assert_eq!(refused.header("www-authenticate"), "ESPM-PSK");
     assert_eq!(refused.header("cache-control"), "no-store");
@@ -224,28 +224,28 @@ fn every_wrong_key_gets_the_same_401() {
     ] {
         for header in &wrong {
             let headers: Vec<_> = header.split('\n').collect();
-            let answer = shop.ask(method, path, body, &headers);
+            let answer = site.ask(method, path, body, &headers);
             assert_eq!(lasting(&answer), lasting(&refused), "{method} {path} {header}");
         }
     }
-    assert_eq!(Traces::of(&shop), before);
+    assert_eq!(Traces::of(&site), before);
     // Names of headers have no case.
-    shop.ask("GET", "/v1/groups", None, &[&format!("x-espm-psk: {psk}")]).expect(200);
+    site.ask("GET", "/v1/groups", None, &[&format!("x-espm-psk: {psk}")]).expect(200);
 }
 
 #[test]
 fn two_psk_headers_or_one_of_8_kib_are_refused() {
-    let shop = primed();
-    let right = format!("X-ESPM-PSK: {}", shop.psk);
+    let site = primed();
+    let right = format!("X-ESPM-PSK: {}", site.psk);
     let long = format!("X-ESPM-PSK: {}", "k".repeat(8 * 1024));
     let ask = |fields: &[&str]| {
-        wire(&shop, "GET /v1/groups", &fields.iter().map(|field| field.as_bytes()).collect::<Vec<_>>(), b"")
+        wire(&site, "GET /v1/groups", &fields.iter().map(|field| field.as_bytes()).collect::<Vec<_>>(), b"")
     };
     let none = "401 unauthorized";
     // nginx before 1.23 hands over the first of equal headers alone; what comes later joins them, as Apache does.
-    let first = if shop.server == Server::Nginx && nginx_hides_second() { "200 espm" } else { none };
+    let first = if site.server == Server::Nginx && nginx_hides_second() { "200 espm" } else { none };
     judge(
-        &shop,
+        &site,
         &[
             ("the right one first", ask(&[&right, "X-ESPM-PSK: wrong"]), first),
             ("the right one last", ask(&["X-ESPM-PSK: wrong", &right]), none),
@@ -265,9 +265,9 @@ fn nginx_hides_second() -> bool {
 
 #[test]
 fn foreign_node_is_indistinguishable_from_absent_one() {
-    let shop = primed();
-    let before = Traces::of(&shop);
-    let absent = lasting(&shop.get("/v1/nodes/absent.example.com"));
+    let site = primed();
+    let before = Traces::of(&site);
+    let absent = lasting(&site.get("/v1/nodes/absent.example.com"));
     assert_eq!((absent.0, absent.2.contains("urn:espm:problem:not-found")), (404, true));
     let long = "a".repeat(65);
     let names = [
@@ -295,21 +295,21 @@ fn foreign_node_is_indistinguishable_from_absent_one() {
         let (node, certificate) = (format!("/v1/nodes/{name}"), format!("/v1/nodes/{name}/certificate"));
         for (body, headers) in changes {
             for (method, path) in [("PATCH", &node), ("DELETE", &node), ("POST", &certificate)] {
-                assert_eq!(lasting(&shop.ask(method, path, body, headers)), absent, "{method} {path} {body:?}");
+                assert_eq!(lasting(&site.ask(method, path, body, headers)), absent, "{method} {path} {body:?}");
             }
         }
         for (method, path) in [("GET", &node), ("GET", &certificate), ("DELETE", &certificate)] {
-            assert_eq!(lasting(&shop.ask(method, path, None, &[])), absent, "{method} {path}");
+            assert_eq!(lasting(&site.ask(method, path, None, &[])), absent, "{method} {path}");
         }
         for path in [&node, &certificate] {
-            let head = lasting(&shop.ask("HEAD", path, None, &[]));
+            let head = lasting(&site.ask("HEAD", path, None, &[]));
             assert_eq!((head.0, head.2.as_str()), (404, ""), "HEAD {path}");
         }
     }
     for name in &names[..3] {
-        let put = lasting(&shop.ask("PUT", &format!("/v1/nodes/{name}"), None, &[]));
-        assert_eq!(put, lasting(&shop.ask("PUT", "/v1/nodes/absent.example.com", None, &[])), "{name}");
+        let put = lasting(&site.ask("PUT", &format!("/v1/nodes/{name}"), None, &[]));
+        assert_eq!(put, lasting(&site.ask("PUT", "/v1/nodes/absent.example.com", None, &[])), "{name}");
         assert_eq!(put.0, 405);
     }
-    assert_eq!(Traces::of(&shop), before);
+    assert_eq!(Traces::of(&site), before);
 }

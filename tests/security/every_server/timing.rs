@@ -1,5 +1,5 @@
-//! What a refusal tells by how long it takes. What decides is compared without a clock: two refusals
-//! that may not be told apart make the same system calls. `tests/run --long` measures as well.
+//! Refusals that a client must not tell apart make the same system calls, so that time does not tell them
+//! apart either. `tests/run --long` measures as well.
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::harness::strace::Request;
-use crate::harness::{Plan, Shop, is_long, run};
+use crate::harness::{Plan, Site, is_long, run};
 
 /// A node of which espm cannot say whose it is; as long as the names that it is compared with.
 const DOUBTFUL: &str = "doubted.example.com";
@@ -16,15 +16,15 @@ const DOUBTFUL: &str = "doubted.example.com";
 /// by a fifth of it, for a hash is random; to read a row of the ledger takes four times as many.
 const CHANCE: u64 = 20_000;
 
-/// A shop with a node in doubt.
-fn shop() -> Shop {
-    let shop = Shop::prepare(&Plan::default());
-    shop.fault("console", "die_after_commit_node_add", "once");
+/// A site with a node in doubt.
+fn site() -> Site {
+    let site = Site::prepare(&Plan::default());
+    site.fault("console", "die_after_commit_node_add", "once");
     let node = json!({"name": DOUBTFUL, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}});
-    shop.handle(&Request::new("POST", "/v1/nodes".into()).body(node)).expect(502);
-    shop.handle(&Request::new("GET", format!("/v1/nodes/{DOUBTFUL}"))).expect(404);
-    assert_eq!(shop.unfinished()[DOUBTFUL], "unproven");
-    shop
+    site.handle(&Request::new("POST", "/v1/nodes".into()).body(node)).expect(502);
+    site.handle(&Request::new("GET", format!("/v1/nodes/{DOUBTFUL}"))).expect(404);
+    assert_eq!(site.unfinished()[DOUBTFUL], "unproven");
+    site
 }
 
 /// What a handler is asked.
@@ -35,8 +35,8 @@ struct Ask<'a> {
 }
 
 /// Prepares a handler as a web server starts it, below a program if there is one.
-fn handler(shop: &Shop, below: &[&str], ask: &Ask) -> Command {
-    let espm = shop.bin("espm");
+fn handler(site: &Site, below: &[&str], ask: &Ask) -> Command {
+    let espm = site.bin("espm");
     let words: Vec<&Path> = below.iter().map(Path::new).chain([espm.as_path()]).collect();
     let mut command = Command::new(words[0]);
     command
@@ -44,16 +44,16 @@ fn handler(shop: &Shop, below: &[&str], ask: &Ask) -> Command {
         .env_clear()
         .envs([("GATEWAY_INTERFACE", "CGI/1.1"), ("HTTPS", "on"), ("REMOTE_ADDR", "192.0.2.7")])
         .envs([("REQUEST_METHOD", ask.method), ("REQUEST_URI", ask.path), ("HTTP_X_ESPM_PSK", ask.psk)])
-        .env("ESPM_CONFIG", shop.ini())
+        .env("ESPM_CONFIG", site.ini())
         .stdin(Stdio::null());
     command
 }
 
 /// The names of the system calls that a handler makes, in order, and how each ended; and its status.
-fn calls(shop: &Shop, ask: &Ask) -> (Vec<String>, String) {
-    let trace = shop.dir.join("trace");
+fn calls(site: &Site, ask: &Ask) -> (Vec<String>, String) {
+    let trace = site.dir.join("trace");
     let strace = ["/usr/bin/strace", "-f", "-o", trace.to_str().unwrap()];
-    let answer = run(&mut handler(shop, &strace, ask));
+    let answer = run(&mut handler(site, &strace, ask));
     let calls = std::fs::read_to_string(&trace).unwrap();
     let calls = calls.lines().filter_map(|line| {
         let call = line.split_whitespace().nth(1)?;
@@ -106,28 +106,28 @@ fn pairs(psk: &str) -> Vec<(&'static str, [Words; 2])> {
 
 #[test]
 fn indistinguishable_refusals_make_the_same_system_calls() {
-    let shop = shop();
-    let runs = shop.runs("console").len() + shop.runs("ca").len();
-    for (what, [one, other]) in pairs(&shop.psk) {
-        let [one, other] = [&one, &other].map(|(method, path, psk)| calls(&shop, &Ask { method, path, psk }));
+    let site = site();
+    let runs = site.runs("console").len() + site.runs("ca").len();
+    for (what, [one, other]) in pairs(&site.psk) {
+        let [one, other] = [&one, &other].map(|(method, path, psk)| calls(&site, &Ask { method, path, psk }));
         assert!(one.1.starts_with("Status: 40"), "{what}: {}", one.1);
         assert!(one.0.len() > 20, "{:?}", one.0);
         assert_eq!(one, other, "{what}");
     }
     // The same look tells apart what may be told apart.
-    let right = calls(&shop, &Ask { method: "GET", path: "/v1/nodes/absent", psk: &shop.psk });
-    let wrong = calls(&shop, &Ask { method: "GET", path: "/v1/nodes/absent", psk: "wrong" });
+    let right = calls(&site, &Ask { method: "GET", path: "/v1/nodes/absent", psk: &site.psk });
+    let wrong = calls(&site, &Ask { method: "GET", path: "/v1/nodes/absent", psk: "wrong" });
     assert_ne!(right.0, wrong.0);
-    assert_eq!(shop.runs("console").len() + shop.runs("ca").len(), runs);
+    assert_eq!(site.runs("console").len() + site.runs("ca").len(), runs);
 }
 
 /// The instructions of a handler outside the kernel, the fewest of some runs.
-fn instructions(shop: &Shop, ask: &Ask, runs: usize) -> u64 {
-    let log = shop.dir.join("counted");
+fn instructions(site: &Site, ask: &Ask, runs: usize) -> u64 {
+    let log = site.dir.join("counted");
     let log_file = format!("--log-file={}", log.display());
     let valgrind = ["/usr/bin/valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", &log_file];
     let counts = (0..runs).map(|_| {
-        run(&mut handler(shop, &valgrind, ask));
+        run(&mut handler(site, &valgrind, ask));
         let log = std::fs::read_to_string(&log).unwrap();
         let count = log.lines().find_map(|line| line.split("Collected :").nth(1)).unwrap();
         count.trim().parse::<u64>().unwrap()
@@ -138,21 +138,21 @@ fn instructions(shop: &Shop, ask: &Ask, runs: usize) -> u64 {
 /// Two of them here, all under `tests/run --long`.
 #[test]
 fn indistinguishable_refusals_take_as_many_instructions() {
-    let shop = shop();
+    let site = site();
     let runs = if is_long() { 5 } else { 2 };
     let some = ["a key wrong at its start, and at its end", "a node in doubt, and none"];
-    let all = pairs(&shop.psk)
+    let all = pairs(&site.psk)
         .into_iter()
         .filter(|(what, [(method, ..), _])| is_long() || some.contains(what) && method == "GET");
     for (what, asks) in all {
         let [one, other] =
-            asks.map(|(method, path, psk)| instructions(&shop, &Ask { method: &method, path: &path, psk: &psk }, runs));
+            asks.map(|(method, path, psk)| instructions(&site, &Ask { method: &method, path: &path, psk: &psk }, runs));
         eprintln!("{what}: {one} and {other} instructions");
         assert!(one.abs_diff(other) < CHANCE, "{what}: {one} and {other}");
     }
     // The same look tells apart what may be told apart.
-    let [right, wrong] = [shop.psk.as_str(), "wrong"]
-        .map(|psk| instructions(&shop, &Ask { method: "GET", path: "/v1/nodes/absent", psk }, 1));
+    let [right, wrong] = [site.psk.as_str(), "wrong"]
+        .map(|psk| instructions(&site, &Ask { method: "GET", path: "/v1/nodes/absent", psk }, 1));
     assert!(right.abs_diff(wrong) > CHANCE, "{right} and {wrong}");
 }
 
@@ -175,16 +175,16 @@ fn welch(one: &mut [f64], other: &mut [f64]) -> (f64, f64) {
 /// Prints figures and asserts none: a clock on a shared machine proves nothing in a few seconds.
 #[test]
 fn indistinguishable_refusals_are_measured_against_chance() {
-    let shop = shop();
+    let site = site();
     let rounds = if is_long() { 3000 } else { 20 };
-    for (what, [one, other]) in pairs(&shop.psk) {
+    for (what, [one, other]) in pairs(&site.psk) {
         let mut samples = [vec![], vec![], vec![]];
         for round in 0..rounds {
             // The first twice, for what chance makes of it, in turns.
             for turn in 0..3 {
                 let which = (round + turn) % 3;
                 let (method, path, psk) = if which == 2 { &other } else { &one };
-                let mut command = handler(&shop, &[], &Ask { method, path, psk });
+                let mut command = handler(&site, &[], &Ask { method, path, psk });
                 let start = Instant::now();
                 let output = command.stdout(Stdio::piped()).output().unwrap();
                 samples[which].push(start.elapsed().as_secs_f64() * 1e6);

@@ -1,5 +1,4 @@
-//! Least privilege: the whole job without root, each part as its own user, and what the user espm
-//! cannot do with what it may.
+//! What an attacker who is the user espm cannot do with what sudo allows.
 
 mod orders;
 mod sudo;
@@ -9,7 +8,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use crate::harness::Shop;
+use crate::harness::Site;
 
 /// What `conf/sudoers.d/espm` allows, and nothing else.
 const CONSOLE: &str = "sudo -n -u puppet-dashboard /opt/espm/bin/espm-helper console /opt/espm/etc/espm.ini";
@@ -50,7 +49,7 @@ impl Came {
     }
 }
 
-impl Shop {
+impl Site {
     /// What a line of shell brings that somebody runs as a user of the master.
     fn attack_as(&self, user: &str, script: &str, input: impl AsRef<[u8]>) -> Came {
         let mut shell = self.inside_as(user, "sh");

@@ -1,10 +1,10 @@
-//! What somebody who is the user espm can order, and what not, of the console's and of the CA's user.
+//! Orders of the user espm to espm-helper, as the console's user and as the CA's.
 
 use std::fs;
 use std::process::Command;
 
 use super::{AUTHORITY, CONSOLE, add, task, verb};
-use crate::harness::{Shop, run};
+use crate::harness::{Site, run};
 
 /// Names that are none, or nobody's to touch.
 const HOSTILE: [&str; 22] = [
@@ -34,8 +34,8 @@ const HOSTILE: [&str; 22] = [
 
 #[test]
 fn invalid_order_runs_nothing_and_is_one_line() {
-    let shop = Shop::installed();
-    let before = shop.untouched();
+    let site = Site::installed();
+    let before = site.untouched();
     let node = |member: &str| {
         task(&format!(
             r#"{{"task":"add","node":{{"name":"web01","groups":[],"classes":[],"parameters":{{}},{member}}}}}"#
@@ -96,7 +96,7 @@ fn invalid_order_runs_nothing_and_is_one_line() {
         to_console.push(task(&format!(r#"{{"task":"delete","name":"{name}","groups":[]}}"#)));
     }
     for order in to_console {
-        let came = shop.attack(CONSOLE, &order);
+        let came = site.attack(CONSOLE, &order);
         assert!(came.stderr.starts_with("espm-helper: the order is not one: "), "{:.200}: {came:?}", order);
         came.refused(65, "espm-helper: ");
     }
@@ -111,31 +111,31 @@ fn invalid_order_runs_nothing_and_is_one_line() {
     );
     to_authority.extend(HOSTILE.map(|name| verb("revoke", name)));
     for order in to_authority {
-        shop.attack(AUTHORITY, &order).refused(65, "espm-helper: the order is not one: ");
+        site.attack(AUTHORITY, &order).refused(65, "espm-helper: the order is not one: ");
     }
     let invalid = [b"{\"verb\":\"show\",\"name\":\"".as_slice(), b"\xff\xfe", b"\",\"limit\":1}"].concat();
-    shop.attack(AUTHORITY, invalid).refused(65, "espm-helper: the order is not one: ");
-    assert_eq!(shop.untouched(), before);
+    site.attack(AUTHORITY, invalid).refused(65, "espm-helper: the order is not one: ");
+    assert_eq!(site.untouched(), before);
 }
 
 #[test]
 fn name_of_master_and_certificate_of_human_are_out_of_reach() {
-    let shop = Shop::installed();
+    let site = Site::installed();
     let (master, foreign) = ("master.example.com", "foreign.example.com");
-    shop.puppet(&["cert", "generate", foreign]);
-    let before = shop.untouched();
+    site.puppet(&["cert", "generate", foreign]);
+    let before = site.untouched();
     for act in ["generate", "show", "revoke"] {
-        shop.attack(AUTHORITY, verb(act, master)).refused(65, "espm-helper: the master's own name is not touched");
-        shop.attack(AUTHORITY, verb(act, foreign)).done(r#"{"answer":"foreign"}"#);
+        site.attack(AUTHORITY, verb(act, master)).refused(65, "espm-helper: the master's own name is not touched");
+        site.attack(AUTHORITY, verb(act, foreign)).done(r#"{"answer":"foreign"}"#);
     }
     let delete = format!(r#"{{"task":"delete","name":"{master}","groups":[]}}"#);
     for order in [add(master), task(&delete)] {
-        shop.attack(CONSOLE, order).refused(65, "espm-helper: the master's own name is not touched");
+        site.attack(CONSOLE, order).refused(65, "espm-helper: the master's own name is not touched");
     }
     // A record of the attacker's own would make a certificate espm's.
     let record =
-        serde_json::json!({"state": "issued", "certificate": shop.file(&format!("ca/ca/signed/{master}.pem"))});
-    let forged = shop.write("forged.json", &record.to_string());
+        serde_json::json!({"state": "issued", "certificate": site.file(&format!("ca/ca/signed/{master}.pem"))});
+    let forged = site.write("forged.json", &record.to_string());
     let places = [
         format!("cp {forged} /opt/espm/authority/{master}.json"),
         format!("ln -s {forged} /opt/espm/authority/{foreign}.json"),
@@ -143,29 +143,29 @@ fn name_of_master_and_certificate_of_human_are_out_of_reach() {
         "mv /opt/espm/etc/espm.ini /opt/espm/etc/espm.old".to_owned(),
         "echo x >>/opt/espm/etc/espm.ini".to_owned(),
         "echo x >/opt/espm/bin/espm-helper".to_owned(),
-        format!("ln -s /etc/passwd {}/console/planted", shop.dir.display()),
+        format!("ln -s /etc/passwd {}/console/planted", site.dir.display()),
     ];
     for attack in places {
-        let came = shop.attack(&attack, "");
+        let came = site.attack(&attack, "");
         assert!(came.code != 0 && came.stderr.contains("ermission denied"), "{attack}: {came:?}");
     }
     // Keys, records, the TLS key, the console's database.
     for secret in [
-        format!("{}/ca/ca/ca_key.pem", shop.dir.display()),
-        format!("{}/ca/ssl/private_keys/{master}.pem", shop.dir.display()),
-        format!("{}/ca/ssl/private_keys/{foreign}.pem", shop.dir.display()),
+        format!("{}/ca/ca/ca_key.pem", site.dir.display()),
+        format!("{}/ca/ssl/private_keys/{master}.pem", site.dir.display()),
+        format!("{}/ca/ssl/private_keys/{foreign}.pem", site.dir.display()),
         "/opt/espm/authority/lock".to_owned(),
         "/opt/espm/etc/certs/espm.key".to_owned(),
         "/etc/shadow".to_owned(),
         "/etc/sudoers.d/espm".to_owned(),
     ] {
         assert!(fs::metadata(&secret).is_ok() || secret.starts_with("/opt") || secret.starts_with("/etc"), "{secret}");
-        let came = shop.attack(&format!("cat {secret}"), "");
+        let came = site.attack(&format!("cat {secret}"), "");
         assert!(came.code != 0 && came.stdout.is_empty() && came.stderr.contains("ermission denied"), "{came:?}");
     }
-    assert_eq!(shop.untouched(), before);
+    assert_eq!(site.untouched(), before);
     // The CA still says that the master's certificate is good.
-    let ca = shop.dir.join("ca/ca");
+    let ca = site.dir.join("ca/ca");
     let verified = run(Command::new("openssl")
         .args(["verify", "-crl_check", "-CAfile"])
         .arg(ca.join("ca_crt.pem"))
@@ -177,54 +177,54 @@ fn name_of_master_and_certificate_of_human_are_out_of_reach() {
 
 #[test]
 fn link_at_any_path_of_ca_user_is_not_followed() {
-    let shop = Shop::installed();
-    let (name, victim) = ("web01.example.com", shop.write("victim", "untouched"));
-    run(shop.inside("chown").args(["pe-puppet:pe-puppet", &victim]));
+    let site = Site::installed();
+    let (name, victim) = ("web01.example.com", site.write("victim", "untouched"));
+    run(site.inside("chown").args(["pe-puppet:pe-puppet", &victim]));
     let plant = |place: &str| {
-        shop.attack_as("pe-puppet", &format!("ln -s {victim} {place}"), "").done("");
+        site.attack_as("pe-puppet", &format!("ln -s {victim} {place}"), "").done("");
     };
-    let remove = |place: &str| shop.attack_as("pe-puppet", &format!("rm -f {place}"), "").done("");
+    let remove = |place: &str| site.attack_as("pe-puppet", &format!("rm -f {place}"), "").done("");
     let record = format!("/opt/espm/authority/{name}.json");
     plant(&record);
     for act in ["generate", "show", "revoke"] {
-        shop.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
+        site.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
     }
     remove(&record);
     remove("/opt/espm/authority/lock");
     plant("/opt/espm/authority/lock");
     for act in ["generate", "revoke"] {
-        shop.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
+        site.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
     }
     remove("/opt/espm/authority/lock");
-    assert_eq!(shop.runs("ca").len(), 0);
+    assert_eq!(site.runs("ca").len(), 0);
     // At the place of what a command prints, one is put away, and the file is made anew.
     plant(&format!("/opt/espm/authority/{name}.proof"));
-    shop.attack(AUTHORITY, verb("generate", name)).done(r#""answer":"generated""#);
-    assert_eq!(shop.file("victim"), "untouched");
-    let signed = shop.dir.join(format!("ca/ca/signed/{name}.pem")).display().to_string();
+    site.attack(AUTHORITY, verb("generate", name)).done(r#""answer":"generated""#);
+    assert_eq!(site.file("victim"), "untouched");
+    let signed = site.dir.join(format!("ca/ca/signed/{name}.pem")).display().to_string();
     remove(&signed);
     plant(&signed);
     for act in ["generate", "show", "revoke"] {
-        shop.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
+        site.attack(AUTHORITY, verb(act, name)).done("is a symbolic link, which is not followed");
     }
-    assert_eq!(shop.file("victim"), "untouched");
+    assert_eq!(site.file("victim"), "untouched");
 }
 
 #[test]
 fn unfinished_order_is_given_up() {
-    let shop = Shop::installed();
-    let before = shop.untouched();
+    let site = Site::installed();
+    let before = site.untouched();
     std::thread::scope(|scope| {
         let asked = [(CONSOLE, ""), (AUTHORITY, ""), (AUTHORITY, r#"{"verb":"show","#)].map(|(helper, begun)| {
-            let shop = &shop;
+            let site = &site;
             // The shell itself keeps the pipe open.
             let pipe = "d=$(mktemp -d -p /tmp) && mkfifo $d/p && exec 9<>$d/p && rm -r $d";
             let script = format!("{pipe} && printf '%s' '{begun}' >&9 && exec {helper} <&9");
-            scope.spawn(move || shop.attack(&script, ""))
+            scope.spawn(move || site.attack(&script, ""))
         });
         for asked in asked {
             asked.join().unwrap().refused(65, "espm-helper: the order cannot be read: it does not come to its end");
         }
     });
-    assert_eq!(shop.untouched(), before);
+    assert_eq!(site.untouched(), before);
 }

@@ -1,10 +1,10 @@
-//! Whose configuration, directories and programs are trusted.
+//! Configurations, directories and programs that espm-helper trusts, by owner and mode.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use super::{AUTHORITY, CONSOLE, task, verb};
-use crate::harness::{Shop, run};
+use crate::harness::{Site, run};
 
 fn list() -> String {
     task(r#"{"task":"names","list":"groups"}"#)
@@ -12,18 +12,18 @@ fn list() -> String {
 
 #[test]
 fn configuration_not_of_root_or_writable_by_others_is_refused() {
-    let shop = Shop::installed();
-    let espm: u32 = run(shop.inside("id").args(["-u", "espm"])).trim().parse().unwrap();
-    shop.attack(CONSOLE, list()).done("web servers\n");
-    let before = shop.untouched();
-    // The file and every directory above it up to where the shop's own begin.
+    let site = Site::installed();
+    let espm: u32 = run(site.inside("id").args(["-u", "espm"])).trim().parse().unwrap();
+    site.attack(CONSOLE, list()).done("web servers\n");
+    let before = site.untouched();
+    // The file and every directory above it up to where the site's own begin.
     for (place, good) in [("etc/espm.ini", 0o640), ("opt/espm/etc", 0o755), ("opt/espm", 0o755), ("opt", 0o755)] {
-        let path = shop.dir.join(place);
+        let path = site.dir.join(place);
         let known = if place == "etc/espm.ini" { "/opt/espm/etc/espm.ini".to_owned() } else { format!("/{place}") };
         let complains = |words: &str| {
             let words = format!("espm-helper: {known}: {words}");
-            shop.attack(CONSOLE, list()).refused(78, &words);
-            shop.attack(AUTHORITY, verb("show", "web01")).refused(78, &words);
+            site.attack(CONSOLE, list()).refused(78, &words);
+            site.attack(AUTHORITY, verb("show", "web01")).refused(78, &words);
         };
         for mode in [good | 0o020, good | 0o002] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -34,37 +34,37 @@ fn configuration_not_of_root_or_writable_by_others_is_refused() {
         complains(&format!("is owned by user {espm}, want root"));
         chown(&path, Some(0), None).unwrap();
     }
-    shop.attack(CONSOLE, list()).done("web servers\n");
+    site.attack(CONSOLE, list()).done("web servers\n");
     // Records where another decides which they are.
-    let between = shop.dir.join("between");
-    run(shop.inside("install").args(["-d", "-o", "espm", "-m", "0755"]).arg(&between));
-    run(shop.inside("install").args(["-d", "-o", "pe-puppet", "-m", "0700"]).arg(between.join("records")));
-    shop.configure("authority", &format!("records = {}/records", between.display()));
-    let came = shop.attack(AUTHORITY, verb("show", "web01"));
+    let between = site.dir.join("between");
+    run(site.inside("install").args(["-d", "-o", "espm", "-m", "0755"]).arg(&between));
+    run(site.inside("install").args(["-d", "-o", "pe-puppet", "-m", "0700"]).arg(between.join("records")));
+    site.configure("authority", &format!("records = {}/records", between.display()));
+    let came = site.attack(AUTHORITY, verb("show", "web01"));
     came.done(&format!("between: is owned by user {espm}, want root or the user that reads it"));
-    assert_eq!((shop.runs("console").len(), shop.untouched().1), (before.0 + 1, before.1));
+    assert_eq!((site.runs("console").len(), site.untouched().1), (before.0 + 1, before.1));
 }
 
 /// Behind sudo, which compares the words, this is the second wall: paths that sudo would never let pass.
 #[test]
 fn path_leading_elsewhere_is_refused_without_sudo() {
-    let shop = Shop::installed();
-    let lair = shop.dir.join("lair");
-    run(shop.inside("install").args(["-d", "-o", "espm", "-g", "espm", "-m", "0755"]).arg(&lair));
+    let site = Site::installed();
+    let lair = site.dir.join("lair");
+    run(site.inside("install").args(["-d", "-o", "espm", "-g", "espm", "-m", "0755"]).arg(&lair));
     let lair = lair.display().to_string();
-    shop.attack(&format!("cp /opt/espm/etc/espm.ini {lair}/evil.ini; chmod 0644 {lair}/evil.ini"), "").done("");
-    shop.attack(&format!("ln -s /opt/espm/etc/espm.ini {lair}/link.ini; ln -s /opt/espm/etc {lair}/way"), "").done("");
+    site.attack(&format!("cp /opt/espm/etc/espm.ini {lair}/evil.ini; chmod 0644 {lair}/evil.ini"), "").done("");
+    site.attack(&format!("ln -s /opt/espm/etc/espm.ini {lair}/link.ini; ln -s /opt/espm/etc {lair}/way"), "").done("");
     // A configuration of root's that lies where others decide which it is.
-    let sticky = shop.dir.join("sticky");
-    run(shop.inside("install").args(["-d", "-m", "1777"]).arg(&sticky));
-    run(shop.inside("install").args(["-d", "-m", "0777"]).arg(shop.dir.join("open")));
-    let text = fs::read_to_string(shop.ini()).unwrap();
+    let sticky = site.dir.join("sticky");
+    run(site.inside("install").args(["-d", "-m", "1777"]).arg(&sticky));
+    run(site.inside("install").args(["-d", "-m", "0777"]).arg(site.dir.join("open")));
+    let text = fs::read_to_string(site.ini()).unwrap();
     for name in ["open/espm.ini", "sticky/espm.ini"] {
-        shop.write(name, &text);
+        site.write(name, &text);
     }
-    shop.attack(&format!("ln -s /opt/espm/etc {}/way", sticky.display()), "").done("");
-    let dir = shop.dir.display();
-    let before = shop.untouched();
+    site.attack(&format!("ln -s /opt/espm/etc {}/way", sticky.display()), "").done("");
+    let dir = site.dir.display();
+    let before = site.untouched();
     for (path, words) in [
         (format!("{lair}/evil.ini"), "want root"),
         (format!("{lair}/link.ini"), "want root"),
@@ -82,15 +82,15 @@ fn path_leading_elsewhere_is_refused_without_sudo() {
         (String::new(), ": "),
     ] {
         let script = format!("cd {dir}; exec /opt/espm/bin/espm-helper console '{path}' 3<{lair}/evil.ini");
-        shop.attack_as("puppet-dashboard", &script, list()).refused(78, words);
+        site.attack_as("puppet-dashboard", &script, list()).refused(78, words);
     }
-    assert_eq!(shop.untouched(), before);
+    assert_eq!(site.untouched(), before);
     // In a directory where each may remove only its own, root's is root's.
     let script = format!("exec /opt/espm/bin/espm-helper console {dir}/sticky/espm.ini");
-    shop.attack_as("puppet-dashboard", &script, list()).done("web servers\n");
+    site.attack_as("puppet-dashboard", &script, list()).done("web servers\n");
     // Other words are refused before anything is opened.
     for words in ["", "console", "console a b", "nothing /opt/espm/etc/espm.ini", "--help", "-c x", "CONSOLE x"] {
-        let came = shop.attack_as("puppet-dashboard", &format!("exec /opt/espm/bin/espm-helper {words}"), list());
+        let came = site.attack_as("puppet-dashboard", &format!("exec /opt/espm/bin/espm-helper {words}"), list());
         came.refused(64, "espm-helper: ");
     }
 }

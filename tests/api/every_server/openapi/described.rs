@@ -1,4 +1,4 @@
-//! The description of the interface, and what of it has been seen.
+//! The OpenAPI description, and which of its answers were seen.
 
 use std::collections::BTreeSet;
 use std::io::Write;

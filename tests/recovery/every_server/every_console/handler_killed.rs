@@ -1,26 +1,26 @@
-//! Handlers and helpers that are killed while rake runs.
+//! A handler or a helper is killed while rake runs on.
 
 use crate::harness::worker::Temperature;
-use crate::harness::{Plan, Shop};
+use crate::harness::{Plan, Site};
 use crate::recovery::verbs::Verb::{self, Add, Change, Delete};
 use crate::recovery::verbs::expect_settled;
 
 /// A process is killed while rake stops at every point of a verb; rake then goes on to its end. The
 /// same request, sent again, finds that it is done.
 fn killed_everywhere(victim: &str, verb: Verb, console: Temperature, failure: u16, settles: u16) {
-    let shop = Shop::with(Plan { release: verb.release(), console, ..Plan::default() });
+    let site = Site::with(Plan { release: verb.release(), console, ..Plan::default() });
     for (point, name) in verb.points() {
-        verb.prepare(&shop, &name);
-        let failed = shop.stopped_at(&point, || verb.ask(&shop, &name), || shop.kill_one(victim));
+        verb.prepare(&site, &name);
+        let failed = site.stopped_at(&point, || verb.ask(&site, &name), || site.kill_one(victim));
         failed.expect(failure);
-        shop.go_on();
-        let again = verb.ask(&shop, &name);
+        site.go_on();
+        let again = verb.ask(&site, &name);
         again.expect(settles);
-        expect_settled(&shop, &name);
-        verb.expect_done(&shop, &name, &point);
+        expect_settled(&site, &name);
+        verb.expect_done(&site, &name, &point);
     }
-    assert!(shop.unfinished().is_empty() && shop.proofs() == 0);
-    shop.expect_foreign_untouched();
+    assert!(site.unfinished().is_empty() && site.proofs() == 0);
+    site.expect_foreign_untouched();
 }
 
 #[test]
