@@ -65,10 +65,7 @@ fn half_made_certificate_neither_blocks_name_nor_stays_valid() {
 fn certificate_of_killed_helper_is_settled_by_next_request() {
     for kind in [CERT, CA] {
         let site = kind.with_node();
-        site.fault("ca", "pause_after_sign", "");
-        std::thread::scope(|scope| {
-            let first = scope.spawn(|| generate(&site, NAME));
-            wait_until("the certificate is signed", || site.dir.join("ca/reached").exists());
+        let kill = || {
             assert_eq!(running(&site), 1);
             let helper = format!("authority\0{}\0", site.ini().display());
             let found = fs::read_dir("/proc")
@@ -77,11 +74,10 @@ fn certificate_of_killed_helper_is_settled_by_next_request() {
                 .find(|process| fs::read_to_string(process.join("cmdline")).is_ok_and(|line| line.ends_with(&helper)));
             let pid = found.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
             assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
-            first.join().unwrap().expect(502);
-        });
+        };
+        site.stopped_in("ca", "after_sign", || generate(&site, NAME), kill).expect(502);
         assert!(site.unfinished().contains_key(NAME), "the operator sees it");
         assert_eq!(generate(&site, NAME).expect(503).problem(), "busy");
-        site.no_faults("ca");
         site.write("ca/continue", "");
         wait_until("the command has ended", || running(&site) == 0);
         assert_made(&site, generate(&site, NAME).expect(201));
@@ -91,21 +87,14 @@ fn certificate_of_killed_helper_is_settled_by_next_request() {
 
 /// Has the CA's copy of a new certificate cut short before the command goes on to an end.
 fn cut_short(site: &Site, end: &str) -> Answer {
-    for sign in ["reached", "continue"] {
-        let _ = fs::remove_file(site.dir.join("ca").join(sign));
-    }
-    site.fault("ca", "pause_after_sign.once", "");
-    std::thread::scope(|scope| {
-        let first = scope.spawn(|| generate(site, NAME));
-        wait_until("the certificate is signed", || site.dir.join("ca/reached").exists());
+    let cut = || {
         let signed = site.dir.join(format!("ca/ca/signed/{NAME}.pem"));
         fs::OpenOptions::new().write(true).truncate(true).open(signed).unwrap();
         if !end.is_empty() {
             site.fault("ca", &format!("{end}.once"), "");
         }
-        site.write("ca/continue", "");
-        first.join().unwrap()
-    })
+    };
+    site.paused_in("ca", "after_sign", || generate(site, NAME), cut)
 }
 
 #[test]
@@ -279,14 +268,8 @@ fn certificate_made_by_hand_at_same_moment_is_409() {
     for flavour_ in ["2.7.12", "5.5"] {
         let site = CERT.with_node();
         flavour(&site, flavour_);
-        site.fault("ca", "pause_after_key.once", "");
-        let ours = std::thread::scope(|scope| {
-            let ours = scope.spawn(|| generate(&site, NAME));
-            wait_until("our key is made", || site.dir.join("ca/reached").exists());
-            CERT.human(&site, "generate", NAME);
-            site.write("ca/continue", "");
-            ours.join().unwrap()
-        });
+        let human = || CERT.human(&site, "generate", NAME);
+        let ours = site.paused_in("ca", "after_key", || generate(&site, NAME), human);
         assert_eq!(ours.expect(409).problem(), "certificate-exists");
         site.delete(&path(NAME)).expect(404);
         site.delete(&format!("/v1/nodes/{NAME}")).expect(204);
@@ -337,16 +320,8 @@ fn ca_is_busy_while_command_runs_after_handler_or_helper_died() {
         let site = kind.with_node();
         site.add("other.example.com");
         for (victim, name) in [("espm", NAME), ("espm-helper", "other.example.com")] {
-            for sign in ["reached", "continue"] {
-                let _ = fs::remove_file(site.dir.join("ca").join(sign));
-            }
-            site.fault("ca", "pause_after_key.once", "");
-            std::thread::scope(|scope| {
-                let first = scope.spawn(|| generate(&site, name));
-                wait_until("the key is made", || site.dir.join("ca/reached").exists());
-                site.kill_one(victim);
-                assert!(matches!(first.join().unwrap().status, 500 | 502));
-            });
+            let failed = site.stopped_in("ca", "after_key", || generate(&site, name), || site.kill_one(victim));
+            assert!(matches!(failed.status, 500 | 502));
             site.configure("authority", "timeout = 1");
             let another = if name == NAME { "other.example.com" } else { NAME };
             assert_eq!(generate(&site, another).expect(503).problem(), "busy");
@@ -370,31 +345,17 @@ fn ca_command_that_closed_its_input_is_still_waited_for() {
         let site = kind.with_node();
         // Only its output is still locked.
         site.fault("ca", "close_input.once", "");
-        site.fault("ca", "pause_after_sign.once", "");
-        std::thread::scope(|scope| {
-            let first = scope.spawn(|| generate(&site, NAME));
-            wait_until("the certificate is signed", || site.dir.join("ca/reached").exists());
-            site.kill_one("espm-helper");
-            first.join().unwrap().expect(502);
-        });
+        let kill = || site.kill_one("espm-helper");
+        site.stopped_in("ca", "after_sign", || generate(&site, NAME), kill).expect(502);
         assert_eq!(generate(&site, NAME).expect(503).problem(), "busy");
         site.write("ca/continue", "");
         wait_until("the command has ended", || running(&site) == 0);
         assert_made(&site, generate(&site, NAME).expect(201));
         assert_eq!(site.count("ca", "generate"), 1);
 
-        for sign in ["reached", "continue"] {
-            let _ = fs::remove_file(site.dir.join("ca").join(sign));
-        }
         site.fault("ca", "close_input.once", "");
-        site.fault("ca", "pause_before_revoke.once", "");
         let revoke = || site.delete(&path(NAME));
-        std::thread::scope(|scope| {
-            let first = scope.spawn(revoke);
-            wait_until("the certificate is about to be revoked", || site.dir.join("ca/reached").exists());
-            site.kill_one("espm-helper");
-            first.join().unwrap().expect(502);
-        });
+        site.stopped_in("ca", "before_revoke", revoke, kill).expect(502);
         assert_eq!(revoke().expect(503).problem(), "busy");
         site.write("ca/continue", "");
         wait_until("the command has ended", || running(&site) == 0);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{CA, CERT, NAME, assert_made, contents, files, generate, path};
 use crate::harness::certificates::{revoked, serial, valid};
-use crate::harness::{run, wait_until};
+use crate::harness::run;
 
 #[test]
 fn certificate_made_by_hand_for_our_node_is_left_alone() {
@@ -109,15 +109,9 @@ fn certificate_for_another_key_appearing_meanwhile_is_409() {
     let signed = format!("ca/ca/signed/{NAME}.pem");
     let humans = site.file(&signed);
     site.delete(&path(NAME)).expect(204);
-    site.fault("ca", "pause_after_key.once", "");
     site.fault("ca", "fail_after_key.once", "");
-    let ours = std::thread::scope(|scope| {
-        let ours = scope.spawn(|| generate(&site, NAME));
-        wait_until("our key is made", || site.dir.join("ca/reached").exists());
-        site.write(&signed, &humans);
-        site.write("ca/continue", "");
-        ours.join().unwrap()
-    });
+    let appear = || drop(site.write(&signed, &humans));
+    let ours = site.paused_in("ca", "after_key", || generate(&site, NAME), appear);
     assert_eq!(ours.expect(409).problem(), "certificate-exists");
     site.delete(&format!("/v1/nodes/{NAME}")).expect(204);
     assert_eq!((site.file(&signed), site.count("ca", "revoke")), (humans, 1));

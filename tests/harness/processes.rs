@@ -25,24 +25,41 @@ impl Site {
     /// Sends a request whose run of rake stops at a point, does something there, lets it go on, and
     /// returns the answer.
     pub fn paused(&self, point: &str, request: impl FnOnce() -> Answer + Send, meanwhile: impl FnOnce()) -> Answer {
-        self.pause_at(point);
-        std::thread::scope(|scope| {
-            let asked = scope.spawn(request);
-            {
-                let _go_on = GoOn(self.dir.join("console/continue"));
-                self.wait_for_pause();
-                meanwhile();
-            }
-            asked.join().unwrap()
+        self.paused_in("console", point, request, meanwhile)
+    }
+
+    /// The same with a command of a stand-in: "console" or "ca".
+    pub fn paused_in<T: Send>(
+        &self,
+        double: &str,
+        point: &str,
+        request: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce(),
+    ) -> T {
+        let go_on = GoOn(self.dir.join(double).join("continue"));
+        self.stopped_in(double, point, request, || {
+            meanwhile();
+            drop(go_on);
         })
     }
 
-    /// The same, and the run stays stopped, although the request has its answer: who waited for it was killed.
+    /// The same, and rake stays stopped, although the request has its answer: who waited for it was killed.
     pub fn stopped_at(&self, point: &str, request: impl FnOnce() -> Answer + Send, meanwhile: impl FnOnce()) -> Answer {
-        self.pause_at(point);
+        self.stopped_in("console", point, request, meanwhile)
+    }
+
+    /// The same with a command of a stand-in.
+    pub fn stopped_in<T: Send>(
+        &self,
+        double: &str,
+        point: &str,
+        request: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce(),
+    ) -> T {
+        self.pause_in(double, point);
         std::thread::scope(|scope| {
             let asked = scope.spawn(request);
-            self.wait_for_pause();
+            self.wait_for_pause_in(double);
             meanwhile();
             asked.join().unwrap()
         })
@@ -50,15 +67,23 @@ impl Site {
 
     /// The next run of rake that comes to this point stops there.
     pub fn pause_at(&self, point: &str) {
+        self.pause_in("console", point);
+    }
+
+    fn pause_in(&self, double: &str, point: &str) {
         for name in ["reached", "continue"] {
-            let _ = fs::remove_file(self.dir.join("console").join(name));
+            let _ = fs::remove_file(self.dir.join(double).join(name));
         }
-        self.fault("console", &format!("pause_{point}"), "once");
+        self.fault(double, &format!("pause_{point}"), "once");
     }
 
     pub fn wait_for_pause(&self) {
-        let reached = self.dir.join("console/reached");
-        wait_until("rake comes to the point", || reached.exists());
+        self.wait_for_pause_in("console");
+    }
+
+    fn wait_for_pause_in(&self, double: &str) {
+        let reached = self.dir.join(double).join("reached");
+        wait_until("the command comes to the point", || reached.exists());
     }
 
     /// Lets the paused runs of rake go on to their end.

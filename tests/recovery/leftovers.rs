@@ -323,19 +323,13 @@ fn gateway_killed_during_any_request_loses_nothing_and_repeat_settles() {
     for late in [0, 1] {
         for (double, points, ask, settles) in &all {
             let point = points[late];
-            for name in ["reached", "continue"] {
-                let _ = fs::remove_file(site.dir.join(double).join(name));
-            }
-            site.fault(double, &format!("pause_{point}.once"), "");
-            let answer = std::thread::scope(|scope| {
-                let asked = scope.spawn(|| ask(&site));
-                wait_until("the command comes to the point", || site.dir.join(double).join("reached").exists());
-                let handler = site.pids("espm");
+            let mut handler = vec![];
+            let kill = || {
+                handler = site.pids("espm");
                 run(Command::new("kill").args(["-KILL", &site.gateway_pid().to_string()]));
-                site.write(&format!("{double}/continue"), "");
-                wait_until("the handler has ended", || handler.iter().all(|pid| !is_there(*pid)));
-                asked.join().unwrap()
-            });
+            };
+            let answer = site.paused_in(double, point, || ask(&site), kill);
+            wait_until("the handler has ended", || handler.iter().all(|pid| !is_there(*pid)));
             answer.expect(503);
             assert_eq!(site.stop_gateway("-0").signal(), Some(9));
             site.start_gateway();

@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 
 use serde_json::json;
 
@@ -35,14 +34,8 @@ impl Drop for Gateway {
 
 /// Asks for a node whose rake run stops before it changes anything; meanwhile, does something.
 fn while_adding(site: &Site, name: &str, meanwhile: impl FnOnce()) -> Answer {
-    site.fault("console", "pause_before_node_add", "once");
-    thread::scope(|scope| {
-        let asked = scope.spawn(|| site.post("/v1/nodes", &json!({"name": name, "groups": ["default"]})));
-        wait_until("rake is about to add the node", || site.dir.join("console/reached").exists());
-        meanwhile();
-        fs::write(site.dir.join("console/continue"), "").unwrap();
-        asked.join().unwrap()
-    })
+    let add = || site.post("/v1/nodes", &json!({"name": name, "groups": ["default"]}));
+    site.paused("before_node_add", add, meanwhile)
 }
 
 #[test]

@@ -5,13 +5,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 
 use serde_json::json;
 
 use crate::harness::audit::check_records;
 use crate::harness::raw_http::{Traces, judge, primed, wire};
-use crate::harness::{Answer, Server, Site, as_user, wait_until};
+use crate::harness::{Answer, Server, Site, as_user};
 
 /// The processes whose file in /proc holds a text.
 fn holders(file: &str, text: &str) -> Vec<u32> {
@@ -58,11 +57,8 @@ fn check_private(pid: u32) {
 #[test]
 fn psk_is_in_environment_of_handler_alone_and_in_no_argv() {
     let site = Site::open();
-    site.fault("console", "pause_before_node_add", "once");
-    thread::scope(|scope| {
-        let asked =
-            scope.spawn(|| site.post("/v1/nodes", &json!({"name": "web01.example.com", "groups": ["default"]})));
-        wait_until("rake is about to add the node", || site.dir.join("console/reached").exists());
+    let body = json!({"name": "web01.example.com", "groups": ["default"]});
+    let look = || {
         assert_eq!(holders("cmdline", &site.psk), [] as [u32; 0]);
         let handlers = holders("environ", &site.psk);
         assert_eq!(handlers.len(), 1, "{handlers:?}");
@@ -77,9 +73,8 @@ fn psk_is_in_environment_of_handler_alone_and_in_no_argv() {
         helpers.retain(|pid| helper.contains(pid));
         assert_eq!(helpers.len(), 1, "{helpers:?}");
         check_private(helpers[0]);
-        fs::write(site.dir.join("console/continue"), "").unwrap();
-        asked.join().unwrap().expect(201);
-    });
+    };
+    site.paused("before_node_add", || site.post("/v1/nodes", &body), look).expect(201);
     for run in site.runs("console") {
         assert!(!run.to_string().contains(&site.psk), "{run}");
     }

@@ -230,12 +230,9 @@ fn espm_cannot_signal_helper_and_death_of_sudo_is_settled() {
     // sudo is the attacker's to kill, and with a timer makes it kill what it started. The CA's command goes on.
     for (number, timer) in [true, false].into_iter().enumerate() {
         let name = format!("db{number}.example.com");
-        site.fault("ca", "pause_after_sign.once", "");
         let script =
             if timer { format!("exec perl -e 'alarm 5; exec @ARGV' {AUTHORITY}") } else { AUTHORITY.to_owned() };
-        let came = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| site.attack(&script, verb("generate", &name)));
-            wait_until("the certificate is signed", || site.dir.join("ca/reached").exists());
+        let kill = || {
             if timer {
                 wait_until("sudo has killed what it started", || site.pids("espm-helper").is_empty());
             } else {
@@ -245,9 +242,8 @@ fn espm_cannot_signal_helper_and_death_of_sudo_is_settled() {
             }
             let again = verb("generate", &name).replace("60", "1");
             site.attack(AUTHORITY, again).done(r#"{"answer":"busy"}"#);
-            site.write("ca/continue", "");
-            asked.join().unwrap()
-        });
+        };
+        let came = site.paused_in("ca", "after_sign", || site.attack(&script, verb("generate", &name)), kill);
         assert_ne!(came.code, 0, "{came:?}");
         assert_eq!(came.stdout.contains("generated"), !timer, "{came:?}");
         let settled = if timer { r#""answer":"generated""# } else { r#""answer":"there""# };
