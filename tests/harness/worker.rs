@@ -81,6 +81,13 @@ impl Site {
         self.worker.lock().unwrap().as_ref().map(Child::id)
     }
 
+    /// The worker that was started is still the one that runs.
+    #[track_caller]
+    pub fn expect_worker_alive(&self) {
+        let ended = self.worker.lock().unwrap().as_mut().unwrap().try_wait().unwrap();
+        assert!(ended.is_none(), "the worker has ended: {ended:?}");
+    }
+
     /// Ends the worker with a signal and waits for it.
     pub fn stop_worker(&self, signal: &str) -> std::process::ExitStatus {
         let mut worker = self.worker.lock().unwrap().take().unwrap();

@@ -9,7 +9,6 @@ use std::thread;
 use serde_json::json;
 
 use super::{add, add_at, cold, expect_warm, warm, web01};
-use crate::harness::processes::is_there;
 use crate::harness::processes::limits;
 use crate::harness::worker::Client;
 use crate::harness::{run, wait_until};
@@ -57,7 +56,7 @@ fn stopped_child_is_killed_with_its_processes() {
     let timed_out = limits().find_map(stopped).unwrap();
     assert_eq!(timed_out.expect(504).problem(), "timed-out");
     Client::connect(&site);
-    assert!(is_there(site.worker_pid().unwrap()), "the worker goes on");
+    site.expect_worker_alive();
     site.no_faults("console");
     site.configure("console", "timeout = 60");
     site.restart_worker();

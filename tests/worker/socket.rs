@@ -32,13 +32,13 @@ fn expect_refused(site: &Site, tasks: &[&str], variables: &[&[u8]]) {
 
 /// The worker has run nothing, and does what it is for.
 #[track_caller]
-fn expect_unharmed(site: &Site, worker: Option<u32>) {
+fn expect_unharmed(site: &Site) {
     assert!(
         site.runs("console").iter().all(|run| run["argv"].as_array().unwrap().len() == 1),
         "{:?}",
         site.runs("console")
     );
-    assert_eq!(site.worker_pid(), worker);
+    site.expect_worker_alive();
     wait_until("no child is left", || site.pids("rake").is_empty());
     let good: Vec<_> = VARIABLES.iter().map(|word| word.as_bytes()).collect();
     let (answer, output) = request(site, &ADD, &good);
@@ -50,7 +50,6 @@ fn expect_unharmed(site: &Site, worker: Option<u32>) {
 #[test]
 fn task_outside_the_list_is_refused() {
     let site = warm();
-    let worker = site.worker_pid();
     let good: Vec<_> = VARIABLES.iter().map(|word| word.as_bytes()).collect();
     for tasks in [
         &[][..],
@@ -81,7 +80,7 @@ fn task_outside_the_list_is_refused() {
         expect_refused(&site, &[list], &good);
         expect_refused(&site, &[list], &[b"match=x"]);
     }
-    expect_unharmed(&site, worker);
+    expect_unharmed(&site);
 }
 
 #[test]
@@ -103,7 +102,6 @@ fn member_of_group_who_is_not_espm_is_not_heard() {
 #[test]
 fn variable_or_value_that_espm_would_refuse_is_refused() {
     let site = warm();
-    let worker = site.worker_pid();
     let with = |changed: &'static [u8]| {
         let name = changed.split(|byte| *byte == b'=').next().unwrap();
         let others = VARIABLES.iter().map(|word| word.as_bytes()).filter(|word| !word.starts_with(name));
@@ -163,13 +161,12 @@ fn variable_or_value_that_espm_would_refuse_is_refused() {
         expect_refused(&site, &ADD, &fewer);
         expect_refused(&site, &ADD, &[&fewer[..], &[taken, taken]].concat());
     }
-    expect_unharmed(&site, worker);
+    expect_unharmed(&site);
 }
 
 #[test]
 fn incomplete_or_too_long_request_runs_nothing() {
     let site = warm();
-    let worker = site.worker_pid();
     let whole = format!("60\0{}\0{}\0end\0", ADD.join("\0"), VARIABLES.join("\0"));
     let long = format!("60\0{}\0{}{}\0end\0", ADD.join("\0"), VARIABLES.join("\0"), "x".repeat(300 * 1024));
     let cuts = (0..whole.len()).step_by(7).chain([whole.len() - 1]).map(|length| whole.as_bytes()[..length].to_vec());
@@ -189,13 +186,12 @@ fn incomplete_or_too_long_request_runs_nothing() {
         assert!(!answer.contains("ended"), "{answer:?}: {:?}", String::from_utf8_lossy(&bytes));
         assert_eq!(output.metadata().unwrap().len(), 0);
     }
-    expect_unharmed(&site, worker);
+    expect_unharmed(&site);
 }
 
 #[test]
 fn output_or_slot_not_locked_by_client_gets_nothing() {
     let site = warm();
-    let worker = site.worker_pid();
     let path = site.dir.join("locked");
     fs::write(&path, "").unwrap();
     let holder = File::open(&path).unwrap();
@@ -226,13 +222,12 @@ fn output_or_slot_not_locked_by_client_gets_nothing() {
     client.send(request.as_bytes());
     assert!(!client.end().contains("ended"));
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
-    expect_unharmed(&site, worker);
+    expect_unharmed(&site);
 }
 
 #[test]
 fn silent_clients_are_bounded_and_block_nobody() {
     let site = with(vec![("console", "concurrency = 1")]);
-    let worker = site.worker_pid();
     let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(site.worker_socket()).unwrap()).collect();
     wait_until("there are as many children as may be", || site.pids("rake").len() == 9);
     let answer = add(&site);
@@ -243,7 +238,7 @@ fn silent_clients_are_bounded_and_block_nobody() {
     // Each child gives its client up; the worker goes on.
     drop(silent);
     wait_until("no child is left", || site.pids("rake").is_empty());
-    assert_eq!(site.worker_pid(), worker);
+    site.expect_worker_alive();
     expect_warm(&site, site.delete("/v1/nodes/web01").expect(204));
 }
 

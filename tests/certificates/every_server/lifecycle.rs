@@ -190,6 +190,8 @@ fn two_requests_for_one_certificate_make_one() {
 fn ca_commands_never_overlap() {
     for kind in [CERT, CA] {
         let site = kind.site();
+        // Ten keys may take minutes on a slow machine.
+        site.configure("authority", "queue_timeout = 250");
         let names: Vec<_> = (0..10).map(|number| format!("node{number}.example.com")).collect();
         let all = |ask: &(dyn Fn(&str) -> Answer + Sync)| -> Vec<Answer> {
             std::thread::scope(|scope| {
