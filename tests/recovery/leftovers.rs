@@ -9,8 +9,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::harness::certificates::{serial, valid};
-use crate::harness::processes::is_there;
-use crate::harness::processes::limits;
+use crate::harness::processes::{is_there, limits};
 use crate::harness::strace::{Blow, Request, chosen, recording, steps};
 use crate::harness::worker::Temperature;
 use crate::harness::{Answer, Plan, Server, Site, is_long, node, run, wait_until};

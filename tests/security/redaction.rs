@@ -7,8 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::audit::check_records;
-use crate::harness::processes::FOREIGN;
-use crate::harness::processes::limits;
+use crate::harness::processes::{FOREIGN, limits};
 use crate::harness::{Answer, Plan, Site};
 
 /// A value with what commands escape in it, and parts of it that nothing else has: a request's random

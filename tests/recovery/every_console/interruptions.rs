@@ -3,8 +3,7 @@
 
 use serde_json::json;
 
-use crate::harness::processes::FOREIGN;
-use crate::harness::processes::limits;
+use crate::harness::processes::{FOREIGN, limits};
 use crate::harness::{Answer, Plan, Site, node, wait_until};
 
 fn rebuild(site: &Site) -> Answer {
