@@ -137,11 +137,11 @@ module Faults
     exit!(0)
   end
 
-  # A process that holds stdout and stderr open; with the text "group" in a process group of its own.
+  # A process that holds stdout and stderr open for longer than anything waits; with the text "group" in a process group of its own.
   def leave_child(group)
     return unless group
 
-    Process.detach(spawn('sleep', '30', pgroup: (true if group == 'group')))
+    Process.detach(spawn('sleep', '300', pgroup: (true if group == 'group')))
   end
 
   def wait(name)

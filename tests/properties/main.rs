@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn whatever_is_in_the_variables_a_request_has_a_path_without_query_and_a_bounded_body(
+    fn any_cgi_variables_give_path_without_query_and_bounded_body(
         values in vec(proptest::option::of(prop_oneof![vec(any::<u8>(), 0..40), text().prop_map(String::into_bytes)]), cgi::VARIABLES.len()),
         length in proptest::option::of(prop_oneof![(0_usize..80).prop_map(|length| length.to_string()), text()]),
         stdin in vec(any::<u8>(), 0..80),
@@ -81,7 +81,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_json_or_said_not_to_be(bytes in prop_oneof![vec(any::<u8>(), 0..60), text().prop_map(String::into_bytes)]) {
+    fn any_bytes_are_json_or_bad_json(bytes in prop_oneof![vec(any::<u8>(), 0..60), text().prop_map(String::into_bytes)]) {
         for shape in [Shape::New, Shape::Change] {
             if let Err(fault) = read(&bytes, shape) {
                 prop_assert_eq!(fault.problem, Problem::BadJson);
@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_is_a_body_or_all_that_is_wrong_is_named(value in json_value()) {
+    fn any_json_is_a_body_or_every_error_is_named(value in json_value()) {
         let members = value.as_object().cloned().unwrap_or_default();
         for shape in [Shape::New, Shape::Change] {
             let draft = read(value.to_string().as_bytes(), shape).unwrap();
@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn a_good_body_is_read_as_it_was_meant(node in node()) {
+    fn valid_body_is_parsed_unchanged(node in node()) {
         let draft = read(&serde_json::to_vec(&node).unwrap(), Shape::New).unwrap();
         prop_assert!(draft.errors.is_empty(), "{:?}", draft.errors);
         prop_assert_eq!(draft.name.clone().unwrap(), node.name);
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn an_accepted_name_is_in_the_grammar_and_no_option(text in text()) {
+    fn accepted_name_is_in_grammar_and_no_option(text in text()) {
         let label = |label: &str| {
             let alphanumeric = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
             label.starts_with(alphanumeric)
@@ -143,7 +143,7 @@ proptest! {
 
     /// The console splits variables at the first sign of equality, lists at commas, and strips what is between.
     #[test]
-    fn rake_reads_back_what_it_is_given(node in node(), release in 0_usize..4) {
+    fn rake_reads_back_its_arguments(node in node(), release in 0_usize..4) {
         let release = Release::ALL[release].1;
         for task in [Task::Add { node: node.clone() }, Task::Change { node: node.clone() }, Task::Rebuild { node: node.clone() }] {
             let words = task.words(release);
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn an_order_to_the_console_is_read_back_the_same(node in node(), limit in any::<u64>()) {
+    fn console_order_is_parsed_back_unchanged(node in node(), limit in any::<u64>()) {
         let tasks = [
             Task::Tasks,
             Task::Nodes,
@@ -184,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn an_order_with_anything_wrong_in_it_names_no_bad_node(
+    fn accepted_order_names_no_bad_node(
         task in prop_oneof![Just("add"), Just("change"), Just("rebuild"), Just("delete"), Just("nodes"), text().prop_map(|text| -> &'static str { Box::leak(text.into_boxed_str()) })],
         name in text(),
         other in json_value(),
@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn no_output_proves_more_than_its_lines_say(
+    fn output_proves_no_more_than_its_lines(
         node in node(),
         lines in vec((0_usize..10, text()), 0..12),
         rebuild in any::<bool>(),
@@ -241,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn a_listing_is_its_lines(names in vec("([^\n]{0,19}[^\r\n])?", 0..8), end in prop_oneof![Just("\n"), Just("\r\n")]) {
+    fn listing_is_parsed_into_its_lines(names in vec("([^\n]{0,19}[^\r\n])?", 0..8), end in prop_oneof![Just("\n"), Just("\r\n")]) {
         let noise = |name: &String| (name.starts_with("(in /") && name.ends_with(')')) || name.starts_with("DEPRECATION WARNING");
         let output: String = names.iter().map(|name| format!("{name}{end}")).collect();
         let kept: Vec<String> = names.into_iter().filter(|name| !noise(name)).collect();
@@ -249,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn ini_text_is_read_back_as_it_was_written(
+    fn ini_text_is_parsed_back_unchanged(
         sections in btree_map("[a-z][a-z ]{0,6}[a-z]", btree_map("[a-z][a-z_]{0,8}", "([a-zA-Z0-9/:.][a-zA-Z0-9/:.,= -]{0,12}[a-zA-Z0-9/])?", 0..4), 1..4),
     ) {
         let mut written = String::new();
@@ -264,7 +264,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_a_configuration_or_a_catalogue_by_accident(
+    fn random_text_is_no_configuration_and_no_catalogue(
         at in 0_usize..600,
         what in text(),
         lines in vec(prop_oneof![Just("[classes]".to_owned()), Just("names = a, b".into()), Just("[group x]".into()), Just("classes = a".into()), text().prop_map(|text| format!("parameter {text}")), text()], 0..8),
@@ -287,7 +287,7 @@ proptest! {
 
     /// YAML reads a JSON string as it is, so a line that holds one can be read back here.
     #[test]
-    fn a_published_node_says_what_was_assigned_and_no_more(assignment in assignment()) {
+    fn published_node_has_assignment_and_no_more(assignment in assignment()) {
         let yaml = Catalogue::default().classify(&assignment);
         let scalar = |text: &str| serde_json::from_str::<String>(text).unwrap();
         let (mut classes, mut parameters, mut in_parameters) = (vec![], BTreeMap::new(), false);
@@ -308,7 +308,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_is_json_behind_fields_of_one_line(detail in text(), fields in vec((text(), text()), 0..4), head in any::<bool>()) {
+    fn answer_is_json_after_fields_of_one_line(detail in text(), fields in vec((text(), text()), 0..4), head in any::<bool>()) {
         let errors = fields.iter().map(|(field, detail)| FieldError::new(field, detail)).collect();
         for problem in Problem::ALL {
             let mut fault = Fault::invalid(Vec::clone(&errors));
@@ -329,7 +329,7 @@ proptest! {
     }
 
     #[test]
-    fn no_part_of_a_value_is_left_in_what_is_shown(value in "[a-zA-Z0-9ü'\"/=. -]{3,30}", cut in 0_usize..6, shape in 0_usize..5) {
+    fn redacted_text_has_no_part_of_value(value in "[a-zA-Z0-9ü'\"/=. -]{3,30}", cut in 0_usize..6, shape in 0_usize..5) {
         let escaped: String = value.chars().flat_map(|c| if "'\"\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
         let cut_off: String = value.chars().skip(cut).collect();
         let said = match shape {

@@ -117,7 +117,7 @@ impl Party {
 }
 
 #[test]
-fn a_certificate_verifies_only_through_valid_cas_up_to_a_root_of_the_bundle() {
+fn certificate_verifies_only_through_valid_cas_up_to_root_of_bundle() {
     let (root, middle, leaf) = (Party::new("Root", true), Party::new("CA", true), Party::new("web01", false));
     let (no_ca, imposter, other) = (Party::new("CA", false), Party::new("CA", true), Party::new("Other", true));
     let renamed = Party { name: "CA", key: rcgen::KeyPair::from_pem(&other.key.serialize_pem()).unwrap(), ca: true };
@@ -147,7 +147,7 @@ fn a_certificate_verifies_only_through_valid_cas_up_to_a_root_of_the_bundle() {
 }
 
 #[test]
-fn a_key_fits_its_certificate_and_no_other() {
+fn key_matches_its_certificate_alone() {
     let (one, another) = (Party::new("web01", false), Party::new("web01", false));
     let certificate = one.signed(&one, 2040);
     assert_eq!(x509::key_fits(&certificate, &one.key.serialize_pem()), Ok(true));
@@ -163,7 +163,7 @@ fn a_key_fits_its_certificate_and_no_other() {
 }
 
 #[test]
-fn a_serial_number_is_written_as_openssl_writes_it() {
+fn serial_number_is_formatted_like_openssl() {
     let leaf = Party::new("web01", false);
     for (serial, written) in [(7_u64, "07"), (0x80, "80"), (0x1ff, "01FF")] {
         let mut params = leaf.params(2040);
@@ -174,7 +174,7 @@ fn a_serial_number_is_written_as_openssl_writes_it() {
 }
 
 #[test]
-fn a_certificate_is_revoked_by_its_issuers_list_alone() {
+fn certificate_is_revoked_by_list_of_its_issuer_alone() {
     let (ca, other, leaf) = (Party::new("CA", true), Party::new("Other", true), Party::new("web01", false));
     let certificate = leaf.signed(&ca, 2040);
     let revoked = |lists: &[String]| x509::is_revoked(&certificate, &lists.concat()).ok();
@@ -190,7 +190,7 @@ proptest! {
 
     /// What verifies after a change says of itself what it said before: the change was not in what is signed.
     #[test]
-    fn a_certificate_with_a_changed_byte_is_refused_or_says_the_same(at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
+    fn certificate_with_changed_byte_is_refused_or_unchanged(at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
         let pki = pki();
         prop_assert_eq!(x509::verify(&pki.certificate, &pki.ca, NOW), Ok(()));
         prop_assert_eq!(x509::is_revoked(&pki.certificate, &pki.crl), Ok(true));
@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_pem_no_certificate_and_no_list_is_an_error_and_no_crash(
+    fn invalid_pem_certificate_or_list_is_error(
         what in text(),
         der in vec(any::<u8>(), 0..200),
         at in any::<prop::sample::Index>(),

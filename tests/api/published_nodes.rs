@@ -1,0 +1,155 @@
+//! Nodes published without a console: what is published is what the ledger has, and nobody else's file.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::harness::certificates::{serial, valid};
+use crate::harness::check::all_is_well;
+use crate::harness::{Answer, Plan, Site, node, run, wait_until};
+
+const CATALOGUE: &str = "[classes]\nnames = apache, ntp\n[group default]\nclasses = ntp\nparameter tier = gold\n";
+
+const WEB01: &str = "/v1/nodes/web01";
+
+/// A site whose check has nothing to leave out.
+fn site() -> Site {
+    let site = Site::without_console(&Plan::default(), CATALOGUE);
+    site.write("etc/enc.ini", &format!("[enc]\npublished = {}\n", site.dir.join("nodes").display()));
+    site
+}
+
+fn file(site: &Site, name: &str) -> PathBuf {
+    site.dir.join(format!("nodes/{name}.yaml"))
+}
+
+#[test]
+fn lost_published_nodes_are_published_again() {
+    let site = site();
+    let names = ["web01", "web02"];
+    names.iter().for_each(|name| drop(site.add(name)));
+    let made = site.ask("POST", "/v1/nodes/web01/certificate", None, &[]);
+    made.expect(201);
+    let published = names.map(|name| fs::read(file(&site, name)).unwrap());
+    // As on a new machine, of which configuration, records and ledger were restored.
+    let lose = || names.iter().for_each(|name| fs::remove_file(file(&site, name)).unwrap());
+    lose();
+    assert!(site.espm(&["check", "--settle"]).status.success());
+    assert_eq!(names.map(|name| fs::read(file(&site, name)).unwrap()), published);
+    lose();
+    site.patch(WEB01, &json!({"classes": ["apache"]})).expect(200);
+    assert!(fs::read_to_string(file(&site, "web01")).unwrap().contains("apache"));
+    assert!(site.espm(&["check", "--settle"]).status.success());
+    all_is_well(&site);
+    assert_eq!(valid(&site), [serial(&made)].into());
+    for name in names {
+        site.delete(&format!("/v1/nodes/{name}")).expect(204);
+        assert!(!file(&site, name).exists() && valid(&site).is_empty());
+    }
+}
+
+/// Has something happen while a request's question to the CA waits.
+fn before_the_ca_answers(site: &Site, ask: impl FnOnce() -> Answer + Send, then: impl FnOnce()) -> Answer {
+    let (reached, go_on) = (site.dir.join("run/reached"), site.dir.join("run/go-on"));
+    let script = format!(
+        "#!/bin/sh\n: >{}\nuntil [ -e {} ]; do sleep 0.01; done\nexec {} \"$@\"\n",
+        reached.display(),
+        go_on.display(),
+        site.bin("espm-helper").display()
+    );
+    let path = site.write("slow-helper", &script);
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    site.configure("espm", &format!("helper = {path}"));
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(ask);
+        wait_until("the CA is asked", || reached.exists());
+        then();
+        fs::write(&go_on, "").unwrap();
+        let answer = asked.join().unwrap();
+        site.configure("espm", &format!("helper = {}", site.bin("espm-helper").display()));
+        answer
+    })
+}
+
+#[test]
+fn classification_written_by_hand_is_left_alone() {
+    let site = site();
+    let path = file(&site, "web01");
+    let humans = || fs::write(&path, "---\nclasses: {mysql: {}}\n").unwrap();
+    let untouched = || fs::read_to_string(&path).unwrap().contains("mysql");
+    let add = || site.post("/v1/nodes", &node("web01"));
+    humans();
+    assert_eq!(add().expect(409).problem(), "name-taken");
+    site.delete(WEB01).expect(404);
+    assert!(untouched() && site.states().is_empty());
+    // One that leads nowhere, too.
+    fs::remove_file(&path).unwrap();
+    symlink("/nonexistent", &path).unwrap();
+    assert_eq!(add().expect(409).problem(), "name-taken");
+    assert!(path.is_symlink());
+    // Between the look and the publishing.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(before_the_ca_answers(&site, add, humans).expect(409).problem(), "name-taken");
+    assert!(untouched() && site.states().is_empty());
+    assert_eq!(fs::read_dir(site.dir.join("nodes")).unwrap().count(), 1);
+    // Given up by its human it is free; given over, it is espm's.
+    fs::remove_file(&path).unwrap();
+    add().expect(201);
+    assert!(site.espm(&["forget", "web01"]).status.success());
+    assert_eq!(add().expect(409).problem(), "name-taken");
+    assert!(site.espm(&["adopt", "web01"]).status.success());
+    site.delete(WEB01).expect(204);
+    assert!(!path.exists());
+}
+
+#[test]
+fn class_or_group_gone_from_catalogue_is_422() {
+    let site = site();
+    let (smaller, path) = ("[classes]\nnames = apache\n[group other]\n", file(&site, "web01"));
+    let lose = || drop(site.write("etc/catalogue.ini", smaller));
+    let fields = |refused: &Answer| {
+        let errors = refused.expect(422).json()["errors"].as_array().unwrap().clone();
+        errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Between the look at the catalogue and the publishing.
+    let refused = before_the_ca_answers(&site, || site.post("/v1/nodes", &node("web01")), lose);
+    assert_eq!(fields(&refused), ["groups[0]", "classes[0]"]);
+    assert!(site.states().is_empty() && !path.exists());
+    // Before a change that is about something else.
+    site.write("etc/catalogue.ini", CATALOGUE);
+    site.add("web01");
+    let before = fs::read(&path).unwrap();
+    lose();
+    let change = |body: serde_json::Value| site.patch(WEB01, &body);
+    assert_eq!(fields(&change(json!({"parameters": {"role": "db"}}))), ["groups[0]", "classes[0]"]);
+    assert_eq!(fields(&change(json!({"groups": ["other"]}))), ["classes[0]"]);
+    assert_eq!((site.get(WEB01).json(), fs::read(&path).unwrap()), (node("web01"), before));
+    change(json!({"groups": [], "classes": ["apache"]})).expect(200);
+    assert!(!fs::read_to_string(&path).unwrap().contains("ntp"));
+}
+
+#[test]
+fn published_values_are_read_by_yaml_unchanged() {
+    let site = site();
+    let values = [
+        "a\u{2028}b",
+        "a \u{2029} b",
+        "a\u{2028}--- b",
+        "\u{ffff}",
+        "a\u{fffe}",
+        "\u{feff}a",
+        "ü\"'\\: #{}",
+        "yes",
+        "0x1f",
+    ];
+    let parameters: serde_json::Map<_, _> =
+        values.iter().enumerate().map(|(number, value)| (format!("p{number}"), json!(value))).collect();
+    site.post("/v1/nodes", &json!({"name": "web01", "parameters": parameters})).expect(201);
+    let mut ruby = Command::new("ruby");
+    ruby.args(["-rjson", "-ryaml", "-e", "puts YAML.load_file(ARGV[0]).to_json"]).arg(file(&site, "web01"));
+    let read: serde_json::Value = serde_json::from_str(&run(&mut ruby)).unwrap();
+    assert_eq!(read, json!({"classes": {}, "parameters": parameters}));
+}

@@ -1,0 +1,13 @@
+//! Many at once: bounds that hold, and nothing lost or done twice.
+
+mod slots;
+
+/// Behind each web server (tests/run).
+mod every_server {
+    mod load;
+
+    /// With a cold console and with a warm one (tests/run).
+    mod every_console {
+        mod races;
+    }
+}

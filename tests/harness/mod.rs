@@ -1,0 +1,439 @@
+//! A throw-away Puppet site: a console, a CA, espm and a real web server in a temporary directory.
+//!
+//! Needs root: all but the web server's master process runs as www-data, whom no file of root's trusts. On an
+//! installed site each part runs as the user that it has on a master.
+//! `ESPM_TEST_SERVER` chooses nginx, apache or apache-cgi, `ESPM_TEST_CONSOLE` cold or warm.
+
+mod answer;
+pub mod audit;
+pub mod certificates;
+pub mod check;
+pub mod concurrency;
+mod fixtures;
+pub mod inspection;
+pub mod installed;
+pub mod processes;
+pub mod raw_http;
+mod requests;
+mod sockets;
+pub mod strace;
+mod web_server;
+pub mod worker;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+pub use self::answer::Answer;
+pub use self::inspection::without_copies;
+pub use self::requests::node;
+use self::sockets::{Port, Syslog};
+use self::worker::Temperature;
+
+/// How long something that must happen may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The user that espm, the console and the CA run as here.
+pub const USER: &str = "www-data";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    Nginx,
+    Apache,
+    ApacheCgi,
+}
+
+impl Server {
+    pub fn chosen() -> Self {
+        match std::env::var("ESPM_TEST_SERVER").as_deref() {
+            Ok("apache") => Self::Apache,
+            Ok("apache-cgi") => Self::ApacheCgi,
+            Ok("nginx") | Err(_) => Self::Nginx,
+            Ok(other) => panic!("ESPM_TEST_SERVER: want nginx, apache or apache-cgi, found {other:?}"),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Apache => "apache",
+            Self::ApacheCgi => "apache-cgi",
+        }
+    }
+}
+
+/// What a test wants to be different from the usual site.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub release: &'static str,
+    pub authority: &'static str,
+    /// Lines for sections of espm.ini.
+    pub ini: Vec<(&'static str, &'static str)>,
+    pub setup: Vec<&'static str>,
+    pub server: Server,
+    /// Whether the web server limits how often one asks, as its vhost says.
+    pub limited: bool,
+    /// Whether a worker serves the console.
+    pub console: Temperature,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            release: "1.2.8",
+            authority: "puppet-cert",
+            ini: vec![],
+            setup: vec![],
+            server: Server::chosen(),
+            limited: false,
+            console: Temperature::chosen(),
+        }
+    }
+}
+
+pub struct Site {
+    pub dir: PathBuf,
+    pub port: u16,
+    pub psk: String,
+    pub server: Server,
+    users: Users,
+    /// What holds the mounts that only an installed site's own processes see.
+    namespace: Option<Child>,
+    limited: bool,
+    _port: Port,
+    syslog: Syslog,
+    children: Vec<Child>,
+    gate: Option<Child>,
+    pub worker: Mutex<Option<Child>>,
+}
+
+/// The user ids, or names, of a site's parts.
+struct Users {
+    espm: String,
+    console: String,
+    authority: String,
+}
+
+impl Users {
+    fn of(&self, double: &str) -> &str {
+        if double == "console" { &self.console } else { &self.authority }
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { espm: USER.into(), console: USER.into(), authority: USER.into() }
+    }
+}
+
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether tests run for as long as they need to find what is rare (`tests/run --long`).
+pub fn is_long() -> bool {
+    std::env::var_os("ESPM_TEST_LONG").is_some_and(|on| on == "1")
+}
+
+pub fn scratch() -> PathBuf {
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+    let dir = std::env::temp_dir().join(format!("espm-test-{}-{number}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// Has a directory removed when this process is gone, however it ends: then the pipe is closed.
+#[expect(clippy::zombie_processes, reason = "it outlives this process")]
+fn remove_at_our_end(dir: &Path) {
+    static PIPE: OnceLock<std::process::ChildStdin> = OnceLock::new();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT TERM; read -r _; exec rm -rf \"$1\"", "sh"]).arg(dir).process_group(0);
+    let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    PIPE.set(child.stdin.take().unwrap()).unwrap();
+}
+
+/// Runs a program to its end; it must succeed.
+#[track_caller]
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The programs and doubles of every site, where www-data can reach them.
+pub fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        assert!(
+            fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0).unwrap_or(false),
+            "these tests start web servers and change users: run them as root"
+        );
+        let dir = scratch();
+        remove_at_our_end(&dir);
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        fs::create_dir(dir.join("bin")).unwrap();
+        for (name, path) in [
+            ("espm", env!("CARGO_BIN_EXE_espm")),
+            ("espm-setup", env!("CARGO_BIN_EXE_espm-setup")),
+            ("espm-helper", env!("CARGO_BIN_EXE_espm-helper")),
+            ("espm-enc", env!("CARGO_BIN_EXE_espm-enc")),
+        ] {
+            let to = dir.join("bin").join(name);
+            if fs::hard_link(path, &to).is_err() {
+                run(Command::new("cp").arg(path).arg(&to));
+            }
+        }
+        run(Command::new("cp")
+            .arg("-r")
+            .args(["console", "authority", "doubles"].map(|part| source.join("tests").join(part)))
+            .arg(&dir));
+        run(Command::new("cp").arg("-r").arg(source.join("conf/console")).arg(dir.join("worker")));
+        run(Command::new("chmod").args(["-R", "go+rX"]).arg(&dir));
+        dir
+    })
+}
+
+pub fn as_user(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program);
+    command
+}
+
+#[track_caller]
+pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Site {
+    pub fn open() -> Self {
+        Self::with(Plan::default())
+    }
+
+    pub fn with(plan: Plan) -> Self {
+        let mut site = Self::prepare(&plan);
+        if plan.console == Temperature::Warm {
+            site.start_worker();
+        }
+        site.start_gateway();
+        site.start_server();
+        site
+    }
+
+    /// A site where no console is: a catalogue, and a directory to publish in.
+    pub fn without_console(plan: &Plan, catalogue: &str) -> Self {
+        let mut site = Self::prepare_without_console(plan, catalogue);
+        site.start_gateway();
+        site.start_server();
+        site
+    }
+
+    /// The same set up, and nothing started.
+    pub fn prepare_without_console(plan: &Plan, catalogue: &str) -> Self {
+        let site = Self::prepare(plan);
+        let catalogue = site.write("etc/catalogue.ini", catalogue);
+        let nodes = site.dir.join("nodes");
+        run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", "0750"]).arg(&nodes));
+        let ini = fs::read_to_string(site.ini()).unwrap();
+        let (before, rest) = ini.split_once("[console]").unwrap();
+        let (_, after) = rest.split_once("[authority]").unwrap();
+        let console = format!("kind = enc\ncatalogue = {catalogue}\npublished = {}\n", nodes.display());
+        fs::write(site.ini(), format!("{before}[console]\n{console}\n[authority]{after}")).unwrap();
+        site
+    }
+
+    /// Everything set up, nothing started.
+    pub fn prepare(plan: &Plan) -> Self {
+        let mut site = Self::doubles(plan);
+        for (name, mode) in [("etc", "0755"), ("etc/certs", "0755")] {
+            run(Command::new("install").args(["-d", "-m", mode]).arg(site.dir.join(name)));
+        }
+        for (name, mode) in [("state", "0750"), ("records", "0700"), ("run", "2750")] {
+            run(Command::new("install").args(["-d", "-o", USER, "-g", USER, "-m", mode]).arg(site.dir.join(name)));
+        }
+        let at = |path: &str| site.dir.join(path).display().to_string();
+        let helper = format!("{}/bin/espm-helper", template().display());
+        let mut words = vec!["-d".into(), at("etc"), "-c".into(), at("etc/certs"), "--state".into(), at("state")];
+        words.extend(["--listen".into(), at("run/espm.sock"), "--helper".into(), helper]);
+        words.extend(["--records".into(), at("records")]);
+        site.set_up(plan, &words);
+        site
+    }
+
+    /// A console and a CA in a new directory, and what receives the audit.
+    fn doubles(plan: &Plan) -> Self {
+        let dir = scratch();
+        run(Command::new("cp").arg("-r").arg(fixtures::console()).arg(dir.join("console")));
+        run(Command::new("cp").arg("-r").arg(fixtures::authority(plan)).arg(dir.join("ca")));
+        fs::write(dir.join("console/release"), plan.release).unwrap();
+        let (port, syslog) = (Port::reserve(), Syslog::listen(&dir.join("log.sock")));
+        Self {
+            port: port.number,
+            psk: String::new(),
+            server: plan.server,
+            users: Users::default(),
+            namespace: None,
+            limited: plan.limited,
+            _port: port,
+            syslog,
+            children: vec![],
+            gate: None,
+            worker: Mutex::new(None),
+            dir,
+        }
+    }
+
+    /// Gives the doubles to their users, then runs espm-setup with the words that say where things are.
+    fn set_up(&mut self, plan: &Plan, words: &[String]) {
+        let at = |path: &str| self.dir.join(path).display().to_string();
+        let template = template().display();
+        let rake =
+            format!("/usr/bin/rake -f {template}/console/Rakefile RAILS_ENV=production CONSOLE={}", at("console"));
+        let part = if plan.authority == "puppet-cert" { "cert" } else { "ca" };
+        let puppet = format!("{template}/authority/puppet --root {} {part}", at("ca"));
+        for double in ["console", "ca"] {
+            let user = self.users.of(double);
+            run(self.inside("chown").args(["-R", &format!("{user}:{user}")]).arg(self.dir.join(double)));
+        }
+        let output = self
+            .inside(self.bin("espm-setup"))
+            .args(["-p", &self.port.to_string(), "--host", "master.example.com", "--console-command", &rake])
+            .args(["--san", "localhost", "--san", "127.0.0.1", "--console-directory", &at("console")])
+            .args(["--authority-kind", plan.authority, "--authority-command", &puppet])
+            .args(["--ssldir", &at("ca/ssl"), "--cadir", &at("ca/ca"), "--syslog", &at("log.sock")])
+            .args(words)
+            .args(&plan.setup)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        self.psk = printed.lines().nth(2).unwrap().trim().to_owned();
+        assert_eq!(self.psk.len(), 48, "{printed}");
+        if plan.console == Temperature::Warm {
+            self.configure("console", &format!("worker = {}", at("run/worker.sock")));
+        }
+        for (section, line) in &plan.ini {
+            self.configure(section, line);
+        }
+        // The log of rake's runs, which finding out the release has begun.
+        let _ = fs::remove_file(self.dir.join("console/log"));
+    }
+
+    /// Adds a line to a section of espm.ini; a key that is there is replaced.
+    pub fn configure(&self, section: &str, line: &str) {
+        let path = self.ini();
+        let text = fs::read_to_string(&path).unwrap();
+        let key = line.split('=').next().unwrap().trim();
+        let mut here = "";
+        let mut edited = String::new();
+        for row in text.lines() {
+            if row.starts_with('[') {
+                here = row;
+            }
+            let same = row.split('=').next().is_some_and(|name| name.trim() == key);
+            if !(here == format!("[{section}]") && same) {
+                edited.push_str(row);
+                edited.push('\n');
+            }
+            if row == format!("[{section}]") && !line.is_empty() {
+                edited.push_str(line);
+                edited.push('\n');
+            }
+        }
+        fs::write(&path, edited).unwrap();
+    }
+
+    pub fn ini(&self) -> PathBuf {
+        self.dir.join("etc/espm.ini")
+    }
+
+    pub fn bin(&self, name: &str) -> PathBuf {
+        if self.namespace.is_some() { installed::bin(name) } else { template().join("bin").join(name) }
+    }
+
+    /// espm.ini as the site's own processes know it.
+    fn known_ini(&self) -> PathBuf {
+        if self.namespace.is_some() { installed::INI.into() } else { self.ini() }
+    }
+
+    /// A program among the site's own processes, as root.
+    pub fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        match &self.namespace {
+            None => Command::new(program),
+            Some(holder) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--mount=/proc/{}/ns/mnt", holder.id())).arg("--").arg(program);
+                command
+            }
+        }
+    }
+
+    /// The same, as a user with all its groups.
+    pub fn inside_as(&self, user: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.inside("setpriv");
+        command.args(["--reuid", user, "--regid", user, "--init-groups", "--"]).arg(program);
+        command
+    }
+
+    /// The double of a console that answers at once.
+    pub fn quick_rake(&self) -> PathBuf {
+        template().join("doubles/quick-rake")
+    }
+
+    pub fn start_gateway(&mut self) {
+        if self.server == Server::ApacheCgi {
+            return;
+        }
+        let mut gate = self.inside_as(&self.users.espm, self.bin("espm"));
+        gate.arg("-c").arg(self.known_ini()).stdin(Stdio::null()).stderr(self.append("gate.err"));
+        self.gate = Some(gate.spawn().unwrap());
+        let socket = self.dir.join("run/espm.sock");
+        wait_until("the gate listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    }
+
+    pub fn gateway_pid(&self) -> u32 {
+        self.gate.as_ref().unwrap().id()
+    }
+
+    /// Ends the gate with a signal and waits for it.
+    pub fn stop_gateway(&mut self, signal: &str) -> std::process::ExitStatus {
+        let mut gate = self.gate.take().unwrap();
+        run(Command::new("kill").args([signal, &gate.id().to_string()]));
+        gate.wait().unwrap()
+    }
+
+    pub fn append(&self, name: &str) -> fs::File {
+        fs::OpenOptions::new().create(true).append(true).open(self.dir.join(name)).unwrap()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.end_worker();
+        for child in self.gate.iter_mut().chain(self.children.iter_mut()) {
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            let _ = child.wait();
+        }
+        if let Some(mut holder) = self.namespace.take() {
+            drop(holder.stdin.take());
+            let _ = holder.wait();
+        }
+        if std::thread::panicking() {
+            for log in ["gate.err", "worker.log", "server.err", "nginx.err", "apache.err", "espm.error.log"] {
+                eprintln!("--- {log}\n{}", self.file(log));
+            }
+            eprintln!("--- audit\n{}", self.audit().join("\n"));
+            eprintln!("--- kept in {}", self.dir.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}

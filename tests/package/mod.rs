@@ -1,0 +1,3 @@
+//! The files that a package installs. The packages themselves are tried by `tests/package/run`.
+
+mod shipped_files;

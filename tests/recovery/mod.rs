@@ -1,0 +1,25 @@
+//! Recovery: whatever dies, hangs or fails, and wherever, a request is done or undone, a human's node stays
+//! as it is, and what is neither is shown to the operator.
+
+mod chaos;
+mod environment;
+mod leftovers;
+mod power_loss;
+mod rollback;
+mod system_calls;
+mod unexpected_output;
+mod verbs;
+
+/// Behind each web server (tests/run).
+mod every_server {
+    /// With a cold console and with a warm one.
+    mod every_console {
+        mod handler_killed;
+    }
+}
+
+/// With a cold console and with a warm one (tests/run).
+mod every_console {
+    mod interruptions;
+    mod rake_killed;
+}

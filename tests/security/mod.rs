@@ -1,0 +1,14 @@
+//! What an attacker must not do, learn or cause.
+
+mod opened_files;
+mod privilege;
+mod redaction;
+
+/// Behind each web server (tests/run).
+mod every_server {
+    mod hostile_requests;
+    mod least_privilege;
+    mod rate_limits;
+    mod secrets;
+    mod timing;
+}

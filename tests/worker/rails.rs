@@ -1,0 +1,157 @@
+//! The warm console in front of a real ActiveRecord and a real MariaDB: what it loads, forks and connects.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use serde_json::json;
+
+use crate::harness::worker::Temperature;
+use crate::harness::{Answer, Plan, Site, as_user, run, template, wait_until};
+
+/// A MariaDB of the site's own.
+struct Database<'a> {
+    site: &'a Site,
+    server: Mutex<Option<Child>>,
+}
+
+impl<'a> Database<'a> {
+    fn make(site: &'a Site) -> Self {
+        let data = site.dir.join("console/data");
+        run(as_user("mariadb-install-db")
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .arg(format!("--datadir={}", data.display())));
+        let database = Self { site, server: Mutex::new(None) };
+        database.start();
+        database.sql("CREATE DATABASE console CHARACTER SET utf8");
+        let socket = database.socket();
+        site.write(
+            "console/rails",
+            &format!(
+                "production:\n  adapter: mysql2\n  encoding: utf8\n  username: root\n  database: console\n  socket: {socket}\n"
+            ),
+        );
+        run(as_user(template().join("console/seed")).arg(site.dir.join("console")));
+        database
+    }
+
+    fn socket(&self) -> String {
+        self.site.dir.join("console/mysql.sock").display().to_string()
+    }
+
+    fn start(&self) {
+        let data = self.site.dir.join("console/data");
+        let mut server = as_user("mariadbd");
+        server.args(["--no-defaults", "--skip-networking", "--innodb-buffer-pool-size=16M"]);
+        server.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", self.socket()));
+        let server = server.stdin(Stdio::null()).stderr(self.site.append("mariadb.err")).spawn().unwrap();
+        *self.server.lock().unwrap() = Some(server);
+        let ping = || self.client("SELECT 1").output().unwrap().status.success();
+        wait_until("the database answers", ping);
+    }
+
+    fn stop(&self) {
+        if let Some(mut server) = self.server.lock().unwrap().take() {
+            run(Command::new("kill").arg(server.id().to_string()));
+            server.wait().unwrap();
+        }
+    }
+
+    fn client(&self, sql: &str) -> Command {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "-N", "-u", "root", "-S", &self.socket(), "-e", sql]);
+        client
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        run(&mut self.client(sql)).trim().to_owned()
+    }
+
+    /// Connections but the one that asks.
+    fn connections(&self) -> usize {
+        let count = "SELECT count(*) - 1 FROM information_schema.processlist WHERE user = 'root'";
+        self.sql(count).parse().unwrap()
+    }
+}
+
+impl Drop for Database<'_> {
+    fn drop(&mut self) {
+        self.site.end_worker();
+        if let Some(mut server) = self.server.lock().unwrap().take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+/// A site whose console is not there yet.
+fn site() -> Site {
+    let site = Site::with(Plan { console: Temperature::Cold, ..Plan::default() });
+    site.configure("console", &format!("worker = {}", site.worker_socket().display()));
+    site
+}
+
+fn add(site: &Site, name: &str) -> Answer {
+    site.post(
+        "/v1/nodes",
+        &json!({"name": name, "groups": ["Größe"], "classes": ["ntp"], "parameters": {"role": "web"}}),
+    )
+}
+
+#[track_caller]
+fn expect_warm(site: &Site, answer: &Answer) {
+    assert!(site.records_of(answer).iter().all(|record| !record.contains("console=cold")));
+}
+
+#[test]
+fn restarted_database_needs_no_new_worker() {
+    let site = site();
+    let database = Database::make(&site);
+    site.start_worker();
+    // The server forgets those who have left a moment later.
+    wait_until("the worker has no connection, nor has anybody", || database.connections() == 0);
+    let added = add(&site, "web01");
+    expect_warm(&site, added.expect(201));
+    site.expect_in_console(&added.json());
+    let look = || wait_until("there is the child's connection alone", || database.connections() == 1);
+    site.paused("after_commit_node_add", || add(&site, "web02"), look).expect(201);
+    wait_until("the child's connection is closed", || database.connections() == 0);
+
+    database.stop();
+    assert_eq!(add(&site, "web03").expect(502).problem(), "command-failed");
+    site.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]).expect(502);
+    site.patch("/v1/nodes/web01", &json!({"groups": []})).expect(502);
+    site.get("/v1/nodes/web01").expect(200);
+    database.start();
+
+    let again = add(&site, "web03");
+    expect_warm(&site, again.expect(201));
+    site.expect_in_console(&again.json());
+    // And away under the hands of a run.
+    let point = "before_node_parameters";
+    site.paused(point, || add(&site, "web04"), || database.stop()).expect(502);
+    database.start();
+    expect_warm(&site, add(&site, "web04").expect(201));
+    site.delete("/v1/nodes/web04").expect(204);
+    assert!(site.unfinished().is_empty() && site.proofs() == 0);
+    site.expect_worker_alive();
+    site.expect_foreign_untouched();
+    wait_until("no connection is left", || database.connections() == 0);
+    database.stop();
+}
+
+#[test]
+fn worker_starts_without_database() {
+    let site = site();
+    let database = Database::make(&site);
+    database.stop();
+    site.start_worker();
+    database.start();
+    expect_warm(&site, add(&site, "web01").expect(201));
+    site.restart_worker();
+    // What a child loads beyond its parent is not there when the model's file is gone: the table's are read before.
+    let maps = fs::read_to_string(format!("/proc/{}/maps", site.worker_pid().unwrap())).unwrap();
+    assert!(maps.contains("mysql2.so"), "the adapter is loaded once");
+    expect_warm(&site, site.delete("/v1/nodes/web01").expect(204));
+    database.stop();
+}
