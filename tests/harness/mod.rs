@@ -133,7 +133,7 @@ impl Default for Users {
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether tests run for as long as they need to find what is rare (`tests/run --long`).
+/// Whether tests run for minutes, to find rare failures (`tests/run --long`).
 pub fn is_long() -> bool {
     std::env::var_os("ESPM_TEST_LONG").is_some_and(|on| on == "1")
 }
