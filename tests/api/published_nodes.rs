@@ -1,4 +1,4 @@
-//! Nodes published without a console: what is published is what the ledger has, and nobody else's file.
+//! Nodes published without a console: the files hold what the ledger has, and no file of others is touched.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

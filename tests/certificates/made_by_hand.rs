@@ -83,7 +83,7 @@ fn certificate_revoked_by_hand_is_not_handed_out_again() {
         assert_eq!(valid(&site), [].into());
         site.get(&path(NAME)).expect(404);
         assert_made(&site, generate(&site, NAME).expect(201));
-        // What is there when the CA's copy is not, another's key or certificate, is a human's.
+        // Without the CA's copy, a key or certificate that is another's belongs to a human.
         kind.human(&site, "revoke", NAME);
         let signed = site.dir.join(format!("ca/ca/signed/{NAME}.pem"));
         for directory in ["private_keys", "certs"] {

@@ -1,5 +1,5 @@
-//! Certificates: that they are what the answer says, that none is lost or left behind, and that no
-//! other's is touched. What is true of a certificate, openssl says here, not espm.
+//! Certificates: the answer describes them, none is lost or left behind, and none of others is touched.
+//! openssl says here what is true of a certificate, not espm.
 
 mod command_faults;
 mod made_by_hand;

@@ -83,7 +83,7 @@ fn process_left_behind_by_rake_keeps_no_slot() {
     for (number, group) in ["", "group"].into_iter().enumerate() {
         site.fault("console", "fork_child", group);
         add(&site, &format!("web{number}")).expect(201);
-        // espm-helper gives the slot back, whoever has died.
+        // espm-helper gives the slot back although its handler has died.
         site.stopped_at("before_node_add", || add(&site, &format!("orphan{number}")), || site.kill_one("espm"))
             .expect(500);
         site.go_on();

@@ -20,7 +20,7 @@ pub fn without_copies(pids: Vec<u32>) -> Vec<u32> {
 }
 
 impl Site {
-    /// What is in the console.
+    /// The console's nodes, classes and groups.
     pub fn console(&self) -> Value {
         let shown = run(Command::new(template().join("console/show")).arg(self.dir.join("console")));
         serde_json::from_str(&shown).unwrap()

@@ -13,6 +13,7 @@ mod fixtures;
 pub mod inspection;
 pub mod installed;
 pub mod processes;
+mod programs;
 pub mod raw_http;
 mod requests;
 mod sockets;
@@ -22,15 +23,15 @@ pub mod worker;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
 pub use self::inspection::without_copies;
+pub use self::programs::template;
 pub use self::requests::node;
 use self::sockets::{Port, Syslog};
 use self::worker::Temperature;
@@ -133,7 +134,7 @@ impl Default for Users {
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether tests run for as long as they need to find what is rare (`tests/run --long`).
+/// Whether tests run for minutes, to find rare failures (`tests/run --long`).
 pub fn is_long() -> bool {
     std::env::var_os("ESPM_TEST_LONG").is_some_and(|on| on == "1")
 }
@@ -147,55 +148,12 @@ pub fn scratch() -> PathBuf {
     dir
 }
 
-/// Has a directory removed when this process is gone, however it ends: then the pipe is closed.
-#[expect(clippy::zombie_processes, reason = "it outlives this process")]
-fn remove_at_our_end(dir: &Path) {
-    static PIPE: OnceLock<std::process::ChildStdin> = OnceLock::new();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' INT TERM; read -r _; exec rm -rf \"$1\"", "sh"]).arg(dir).process_group(0);
-    let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    PIPE.set(child.stdin.take().unwrap()).unwrap();
-}
-
 /// Runs a program to its end; it must succeed.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// The programs and doubles of every site, where www-data can reach them.
-pub fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        assert!(
-            fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0).unwrap_or(false),
-            "these tests start web servers and change users: run them as root"
-        );
-        let dir = scratch();
-        remove_at_our_end(&dir);
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-        fs::create_dir(dir.join("bin")).unwrap();
-        for (name, path) in [
-            ("espm", env!("CARGO_BIN_EXE_espm")),
-            ("espm-setup", env!("CARGO_BIN_EXE_espm-setup")),
-            ("espm-helper", env!("CARGO_BIN_EXE_espm-helper")),
-            ("espm-enc", env!("CARGO_BIN_EXE_espm-enc")),
-        ] {
-            let to = dir.join("bin").join(name);
-            if fs::hard_link(path, &to).is_err() {
-                run(Command::new("cp").arg(path).arg(&to));
-            }
-        }
-        run(Command::new("cp")
-            .arg("-r")
-            .args(["console", "authority", "doubles"].map(|part| source.join("tests").join(part)))
-            .arg(&dir));
-        run(Command::new("cp").arg("-r").arg(source.join("conf/console")).arg(dir.join("worker")));
-        run(Command::new("chmod").args(["-R", "go+rX"]).arg(&dir));
-        dir
-    })
 }
 
 pub fn as_user(program: impl AsRef<std::ffi::OsStr>) -> Command {

@@ -147,7 +147,7 @@ impl Site {
         self.nodes(&["nodes"])
     }
 
-    /// The states of what is unfinished, by node.
+    /// The unfinished states, by node.
     pub fn unfinished(&self) -> BTreeMap<String, String> {
         self.nodes(&["nodes", "--unfinished"])
     }
@@ -205,7 +205,7 @@ pub fn is_there(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// Time limits for a run that shall come to a point and no further, each for a slower machine than the one before.
+/// Time limits for a run that has to reach a point and no further, each for a slower machine than the one before.
 pub fn limits() -> impl Iterator<Item = u64> {
     let none: fn() -> u64 = || panic!("rake does not come to the point");
     [1, 4, 16, 64].into_iter().chain(std::iter::once_with(none))

@@ -50,7 +50,7 @@ const NAMES: [&str; 4] = ["web01", "web02", "db01", "db02"];
 const HUMANS: &str = "databases";
 
 /// The processes that can be killed: handlers, helpers, rakes and commands of the CA, but for those
-/// that revoke: they write the revocation list in its place, and one cut short is for the operator to mend.
+/// that revoke: they write the revocation list in its place, and one cut short is for the operator to repair.
 fn victims(site: &Site, humans: &Mutex<BTreeSet<u32>>) -> Vec<u32> {
     let root = format!("--root\0{}/ca\0", site.dir.display());
     let is_ca = |pid: &u32| {
@@ -88,7 +88,7 @@ fn client(site: &Site, choices: &mut Choices) {
     assert!([200, 201, 204, 404, 409, 422, 500, 502, 503, 504].contains(&answer.status), "{answer:?}");
 }
 
-/// The human adds nodes and deletes such as are the human's; tells which are there for certain.
+/// The human adds nodes and deletes own ones; `own` are those that are there for certain.
 fn human(site: &Site, choices: &mut Choices, pids: &Mutex<BTreeSet<u32>>, own: &mut BTreeSet<&'static str>) {
     let rake = |words: &[&str]| {
         let mut rake = Command::new("setpriv");

@@ -86,7 +86,7 @@ fn node_is_deletable_when_console_fails_every_change() {
     site.get(WEB01).expect(502);
     site.delete(WEB01).expect(204);
     assert!(site.states().is_empty() && site.node_in_console("web01").is_null() && valid(&site).is_empty());
-    // Or one that never comes to the end of a change.
+    // Or one that never finishes a change.
     let site = site_of("1.2.23");
     site.add("web01");
     generate(&site).expect(201);
@@ -200,7 +200,7 @@ fn published_node_matches_ledger_after_death_or_failure_at_any_call() {
         let all = steps(&site.file("run/trace"));
         assert!(all.len() > 20, "{all:?}");
         let mut blows: Vec<_> = chosen(all.clone(), 6).into_iter().map(|step| (Blow::Death, step)).collect();
-        // What is done and only not durable is the most easily taken for not done.
+        // A change that is made and not yet durable is the most easily taken for not made.
         blows
             .extend(all.into_iter().filter(|step| is_long() || step.call == "fsync").map(|step| (Blow::Failure, step)));
         for (blow, step) in blows {

@@ -151,7 +151,7 @@ fn change_with_lost_proof_is_made_by_next_request() {
     assert_eq!(site.node_in_console("web01")["groups"], json!(["databases"]));
 }
 
-/// The handler is killed in the course of its rake, which comes to its end.
+/// The handler is killed while its rake runs, which finishes.
 fn killed_and_done(site: &Site, point: &str, ask: impl FnOnce() -> Answer + Send) {
     site.stopped_at(point, ask, || site.kill_one("espm")).expect(500);
     site.go_on();

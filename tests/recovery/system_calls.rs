@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::certificates::{serial, valid};
 use crate::harness::{Answer, Plan, Site, is_long};
 
-/// What is walked through.
+/// A request that is walked through.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Verb {
     Add,

@@ -140,7 +140,7 @@ fn syslog_that_is_link_pipe_or_directory_is_503() {
     assert_eq!(change(), 201);
 }
 
-/// What is merged again and again stays what the console's command and the classifier can take.
+/// Parameters that are merged again and again stay within what the console's command and the classifier accept.
 #[test]
 fn parameters_growing_over_requests_are_422_at_limit() {
     let enc = || Site::without_console(&Plan::default(), "[classes]\nnames = ntp\n[group default]\n");

@@ -232,7 +232,7 @@ fn silent_clients_are_bounded_and_block_nobody() {
     wait_until("there are as many children as may be", || site.pids("rake").len() == 9);
     let answer = add(&site);
     assert!(site.pids("rake").len() <= 9 + 1);
-    // Whoever is not served is done by rake.
+    // A request that is not served is made by rake.
     let record = cold(&site, answer.expect(201));
     assert!(record.is_empty() || record.contains("temporarily unavailable"), "{record}");
     // Each child gives its client up; the worker goes on.

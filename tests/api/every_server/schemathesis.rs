@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::harness::audit::check_records;
 use crate::harness::{Plan, Site, is_long, run};
 
-/// What is looked at in each answer. Not among them are two that do not fit: classes that the console does not
+/// Checks of each answer. Two are left out because they do not fit: classes that the console does not
 /// have are 422 although the description allows their names, and a new node has no certificate yet.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
      response_headers_conformance,response_schema_conformance,negative_data_rejection,missing_required_header,\

@@ -127,7 +127,7 @@ fn connection_between_two_gateways_waits_in_passed_socket() {
     let mut early = UnixStream::connect(&path).unwrap();
     let health = opening(&[(b"REQUEST_METHOD", b"GET"), (b"REQUEST_URI", b"/v1/health"), (b"HTTPS", b"on")]);
     early.write_all(&[health, record(5, &[])].concat()).unwrap();
-    // Whoever made the socket may have left it as one that does not wait.
+    // The socket's maker may have left it non-blocking.
     listener.set_nonblocking(true).unwrap();
     let passed = OwnedFd::from(listener.try_clone().unwrap());
     let mut espm = as_user("/bin/sh");

@@ -175,7 +175,7 @@ fn check_shows_unfinished_and_settles_on_request() {
 
     let output = site.espm(&["check", "--settle"]);
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    // What is left alone is not called settled.
+    // A node that is left alone is not called settled.
     let faults: Vec<_> = printed.lines().filter(|line| line.starts_with("FAIL")).collect();
     assert!(!output.status.success() && faults.len() == 1, "{printed}");
     assert!(faults[0].starts_with("FAIL  node: web05 may be espm's or not; 'espm adopt' or"), "{printed}");

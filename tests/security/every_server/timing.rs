@@ -163,7 +163,7 @@ fn mean(samples: &[f64]) -> (f64, f64) {
     (mean, samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (count - 1.0) / count)
 }
 
-/// Welch's t of the faster nine tenths of each; what is slower is the machine.
+/// Welch's t of the faster nine tenths of each; the slower tenth is the machine's.
 fn welch(one: &mut [f64], other: &mut [f64]) -> (f64, f64) {
     let [one, other] = [one, other].map(|samples| {
         samples.sort_by(f64::total_cmp);

@@ -77,7 +77,7 @@ fn sudo_allows_two_exact_commands_alone() {
     site.attack(&format!("sudo -n -u puppet-dashboard {helper} 'console {ini}'"), "")
         .refused(64, "espm-helper: usage: ");
     assert_eq!(site.untouched(), before);
-    // What is allowed is, so that it was not something else that refused.
+    // The allowed commands run, so that nothing else refused the others.
     site.attack(AUTHORITY, verb("show", NAME)).done(r#"{"answer":"absent"}"#);
     site.attack(CONSOLE, task(r#"{"task":"names","list":"groups"}"#)).done("web servers\n");
 }
@@ -105,7 +105,7 @@ fn environment_terminal_limits_umask_and_group_of_espm_reach_no_command() {
     site.attack(&format!("env {hostile} /usr/bin/{CONSOLE}"), task(r#"{"task":"names","list":"groups"}"#))
         .done("web servers\n");
     site.attack(&format!("env {hostile} /usr/bin/{CONSOLE}"), add(NAME)).done("Node successfully created!\n");
-    // The mask is the strictest that there is: what is made must be readable for its owner all the same.
+    // With the strictest umask, new files must be readable for their owner all the same.
     site.attack(&format!("umask 0777; env {hostile} /usr/bin/{AUTHORITY}"), verb("generate", NAME))
         .done(r#""answer":"generated""#);
     let built = json!({"HOME": "/", "LANG": "C.UTF-8",
@@ -122,7 +122,7 @@ fn environment_terminal_limits_umask_and_group_of_espm_reach_no_command() {
     let unreadable = run(Command::new("find").arg(site.dir.join("ca")).args(["!", "-perm", "-0400"]));
     assert_eq!(unreadable, "");
 
-    // Another group would own what is made, and could read it.
+    // Another group would own the new files and could read them.
     let before = site.untouched();
     for command in [CONSOLE, AUTHORITY] {
         let came = site.attack(&command.replace("sudo -n", "sudo -n -g espm"), verb("generate", NAME));
