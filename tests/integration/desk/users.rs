@@ -147,6 +147,23 @@ fn the_classifier_shows_nobodys_file_but_a_published_one() {
 }
 
 #[test]
+fn a_classifier_ini_of_another_user_names_no_path() {
+    let shop = without_console();
+    let enc = shop.write("etc/enc.ini", "[enc]\n");
+    let classify = || Command::new(shop.bin("espm-enc")).args(["-c", &enc, "web01"]).output().unwrap();
+    let etc = shop.dir.join("etc").display().to_string();
+    for path in [&enc, &etc] {
+        assert!(classify().status.success());
+        chown(path, Some(65_534), None).unwrap();
+        let output = classify();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{path}");
+        assert!(complaint.contains(&format!("{path}: is owned by user 65534, want root")), "{complaint}");
+        chown(path, Some(0), None).unwrap();
+    }
+}
+
+#[test]
 fn what_cannot_be_adopted_or_forgotten_is_said_in_one_sentence() {
     let shop = Shop::open();
     for (words, sentence) in [
