@@ -80,7 +80,7 @@ fn obey(arguments: &[String]) -> Done {
         [office, path] if office == "authority" => (authority, path),
         _ => return Err(Refused(EX_USAGE, format!("usage: {USAGE}"))),
     };
-    process::stand_alone().map_err(|why| Refused(EX_NOPERM, why))?;
+    process::stand_alone().map_err(|error| Refused(EX_NOPERM, error.to_string()))?;
     process::keep_memory_private().map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
     let config = Config::load(Path::new(path), Owner::Root).map_err(|error| Refused(EX_CONFIG, error.to_string()))?;
     office(&config)

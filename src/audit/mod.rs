@@ -6,13 +6,13 @@
 mod logfmt;
 
 use std::cell::Cell;
-use std::fmt;
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend, Severity};
+use thiserror::Error;
 
 pub use self::logfmt::MAX_RECORD;
 use self::logfmt::{escape, list, logfmt};
@@ -36,27 +36,17 @@ const MAX_RESENT: usize = 64;
 const MAX_KEPT: usize = 1000;
 
 /// Why a record was not written.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
 pub enum AuditError {
-    /// Syslog cannot be reached.
+    #[error("syslog cannot be reached at {path}: {error}", path = .0.display(), error = .1)]
     Socket(PathBuf, io::Error),
-    /// Syslog did not take it.
-    Send(syslog::Error),
-    /// It could not be kept either.
-    Keep(FileError),
+    #[error("syslog did not take the audit record")]
+    Send(#[source] syslog::Error),
+    /// Syslog did not take it either.
+    #[error("the audit record cannot be kept")]
+    Keep(#[source] FileError),
 }
-
-impl fmt::Display for AuditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(path, error) => write!(f, "syslog cannot be reached at {}: {error}", path.display()),
-            Self::Send(error) => write!(f, "syslog did not take the audit record: {error}"),
-            Self::Keep(error) => write!(f, "the audit record cannot be kept: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for AuditError {}
 
 /// Where audit records go.
 #[derive(Debug, Clone)]

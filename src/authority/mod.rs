@@ -6,9 +6,10 @@
 pub mod executor;
 pub mod protocol;
 
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use self::protocol::{Answer, Order, Verb};
 use crate::model::name::NodeName;
@@ -19,36 +20,26 @@ use crate::system::helper_call::HelperCall;
 use crate::system::lock::{LockError, Queue, Slots};
 use crate::system::text::excerpt;
 
-/// Why the CA did not answer.
-#[derive(Debug)]
+/// Why the CA did not do it.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
 pub enum AuthorityError {
-    /// Another request has the CA, and no place in the queue or no time was left.
-    Busy(LockError),
-    /// The verb ran past its time.
+    /// Another request has the CA, and the queue is full or no time was left.
+    #[error("the CA is busy")]
+    Busy(#[source] LockError),
+    #[error("the CA's command ran past its time limit")]
     TimedOut,
-    /// The command could not be run to its end.
-    Command(CommandError),
-    /// The verb failed; the text is for the log.
+    #[error("espm-helper cannot be run for the CA")]
+    Command(#[source] CommandError),
+    /// The text is for the log.
+    #[error("the CA failed: {0}")]
     Failed(String),
-    /// It failed and nothing of it is left.
+    /// Nothing of it is left.
+    #[error("the CA failed, and nothing is left of it: {0}")]
     Undone(String),
-    /// A command from an earlier call about this certificate still runs.
+    #[error("an earlier command of the CA about this certificate still runs")]
     Running,
 }
-
-impl fmt::Display for AuthorityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy(error) => write!(f, "authority: {error}"),
-            Self::TimedOut => f.write_str("authority: the command ran past its time limit"),
-            Self::Command(error) => write!(f, "authority: {error}"),
-            Self::Failed(text) | Self::Undone(text) => write!(f, "authority: {text}"),
-            Self::Running => f.write_str("authority: an earlier command about this certificate still runs"),
-        }
-    }
-}
-
-impl std::error::Error for AuthorityError {}
 
 impl AuthorityError {
     /// Whether all is as it was: nothing was begun, or it was undone.

@@ -24,7 +24,7 @@ impl Ledger {
         let beside = trusted_file::beside(to, "new");
         trusted_file::discard(&beside)?;
         drop(trusted_file::create(&beside, 0o600)?);
-        let error = |error| LedgerError::Database(to.to_owned(), error);
+        let error = |error| LedgerError::database(to.to_owned(), error);
         let copied = self.database.backup("main", &beside, None::<fn(rusqlite::backup::Progress)>).map_err(error);
         if copied.is_err() {
             trusted_file::discard(&beside)?;

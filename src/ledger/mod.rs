@@ -56,7 +56,7 @@ impl Ledger {
     /// When it is missing, damaged, not ours or of a newer version; an older one is brought up to date.
     pub fn open(directory: &Path, request: &str) -> Result<Self, LedgerError> {
         let path = state_directory::database(directory);
-        let error = |error| LedgerError::Database(path.clone(), error);
+        let error = |error| LedgerError::database(path.clone(), error);
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(&path, flags).map_err(error)?;
@@ -64,8 +64,11 @@ impl Ledger {
         connection.execute_batch(SETTINGS).map_err(error)?;
         let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(error);
         let (version, application): (i64, i64) = (pragma("user_version")?, pragma("application_id")?);
-        if application != APPLICATION || !(1..=VERSION).contains(&version) {
-            return Err(LedgerError::Version { path, version, ours: application == APPLICATION });
+        if application == APPLICATION && version > VERSION {
+            return Err(LedgerError::Newer { path, version });
+        }
+        if application != APPLICATION || version < 1 {
+            return Err(LedgerError::NotOurs { path, version });
         }
         if version < VERSION {
             tables::upgrade(&connection).map_err(error)?;
@@ -74,7 +77,7 @@ impl Ledger {
     }
 
     fn error(&self) -> impl Fn(rusqlite::Error) -> LedgerError + '_ {
-        |error| LedgerError::Database(self.path.clone(), error)
+        |error| LedgerError::database(self.path.clone(), error)
     }
 
     /// A node's row.
@@ -396,7 +399,7 @@ mod tests {
         drop(crate::system::trusted_file::create(&database(&directory), 0o600).unwrap());
         let others = rusqlite::Connection::open(database(&directory)).unwrap();
         others.execute_batch("CREATE TABLE node (name); PRAGMA user_version = 1;").unwrap();
-        assert!(matches!(Ledger::open(&directory, "r"), Err(LedgerError::Version { ours: false, .. })));
+        assert!(matches!(Ledger::open(&directory, "r"), Err(LedgerError::NotOurs { .. })));
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn fill(directory: &Path) -> Result<(), LedgerError> {
         trusted_file::create_directory(&directory.join(name), 0o700)?;
     }
     let path = state_directory::database(directory);
-    let error = |error| LedgerError::Database(path.clone(), error);
+    let error = |error| LedgerError::database(path.clone(), error);
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
     let tables = format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};");
     database.execute_batch(&tables).map_err(error)

@@ -8,7 +8,6 @@
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "this is the door that the lints name")]
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -20,6 +19,7 @@ use std::time::Duration;
 
 pub(crate) use subprocess::IntoInputSource as Input;
 use subprocess::{ExecExt, ExitStatus, Job, JobExt, Redirection};
+use thiserror::Error;
 
 use crate::system::clock::Deadline;
 
@@ -57,30 +57,18 @@ const BASIC: [(&str, &str); 3] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/"), ("LANG", "C.UTF-8")];
 
 /// Why a command gave no result.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
 pub enum CommandError {
-    /// It could not be started.
+    #[error("{0} cannot be started: {1}")]
     Start(String, io::Error),
-    /// It ran past its time.
+    #[error("the command ran past its time limit")]
     TimedOut,
-    /// It printed more than [`MAX_OUTPUT`].
+    #[error("the command printed more than {MAX_OUTPUT} bytes")]
     TooMuchOutput,
-    /// Its output could not be read.
+    #[error("the command's output cannot be read: {0}")]
     Io(io::Error),
 }
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start(program, error) => write!(f, "{program} cannot be started: {error}"),
-            Self::TimedOut => f.write_str("the command ran past its time limit"),
-            Self::TooMuchOutput => write!(f, "the command printed more than {MAX_OUTPUT} bytes"),
-            Self::Io(error) => write!(f, "the command's output cannot be read: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for CommandError {}
 
 /// A command that has ended.
 #[derive(Debug)]

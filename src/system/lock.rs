@@ -9,36 +9,21 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 use crate::system::clock::Deadline;
 use crate::system::trusted_file::{self, FileError};
 
-/// Why a lock was not had.
-#[derive(Debug)]
+/// Why a lock could not be acquired.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
 pub enum LockError {
-    /// All places in the queue are taken.
+    #[error("the queue is full")]
     Full,
-    /// It did not come free in time.
+    #[error("waited too long")]
     TimedOut,
-    /// A lock file cannot be used.
-    File(FileError),
-}
-
-impl std::fmt::Display for LockError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Full => f.write_str("the queue is full"),
-            Self::TimedOut => f.write_str("waited too long"),
-            Self::File(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LockError {}
-
-impl From<FileError> for LockError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// A lock that is held until it is dropped.

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid};
+use thiserror::Error;
 
 use crate::system::clock::Deadline;
 use crate::system::trusted_file::{self, Owner};
@@ -33,52 +34,57 @@ const LEAST: [(Resource, &str, u64); 7] = [
     (Resource::Nproc, "processes", 64),
 ];
 
-/// Undoes what the one who started this process could choose for it and for what it starts: the
-/// terminal, the file mode mask, limits on resources, the group.
+/// Why a process cannot do its work as it was started.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
+pub enum StartError {
+    #[error(
+        "started with SIGCHLD ignored, so that no program's end can be waited for; \
+             env --default-signal=CHLD before it mends that"
+    )]
+    ChildrenIgnored,
+    #[error("the limit on {what} is {found}, want at least {least}; see limits.conf(5)")]
+    Limit { what: &'static str, found: u64, least: u64 },
+    #[error("the limit on {what}: {error}")]
+    SetLimit { what: &'static str, error: Errno },
+    #[error("started with group {group}, want the user's own group {own}")]
+    Group { group: u32, own: u32 },
+}
+
+/// Undoes what the starter of this process could choose for it and for what it starts: the terminal, the
+/// file mode mask, limits on resources, the group.
 ///
 /// A limit that ends a command while it writes the CA's files would leave them cut short; a mask of
 /// 0777 would make files that their owner cannot read; another group could read what is made.
-///
-/// # Errors
-/// A sentence that names what cannot be mended here: a limit that is too low, the wrong group, the ends of
-/// children that nobody can wait for.
-pub fn stand_alone() -> Result<(), String> {
-    check_ends_of_children()?;
+pub(crate) fn stand_alone() -> Result<(), StartError> {
+    check_children()?;
     leave_terminal();
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
-    for (resource, name, least) in LEAST {
+    for (resource, what, least) in LEAST {
         let limit = rustix::process::getrlimit(resource);
         let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= least);
         if !enough(limit.maximum) {
             let found = limit.maximum.unwrap_or_default();
-            return Err(format!("the limit on {name} is {found}, want at least {least}; see limits.conf(5)"));
+            return Err(StartError::Limit { what, found, least });
         }
         if !enough(limit.current) {
             let raised = Rlimit { current: Some(least), maximum: limit.maximum };
-            rustix::process::setrlimit(resource, raised).map_err(|error| format!("the limit on {name}: {error}"))?;
+            rustix::process::setrlimit(resource, raised).map_err(|error| StartError::SetLimit { what, error })?;
         }
     }
     let group = rustix::process::getegid().as_raw();
     match account(|fields| fields.get(2) == Some(&user().to_string())).and_then(|account| account.group) {
-        Some(own) if own != group => Err(format!("started with group {group}, want the user's own group {own}")),
+        Some(own) if own != group => Err(StartError::Group { group, own }),
         _ => Ok(()),
     }
 }
 
-/// Checks that the ends of children can be waited for, which they cannot where who started this process ignores
-/// SIGCHLD: that is inherited (signal(7)), and wait(2) then fails.
-///
-/// # Errors
-/// A sentence that says so.
-pub fn check_ends_of_children() -> Result<(), String> {
+/// Checks that children can be reaped: an ignored SIGCHLD is inherited (signal(7)), and wait(2) then fails.
+pub(crate) fn check_children() -> Result<(), StartError> {
     let ignored = status("SigIgn").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
     let child = 1 << (Signal::CHILD.as_raw() - 1);
     match ignored {
-        Some(mask) if mask & child != 0 => {
-            Err("started with SIGCHLD ignored, so that no program's end can be waited for; \
-                 env --default-signal=CHLD before it mends that"
-                .to_owned())
-        }
+        Some(mask) if mask & child != 0 => Err(StartError::ChildrenIgnored),
         _ => Ok(()),
     }
 }

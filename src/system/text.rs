@@ -1,5 +1,7 @@
 //! A command's output as text: without colours, without what is secret, and short enough for a log.
 
+use std::error::Error;
+
 /// Lines and characters of an excerpt.
 const EXCERPT: (usize, usize) = (5, 500);
 
@@ -24,6 +26,17 @@ pub fn excerpt(output: &str) -> String {
     let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
     let text = last.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" | ");
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(length).collect()
+}
+
+/// An error and the causes behind it, on one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 /// How many of something there are.

@@ -2,11 +2,10 @@
 //!
 //! Everything here is a pure reader. What a CA's command says is believed only after these have looked.
 
-use std::fmt;
-
 use data_encoding::HEXUPPER;
 use rustls_pemfile::Item;
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 use x509_parser::asn1_rs::{Any, BitString, Class, FromDer, Integer, OctetString, Sequence};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -18,16 +17,9 @@ use x509_parser::time::ASN1Time;
 const MAX_CHAIN: usize = 8;
 
 /// Why a certificate, key or revocation list is not accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct X509Error(pub &'static str);
-
-impl fmt::Display for X509Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for X509Error {}
 
 /// What identifies a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -79,7 +79,7 @@ impl Files<'_> {
     pub(super) fn is_revoked(&self, certificate: &str) -> Result<bool, Stop> {
         let path = self.cadir.join("ca_crl.pem");
         let crl = trusted_file::read(&path, MAX_CRL, Owner::Anyone)?;
-        x509::is_revoked(certificate, &crl).map_err(|error| Stop::Failed(format!("{}: {error}", path.display())))
+        x509::is_revoked(certificate, &crl).map_err(|error| Stop::RevocationList(path, error))
     }
 
     /// Whether a certificate has this name as one of its others. Who has one of the master's is the master for

@@ -56,7 +56,7 @@ impl Ca<'_> {
             Err(error) => {
                 // Without its output the certificate would be taken for a human's.
                 self.records.forget(self.name)?;
-                return Err(Stop::Undone(error.to_string()));
+                return Err(Stop::NoRoom(error));
             }
         };
         let ended = self.run("generate", &file);
@@ -71,7 +71,7 @@ impl Ca<'_> {
         match self.conclude(&output)? {
             Conclusion::Made(answer) => Ok(answer),
             Conclusion::Foreign => Ok(Answer::Foreign),
-            Conclusion::Nothing(why) => Err(Stop::Undone(format!("{why}: {failure}"))),
+            Conclusion::Nothing(why) => Err(Stop::NothingMade { why, output: failure }),
         }
     }
 

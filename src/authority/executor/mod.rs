@@ -75,10 +75,9 @@ pub fn obey(settings: &Settings, order: &Order) -> Answer {
     let wait = Deadline::after(settings.timeout.min(ordered));
     match attempt(settings, order, wait, Deadline::after(settings.timeout.min(ordered.max(LEAST)))) {
         Ok(answer) => answer,
-        Err(Stop::TimedOut) => Answer::TimedOut,
-        Err(Stop::Failed(text)) => Answer::Failed { text },
-        Err(Stop::Undone(text)) => Answer::Undone { text },
-        Err(Stop::File(error)) => Answer::Failed { text: error.to_string() },
+        Err(Stop::Command(CommandError::TimedOut)) => Answer::TimedOut,
+        Err(stop @ (Stop::NothingMade { .. } | Stop::NoRoom(_))) => Answer::Undone { text: stop.to_string() },
+        Err(stop) => Answer::Failed { text: stop.to_string() },
     }
 }
 

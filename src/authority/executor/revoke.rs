@@ -41,7 +41,7 @@ impl Ca<'_> {
             self.run("revoke", &file)?;
             if !self.files.is_revoked(&certificate)? {
                 let text = excerpt(&command::read_back(&file)?);
-                return Err(Stop::Failed(format!("the serial number is not in the revocation list: {text}")));
+                return Err(Stop::NotRevoked(text));
             }
         }
         self.give_up(&certificate)?;

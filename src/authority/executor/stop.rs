@@ -1,34 +1,30 @@
 //! Why a verb of the CA stops before its end.
 
+use std::path::PathBuf;
+
+use thiserror::Error;
+
 use crate::system::command::CommandError;
 use crate::system::trusted_file::FileError;
-use crate::system::x509;
+use crate::system::x509::X509Error;
 
 /// Why a verb did not come to its end.
+#[derive(Debug, Error)]
 pub(super) enum Stop {
-    File(FileError),
-    TimedOut,
-    Failed(String),
-    Undone(String),
-}
-
-impl From<FileError> for Stop {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<x509::X509Error> for Stop {
-    fn from(error: x509::X509Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<CommandError> for Stop {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::TimedOut => Self::TimedOut,
-            other => Self::Failed(other.to_string()),
-        }
-    }
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    X509(#[from] X509Error),
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    RevocationList(PathBuf, X509Error),
+    #[error("the serial number is not in the revocation list: {0}")]
+    NotRevoked(String),
+    /// Nothing is left of it.
+    #[error("{why}: {output}")]
+    NothingMade { why: &'static str, output: String },
+    /// Nothing is left of it.
+    #[error("no room for what the CA's command prints: {0}")]
+    NoRoom(FileError),
 }
