@@ -1,7 +1,7 @@
 //! logfmt: one line of `name=value` pairs, bounded, that no value can break out of.
 
 /// Bytes of a record; RFC 3164 allows 1024 with the header, and some syslogs cut there.
-pub const MAX_RECORD: usize = 900;
+pub(super) const MAX_RECORD: usize = 900;
 
 /// Bytes of one value; eight of them and the fixed fields stay below [`MAX_RECORD`].
 const MAX_VALUE: usize = 120;

@@ -1,6 +1,6 @@
 //! The audit: one syslog record for every request, and one more before each change.
 //!
-//! A record is logfmt of at most [`MAX_RECORD`] bytes. Values are quoted and escaped, so that no
+//! A record is logfmt of at most `MAX_RECORD` bytes. Values are quoted and escaped, so that no
 //! input can forge a record or a field. No key, parameter value or certificate is ever in one.
 
 mod logfmt;
@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend, Severity};
 use thiserror::Error;
 
-pub use self::logfmt::MAX_RECORD;
-use self::logfmt::{escape, list, logfmt};
+use self::logfmt::{MAX_RECORD, escape, list, logfmt};
 use crate::model::name::{NodeName, ParameterValue};
 use crate::model::node::Assignment;
 use crate::system::lock;
@@ -52,13 +51,13 @@ pub enum AuditError {
 #[derive(Debug, Clone)]
 pub struct Destination {
     /// Syslog's socket.
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// The facility.
-    pub facility: Facility,
+    pub(crate) facility: Facility,
     /// Whether a change whose record cannot be written is not made.
-    pub required: bool,
+    pub(crate) required: bool,
     /// Where outcomes wait that syslog did not take.
-    pub unsent: PathBuf,
+    pub(crate) unsent: PathBuf,
 }
 
 impl Default for Destination {
@@ -74,7 +73,7 @@ impl Default for Destination {
 }
 
 /// The facility of that name (RFC 5424, table 1), in lower case.
-pub fn facility(name: &str) -> Option<Facility> {
+pub(crate) fn facility(name: &str) -> Option<Facility> {
     name.parse().ok()
 }
 
@@ -94,7 +93,7 @@ pub struct Audit {
 
 impl Audit {
     /// Begins the audit of a request.
-    pub fn begin(destination: Destination, request: &str, addr: &str) -> Self {
+    pub(crate) fn begin(destination: Destination, request: &str, addr: &str) -> Self {
         Self {
             destination,
             request: request.to_owned(),
@@ -109,39 +108,39 @@ impl Audit {
     }
 
     /// The client is known now.
-    pub fn client(&mut self, name: &str) {
+    pub(crate) fn client(&mut self, name: &str) {
         name.clone_into(&mut self.client);
     }
 
     /// What is asked is known now.
-    pub fn event(&mut self, event: &'static str) {
+    pub(crate) fn event(&mut self, event: &'static str) {
         self.event = event;
     }
 
     /// The node is known now.
-    pub fn node(&mut self, name: &NodeName) {
+    pub(crate) fn node(&mut self, name: &NodeName) {
         self.set("node", name.to_string());
     }
 
     /// What is assigned is known now; of parameters only the names.
-    pub fn assignment(&mut self, assignment: &Assignment) {
+    pub(crate) fn assignment(&mut self, assignment: &Assignment) {
         self.set("groups", list(assignment.groups.iter().map(ToString::to_string)));
         self.set("classes", list(assignment.classes.iter().map(ToString::to_string)));
         self.set("parameters", list(assignment.parameters.keys().map(ToString::to_string)));
     }
 
     /// Values that a command may be given and quote: none of them will be in a record.
-    pub fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
+    pub(crate) fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
         self.secret.extend(values.into_iter().map(ToString::to_string));
     }
 
     /// Something that a human should know.
-    pub fn note(&mut self, note: &'static str) {
+    pub(crate) fn note(&mut self, note: &'static str) {
         self.set("note", note.to_owned());
     }
 
     /// rake was run although there shall be a worker; why goes into a record of its own.
-    pub fn cold(&mut self, why: &str) {
+    pub(crate) fn cold(&mut self, why: &str) {
         self.set("console", "cold".to_owned());
         self.explain(why);
     }
@@ -155,7 +154,7 @@ impl Audit {
     ///
     /// # Errors
     /// When it could not be written and must be; then the change may not be made.
-    pub fn attempt(&self) -> Result<(), AuditError> {
+    pub(crate) fn attempt(&self) -> Result<(), AuditError> {
         match self.send(Severity::LOG_NOTICE, &self.record("attempt", 0, false)) {
             Err(error) if self.destination.required => Err(error),
             _ => {
@@ -166,10 +165,7 @@ impl Audit {
     }
 
     /// Writes how the request ended; the outcome of a change is kept for later when syslog does not take it.
-    ///
-    /// # Errors
-    /// When it was neither written nor kept.
-    pub fn result(&self, outcome: &str, status: u16, changed: bool) -> Result<(), AuditError> {
+    pub(crate) fn result(&self, outcome: &str, status: u16, changed: bool) -> Result<(), AuditError> {
         let severity = match status {
             500.. => Severity::LOG_ERR,
             400.. => Severity::LOG_WARNING,
@@ -186,7 +182,7 @@ impl Audit {
     }
 
     /// Writes why something failed, for the operator; to standard error when syslog does not take it.
-    pub fn explain(&self, cause: &str) {
+    pub(crate) fn explain(&self, cause: &str) {
         let cause: String = without(cause, &self.secret).chars().take(MAX_CAUSE).collect();
         let record = format!(
             "event={} outcome=cause request={} cause=\"{}\"",
@@ -205,7 +201,7 @@ impl Audit {
     }
 
     /// Sends the records that earlier requests had to keep.
-    pub fn send_kept(&self) {
+    pub(crate) fn send_kept(&self) {
         let directory = &self.destination.unsent;
         let mut kept = match std::fs::read_dir(directory) {
             Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).peekable(),
@@ -259,7 +255,7 @@ impl Audit {
 }
 
 /// Writes a line to standard error, where the web server or the supervisor keeps it.
-pub fn complain(line: &str) {
+pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "espm: {line}");
 }
 
@@ -272,10 +268,7 @@ fn connect(path: &Path) -> io::Result<UnixDatagram> {
 }
 
 /// Whether syslog can be reached.
-///
-/// # Errors
-/// When it cannot.
-pub fn probe(path: &Path) -> Result<(), AuditError> {
+pub(crate) fn probe(path: &Path) -> Result<(), AuditError> {
     connect(path).map(drop).map_err(|error| AuditError::Socket(path.to_owned(), error))
 }
 

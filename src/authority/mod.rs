@@ -43,7 +43,7 @@ pub enum AuthorityError {
 
 impl AuthorityError {
     /// Whether all is as it was: nothing was begun, or it was undone.
-    pub fn nothing_is_left(&self) -> bool {
+    pub(crate) fn nothing_is_left(&self) -> bool {
         matches!(self, Self::Busy(_) | Self::Undone(_) | Self::Command(CommandError::Start(..)))
     }
 }
@@ -59,15 +59,15 @@ impl From<CommandError> for AuthorityError {
 
 /// How the CA's verbs are run.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The program that does a verb, through sudo where it must.
-    pub helper: Program,
+    pub(crate) helper: Program,
     /// Seconds for one verb.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Requests that may wait.
-    pub queue: usize,
+    pub(crate) queue: usize,
     /// How long one may wait.
-    pub queue_timeout: Duration,
+    pub(crate) queue_timeout: Duration,
 }
 
 /// The CA.
@@ -80,7 +80,7 @@ pub struct Authority {
 
 impl Authority {
     /// The CA, with its slot in the state directory.
-    pub fn new(settings: Settings, state: &Path) -> Self {
+    pub(crate) fn new(settings: Settings, state: &Path) -> Self {
         let locks = state_directory::locks(state);
         Self {
             slots: Slots::new(&locks, "authority", 1),
@@ -90,10 +90,7 @@ impl Authority {
     }
 
     /// Has a verb done.
-    ///
-    /// # Errors
-    /// When there is no answer, or it is that it failed.
-    pub fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+    pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let slot = match verb {
             Verb::Show | Verb::Check => None,
             Verb::Generate | Verb::Revoke => {

@@ -10,7 +10,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the file exists or the copy fails; then nothing is left of it.
-    pub fn back_up(&self, to: &Path) -> Result<(), LedgerError> {
+    pub(crate) fn back_up(&self, to: &Path) -> Result<(), LedgerError> {
         drop(trusted_file::create(to, 0o600)?);
         let copied = self.copy(to);
         if copied.is_err() {

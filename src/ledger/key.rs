@@ -11,22 +11,22 @@ const LIFE: i64 = 24 * 60 * 60;
 
 /// What is known of an `Idempotency-Key`.
 #[derive(Debug)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// The digest of the body that it came with.
-    pub digest: String,
+    pub(crate) digest: String,
     /// The first answer, unless the first request has not ended.
-    pub answer: Option<Node>,
+    pub(crate) answer: Option<Node>,
 }
 
 /// An `Idempotency-Key` of a client, with its body's digest.
 #[derive(Debug)]
 pub struct Key<'a> {
     /// The client's name.
-    pub client: &'a str,
+    pub(crate) client: &'a str,
     /// The key.
-    pub key: &'a str,
+    pub(crate) key: &'a str,
     /// The digest of the body.
-    pub digest: &'a str,
+    pub(crate) digest: &'a str,
 }
 
 impl Key<'_> {
@@ -49,10 +49,7 @@ impl Key<'_> {
 
 impl Ledger {
     /// What is known of a client's `Idempotency-Key`.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn kept(&self, client: &str, key: &str) -> Result<Option<Kept>, LedgerError> {
+    pub(crate) fn kept(&self, client: &str, key: &str) -> Result<Option<Kept>, LedgerError> {
         let query = "SELECT digest, answer FROM answer WHERE client = ?1 AND key = ?2 AND since >= ?3";
         let oldest = clock::now() - LIFE;
         let row = self

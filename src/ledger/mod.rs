@@ -17,7 +17,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub use self::error::LedgerError;
-pub use self::key::{Kept, Key};
+pub use self::key::Key;
 pub use self::row::{CertificateState, Entry, NodeState};
 use self::row::{SELECT, read_entry, to_json};
 pub use self::tables::create;
@@ -81,19 +81,13 @@ impl Ledger {
     }
 
     /// A node's row.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
     pub fn entry(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
         self.row(name, "")
     }
 
     /// A node's row, if it is known that the node is ours. To a client one in doubt is as absent as any
     /// other name; so nothing of its row is read, which would take time.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn entry_of_ours(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
+    pub(crate) fn entry_of_ours(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
         self.row(name, "AND node.state <> 'unproven'")
     }
 
@@ -104,9 +98,6 @@ impl Ledger {
     }
 
     /// All rows, by name; or only those whose intent is unfinished or unproven.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
     pub fn entries(&self, unfinished: bool) -> Result<Vec<Entry>, LedgerError> {
         let filter = if unfinished {
             "WHERE node.state <> 'active' OR certificate.state IN ('generating', 'revoking')"
@@ -120,9 +111,6 @@ impl Ledger {
     }
 
     /// Records that a node is about to be added, and the key that the request came with.
-    ///
-    /// # Errors
-    /// When it cannot be recorded, or the key is in use.
     pub fn intend_to_add(&self, node: &Node, proof: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
         let intended = self.insert(node, proof, key);
         if intended.is_err() {
@@ -156,10 +144,7 @@ impl Ledger {
     }
 
     /// Records that a node of ours is about to be changed, added again or deleted.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn intend(
+    pub(crate) fn intend(
         &self,
         name: &NodeName,
         state: NodeState,
@@ -172,9 +157,6 @@ impl Ledger {
     }
 
     /// Records that a node is there with this assignment; a pending answer becomes it.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
     pub fn settle(&self, node: &Node) -> Result<(), LedgerError> {
         let (name, assignment) = (node.name.as_str(), to_json(&node.assignment));
         self.write_over_proof(&node.name, |transaction| {
@@ -188,28 +170,19 @@ impl Ledger {
     }
 
     /// Records that it cannot be proven whether a node is ours.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn mark_unproven(&self, name: &NodeName) -> Result<(), LedgerError> {
+    pub(crate) fn mark_unproven(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "UPDATE node SET state = 'unproven' WHERE name = ?1";
         self.write(|transaction| transaction.execute(statement, [name.as_str()]))
     }
 
     /// Forgets a node, its certificate's state and the keys that it came with.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn forget(&self, name: &NodeName) -> Result<(), LedgerError> {
+    pub(crate) fn forget(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "DELETE FROM node WHERE name = ?1";
         self.write_over_proof(name, |transaction| transaction.execute(statement, [name.as_str()]))
     }
 
     /// Records a node as ours because the operator says so; a pending answer becomes it.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn adopt(&self, node: &Node) -> Result<(), LedgerError> {
+    pub(crate) fn adopt(&self, node: &Node) -> Result<(), LedgerError> {
         let statement = "INSERT INTO node (name, state, assignment, request, since) VALUES (?1, 'active', ?2, ?3, ?4)
              ON CONFLICT (name) DO UPDATE SET state = 'active', assignment = ?2, wanted = NULL, proof = NULL,
              request = ?3, since = ?4";
@@ -222,10 +195,7 @@ impl Ledger {
     }
 
     /// Records the state of a node's certificate; serial and fingerprint stay when none are given.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn certificate(
+    pub(crate) fn certificate(
         &self,
         name: &NodeName,
         state: CertificateState,
@@ -240,10 +210,7 @@ impl Ledger {
     }
 
     /// Forgets a node's certificate.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn forget_certificate(&self, name: &NodeName) -> Result<(), LedgerError> {
+    pub(crate) fn forget_certificate(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "DELETE FROM certificate WHERE name = ?1";
         self.write(|transaction| transaction.execute(statement, [name.as_str()]))
     }
@@ -275,9 +242,6 @@ impl Ledger {
     }
 
     /// Looks for damage.
-    ///
-    /// # Errors
-    /// When there is some.
     pub fn check_integrity(&self) -> Result<(), LedgerError> {
         let answer: String =
             self.database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(self.error())?;
@@ -286,10 +250,7 @@ impl Ledger {
     }
 
     /// Takes the lock of a node, if it is free.
-    ///
-    /// # Errors
-    /// When its file cannot be used.
-    pub fn try_lock(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
+    pub(crate) fn try_lock(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
         lock::try_take_passing(&state_directory::locks(&self.directory).join(format!("node.{name}")))
     }
 }

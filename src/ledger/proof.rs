@@ -21,10 +21,7 @@ impl Ledger {
     /// The command gets it as its output: what it prints is the proof of what it did, and the lock
     /// lasts as long as any process of the command, however it was started. A `head` that is not empty
     /// is its first line: what kind of run it is the proof of.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
+    pub(crate) fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
         let name = random::name().map_err(LedgerError::Random)?;
         let mut file = self.output(&name).create_with_room()?;
         if !head.is_empty() {
@@ -35,19 +32,13 @@ impl Ledger {
     }
 
     /// Takes the lock of a proof file, if its command has ended; a missing file has an empty proof.
-    ///
-    /// # Errors
-    /// When it cannot be used.
-    pub fn try_read_proof(&self, name: &str) -> Result<Option<String>, FileError> {
+    pub(crate) fn try_read_proof(&self, name: &str) -> Result<Option<String>, FileError> {
         self.output(name).read()
     }
 
     /// Removes the proofs that no row names: those of requests that died before they recorded their
     /// intent, or after they recorded their outcome. Tells how many.
-    ///
-    /// # Errors
-    /// When they cannot be listed or removed.
-    pub fn sweep_proofs(&self) -> Result<usize, LedgerError> {
+    pub(crate) fn sweep_proofs(&self) -> Result<usize, LedgerError> {
         let directory = self.proof_path("");
         let error = |error| FileError::io(&directory, error);
         let mut swept = 0;

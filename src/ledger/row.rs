@@ -14,7 +14,7 @@ macro_rules! states {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
         impl $name {
             /// All states.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),+];
             /// The state's word.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }

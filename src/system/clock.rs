@@ -15,7 +15,7 @@ pub fn now() -> i64 {
 }
 
 /// Milliseconds since 1970, now.
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -31,30 +31,27 @@ pub struct Deadline(Instant);
 
 impl Deadline {
     /// So long from now.
-    pub fn after(time: Duration) -> Self {
+    pub(crate) fn after(time: Duration) -> Self {
         Self(Instant::now() + time)
     }
 
     /// The earlier of this one and so long from now.
-    pub fn within(self, time: Duration) -> Self {
+    pub(crate) fn within(self, time: Duration) -> Self {
         Self(self.0.min(Instant::now() + time))
     }
 
     /// What is left; zero when it has passed.
-    pub fn left(self) -> Duration {
+    pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
     /// Whether it has passed.
-    pub fn passed(self) -> bool {
+    pub(crate) fn passed(self) -> bool {
         self.left().is_zero()
     }
 
     /// Attempts something until it gives a value, at least once; `None` when time runs out.
-    ///
-    /// # Errors
-    /// When an attempt fails.
-    pub fn attempt<T, E>(self, mut attempt: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+    pub(crate) fn attempt<T, E>(self, mut attempt: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
         loop {
             let given = attempt()?;
             if given.is_some() || self.passed() {

@@ -24,7 +24,7 @@ use thiserror::Error;
 use crate::system::clock::Deadline;
 
 /// Bytes of output, both streams together, after which a command is stopped.
-pub const MAX_OUTPUT: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_OUTPUT: usize = 8 * 1024 * 1024;
 
 /// How long a command that was asked to end (SIGTERM) has before it is killed (SIGKILL).
 const GRACE: Duration = Duration::from_secs(2);
@@ -45,11 +45,11 @@ const SIGKILL: i32 = 9;
 #[derive(Debug, Clone)]
 pub struct Program {
     /// The program's path and its arguments.
-    pub argv: Vec<String>,
+    pub(crate) argv: Vec<String>,
     /// Variables beyond, or instead of, the basic ones.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Where it runs.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 /// The environment of every command: what a daemon would have.
@@ -72,13 +72,13 @@ pub enum CommandError {
 
 /// A command that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Its exit code; `None` when a signal ended it.
-    pub code: Option<u32>,
+    pub(crate) code: Option<u32>,
     /// What it wrote to standard output, if that was captured.
-    pub stdout: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
     /// What it wrote to standard error, if that was captured.
-    pub stderr: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 impl Program {
@@ -105,7 +105,7 @@ impl Program {
     ///
     /// # Errors
     /// When it cannot be started, does not end in time, or prints too much; in each case it is gone afterwards.
-    pub fn capture(&self, input: impl Input, until: Deadline) -> Result<Ended, CommandError> {
+    pub(crate) fn capture(&self, input: impl Input, until: Deadline) -> Result<Ended, CommandError> {
         let exec = self.exec()?.stdin(input).stdout(Redirection::Pipe).stderr(Redirection::Pipe);
         let mut job = self.start(exec)?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -139,19 +139,13 @@ impl Program {
     }
 
     /// Runs it with an open file as its input and with both output streams into another.
-    ///
-    /// # Errors
-    /// As [`Program::capture`].
-    pub fn run_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
+    pub(crate) fn run_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
         self.watch(&self.start_into(output, input)?, Some(output), until)
     }
 
     /// The same for espm-helper, which limits the output of its command itself: to stop it
     /// for that, too, would leave the command running.
-    ///
-    /// # Errors
-    /// When it cannot be started or does not end in time.
-    pub fn run_helper_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
+    pub(crate) fn run_helper_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
         self.watch(&self.start_into(output, input)?, None, until)
     }
 
@@ -161,10 +155,7 @@ impl Program {
     }
 
     /// Runs it with this process's own streams.
-    ///
-    /// # Errors
-    /// As [`Program::capture`].
-    pub fn run_inheriting(&self, until: Deadline) -> Result<Ended, CommandError> {
+    pub(crate) fn run_inheriting(&self, until: Deadline) -> Result<Ended, CommandError> {
         let own_stdout = io::stdout().as_fd().try_clone_to_owned().map_err(CommandError::Io)?;
         let job = self.start(self.exec()?)?;
         self.watch(&job, Some(&File::from(own_stdout)), until)
@@ -189,10 +180,7 @@ impl Program {
 }
 
 /// What a command has written into a file, from its beginning.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn read_back(output: &File) -> Result<String, CommandError> {
+pub(crate) fn read_back(output: &File) -> Result<String, CommandError> {
     let mut bytes = vec![0; MAX_OUTPUT.min(output.metadata().map_or(0, |m| usize::try_from(m.len()).unwrap_or(0)))];
     output.read_exact_at(&mut bytes, 0).map_err(CommandError::Io)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -231,18 +219,15 @@ fn end_group(job: &Job) {
 
 /// What a handler left behind.
 #[derive(Debug)]
-pub struct Handled {
+pub(crate) struct Handled {
     /// What it wrote to standard output.
-    pub output: Vec<u8>,
+    pub(crate) output: Vec<u8>,
     /// Whether it ended by itself with exit code 0.
-    pub well: bool,
+    pub(crate) well: bool,
 }
 
 /// Starts a handler with exactly these variables, feeds it the body and collects its answer.
-///
-/// # Errors
-/// When it cannot be started.
-pub fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]) -> io::Result<Handled> {
+pub(crate) fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]) -> io::Result<Handled> {
     let mut child = std::process::Command::new(program)
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (*name, value)))
@@ -262,12 +247,12 @@ pub fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]
 }
 
 /// Becomes another program, with this process's environment and streams. Comes back only when that fails.
-pub fn become_program(program: &Path, argument: &OsStr) -> io::Error {
+pub(crate) fn become_program(program: &Path, argument: &OsStr) -> io::Error {
     std::process::Command::new(program).arg(argument).exec()
 }
 
 /// The same for a program with its arguments.
-pub fn become_words(argv: &[&str]) -> io::Error {
+pub(crate) fn become_words(argv: &[&str]) -> io::Error {
     match argv.split_first() {
         Some((program, arguments)) => std::process::Command::new(program).args(arguments).exec(),
         None => io::ErrorKind::InvalidInput.into(),

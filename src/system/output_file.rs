@@ -19,7 +19,7 @@ const ROOM: u64 = 64 * 1024;
 
 /// The place of a command's output.
 #[derive(Debug)]
-pub struct OutputFile(PathBuf);
+pub(crate) struct OutputFile(PathBuf);
 
 impl OutputFile {
     /// The output file of that path.
@@ -28,9 +28,6 @@ impl OutputFile {
     }
 
     /// Creates the file, locked, its name durable.
-    ///
-    /// # Errors
-    /// When it exists or cannot be created.
     pub(crate) fn create(&self) -> Result<File, FileError> {
         let file = trusted_file::create(&self.0, 0o600)?;
         let durable = file.sync_all().and_then(|()| trusted_file::sync_parent(&self.0));
@@ -54,9 +51,6 @@ impl OutputFile {
     }
 
     /// Reads what a command has printed; `None` while the command runs. A missing file is empty.
-    ///
-    /// # Errors
-    /// When the file cannot be used.
     pub(crate) fn read(&self) -> Result<Option<String>, FileError> {
         let Some(file) = trusted_file::optional(trusted_file::open_existing(&self.0))? else {
             return Ok(Some(String::new()));
@@ -71,17 +65,11 @@ impl OutputFile {
     }
 
     /// Removes the file durably.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
     pub(crate) fn remove(&self) -> Result<(), FileError> {
         trusted_file::remove(&self.0)
     }
 
     /// Removes the file; a power loss may bring it back.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
     pub(crate) fn discard(&self) -> Result<(), FileError> {
         trusted_file::discard(&self.0)
     }

@@ -36,8 +36,7 @@ const LEAST: [(Resource, &str, u64); 7] = [
 
 /// Why a process cannot do its work as it was started.
 #[derive(Debug, Error)]
-#[expect(missing_docs, reason = "its text says what a variant is")]
-pub enum StartError {
+pub(crate) enum StartError {
     #[error(
         "started with SIGCHLD ignored, so that no program's end can be waited for; \
              env --default-signal=CHLD before it mends that"
@@ -91,7 +90,7 @@ pub(crate) fn check_children() -> Result<(), StartError> {
 
 /// How many threads this process has. Not from the list of them, which the kernel ends at one that ends
 /// while it is read.
-pub fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     status("Threads").and_then(|threads| threads.parse().ok()).unwrap_or(usize::MAX)
 }
 
@@ -103,7 +102,7 @@ fn status(field: &str) -> Option<String> {
 
 /// Leaves the terminal, into which whoever has it can type (TIOCSTI, tty_ioctl(4)): root's, when root has
 /// started what started this process.
-pub fn leave_terminal() {
+pub(crate) fn leave_terminal() {
     // The leader of a group cannot. It is one when espm has started it without sudo, and goes into espm's first.
     if rustix::process::setsid().is_err() {
         let group = rustix::process::getppid().and_then(|parent| rustix::process::getpgid(Some(parent)).ok());
@@ -112,10 +111,7 @@ pub fn leave_terminal() {
 }
 
 /// Makes the kernel end this process when its parent ends, which must be the one with that number.
-///
-/// # Errors
-/// When it is not, or the kernel refuses.
-pub fn end_with(parent: &str) -> io::Result<()> {
+pub(crate) fn end_with(parent: &str) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let is_parent = rustix::process::getppid().map(Pid::as_raw_pid).is_some_and(|pid| pid.to_string() == parent);
     if is_parent { Ok(()) } else { Err(io::Error::other("the process that waited for the command is gone")) }
@@ -124,18 +120,12 @@ pub fn end_with(parent: &str) -> io::Result<()> {
 /// Does something as the owner of a directory, with its group and no other, when started by root.
 ///
 /// What root would make in a directory of another user's, that user could put elsewhere by a link.
-///
-/// # Errors
-/// When the directory cannot be looked at or the kernel refuses.
-pub fn as_owner_of<T: Send>(directory: &Path, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn as_owner_of<T: Send>(directory: &Path, act: impl FnOnce() -> T + Send) -> io::Result<T> {
     apart(|| become_owner_of(directory).map(|()| act()))
 }
 
 /// Does something as a user of `/etc/passwd`, with all of that user's groups, when started by root.
-///
-/// # Errors
-/// When there is no such user or the kernel refuses.
-pub fn as_user<T: Send>(name: &str, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn as_user<T: Send>(name: &str, act: impl FnOnce() -> T + Send) -> io::Result<T> {
     apart(|| become_user(name).map(|()| act()))
 }
 
@@ -146,10 +136,7 @@ fn apart<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
 }
 
 /// Leaves no memory behind: no core files, and no tracing by processes of the same user.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn keep_memory_private() -> io::Result<()> {
+pub(crate) fn keep_memory_private() -> io::Result<()> {
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
@@ -158,15 +145,12 @@ pub fn keep_memory_private() -> io::Result<()> {
 /// Keeps descriptors that were inherited by accident from going on to the programs that are started.
 ///
 /// The gate's FastCGI library accepts connections without `FD_CLOEXEC`.
-pub fn seal_inherited_descriptors() {
+pub(crate) fn seal_inherited_descriptors() {
     close_fds::set_fds_cloexec(3, &[]);
 }
 
 /// Allows as many open files as the hard limit does: a connection and two pipes a request.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn raise_file_limit() -> io::Result<()> {
+pub(crate) fn raise_file_limit() -> io::Result<()> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(())
@@ -175,10 +159,7 @@ pub fn raise_file_limit() -> io::Result<()> {
 /// Started by root: becomes the owner of a directory, with its group and no other.
 ///
 /// To be called while the process has one thread, for it is threads that have users.
-///
-/// # Errors
-/// When the directory cannot be looked at or the kernel refuses.
-pub fn become_owner_of(directory: &Path) -> io::Result<()> {
+pub(crate) fn become_owner_of(directory: &Path) -> io::Result<()> {
     let owner = std::fs::metadata(directory)?;
     if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
         return Ok(());
@@ -205,18 +186,12 @@ fn become_ids(uid: u32, gid: u32, others: &[u32]) -> io::Result<()> {
 
 /// Standard output without the buffer that the standard library puts before it, which would hand an
 /// answer over in two parts and wake its reader twice.
-///
-/// # Errors
-/// When there is none.
-pub fn unbuffered_output() -> io::Result<File> {
+pub(crate) fn unbuffered_output() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Standard input to its end, or so many bytes of it.
-///
-/// # Errors
-/// When it cannot be read or has not come to its end by then.
-pub fn read_input(limit: usize, until: Deadline) -> io::Result<Vec<u8>> {
+pub(crate) fn read_input(limit: usize, until: Deadline) -> io::Result<Vec<u8>> {
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (mut bytes, mut part) = (Vec::new(), vec![0; limit.min(64 * 1024)]);
     while bytes.len() < limit {
@@ -237,22 +212,22 @@ pub fn read_input(limit: usize, until: Deadline) -> io::Result<Vec<u8>> {
 
 /// How many processors this process may use: its affinity and its control group's quota, read from a
 /// handful of files.
-pub fn processors() -> usize {
+pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Whether this process runs as root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Whether this process runs as the user of that name in `/etc/passwd`.
-pub fn runs_as(name: &str) -> bool {
+pub(crate) fn runs_as(name: &str) -> bool {
     uid_of(name) == Some(user())
 }
 
 /// The user id of that name in `/etc/passwd`.
-pub fn uid_of(name: &str) -> Option<u32> {
+pub(crate) fn uid_of(name: &str) -> Option<u32> {
     account(|fields| fields.first() == Some(&name.to_owned())).and_then(|account| account.user)
 }
 
@@ -272,14 +247,14 @@ fn account(is_it: impl Fn(&[String]) -> bool) -> Option<Account> {
 }
 
 /// The name of a group in `/etc/group`.
-pub fn group_name(gid: u32) -> Option<String> {
+pub(crate) fn group_name(gid: u32) -> Option<String> {
     let groups = read_accounts("/etc/group");
     let group = groups.lines().find(|line| line.split(':').nth(2) == Some(&gid.to_string()))?;
     group.split(':').next().map(str::to_owned)
 }
 
 /// Whether a user belongs to a group, according to `/etc/passwd` and `/etc/group`.
-pub fn is_member(user: &str, gid: u32) -> bool {
+pub(crate) fn is_member(user: &str, gid: u32) -> bool {
     let gid = gid.to_string();
     let field = |line: &str, number: usize| line.split(':').nth(number).unwrap_or_default().to_owned();
     let first = read_accounts("/etc/passwd").lines().any(|line| field(line, 0) == user && field(line, 3) == gid);
@@ -302,6 +277,6 @@ fn read_accounts(path: &str) -> String {
 }
 
 /// The user that this process runs as.
-pub fn user() -> u32 {
+pub(crate) fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }

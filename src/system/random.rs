@@ -9,10 +9,7 @@ use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
 
 /// Fills a buffer with random bytes.
-///
-/// # Errors
-/// When the kernel gives none.
-pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
+pub(crate) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     match rustix::rand::getrandom(&mut *bytes, GetRandomFlags::empty()) {
         Ok(length) if length == bytes.len() => Ok(()),
         Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -31,10 +28,7 @@ fn fill_from_devices(bytes: &mut [u8]) -> io::Result<()> {
 }
 
 /// A name that nobody can guess: 128 bits in hexadecimal.
-///
-/// # Errors
-/// When the kernel gives no random bytes.
-pub fn name() -> io::Result<String> {
+pub(crate) fn name() -> io::Result<String> {
     let mut bytes = [0; 16];
     fill(&mut bytes)?;
     Ok(HEXLOWER.encode(&bytes))

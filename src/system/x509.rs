@@ -37,9 +37,6 @@ pub struct Identity {
 }
 
 /// The first certificate in a PEM text.
-///
-/// # Errors
-/// When there is none or it cannot be read.
 pub fn identity(pem: &str) -> Result<Identity, X509Error> {
     let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
@@ -59,9 +56,6 @@ pub fn identity(pem: &str) -> Result<Identity, X509Error> {
 }
 
 /// The host names in the first certificate of a PEM text (RFC 5280, section 4.2.1.6).
-///
-/// # Errors
-/// When it cannot be read.
 pub fn dns_names(pem: &str) -> Result<Vec<String>, X509Error> {
     let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
@@ -76,17 +70,11 @@ pub fn dns_names(pem: &str) -> Result<Vec<String>, X509Error> {
 }
 
 /// Whether a private key (PKCS #1, PKCS #8 or SEC 1) belongs to the first certificate of a PEM text.
-///
-/// # Errors
-/// When either cannot be read.
 pub fn key_fits(certificate_pem: &str, key_pem: &str) -> Result<bool, X509Error> {
     Ok(key_of_certificate(certificate_pem)? == key_of_private(key_pem)?)
 }
 
 /// What identifies the public key of the first certificate of a PEM text: the SHA-256 of its numbers.
-///
-/// # Errors
-/// When it cannot be read.
 pub fn key_of_certificate(pem: &str) -> Result<String, X509Error> {
     let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
@@ -99,9 +87,6 @@ pub fn key_of_certificate(pem: &str) -> Result<String, X509Error> {
 }
 
 /// The same of the public key that belongs to a private one (PKCS #1, PKCS #8 or SEC 1).
-///
-/// # Errors
-/// When it cannot be read.
 pub fn key_of_private(pem: &str) -> Result<String, X509Error> {
     let public = items(pem)?
         .into_iter()
@@ -118,9 +103,6 @@ pub fn key_of_private(pem: &str) -> Result<String, X509Error> {
 
 /// Verifies the first certificate of a PEM text against a CA's bundle: signatures up to a self-signed
 /// root of the bundle, each issuer a CA, each certificate valid at that time (seconds since 1970).
-///
-/// # Errors
-/// When it does not verify.
 pub fn verify(certificate_pem: &str, bundle_pem: &str, at: i64) -> Result<(), X509Error> {
     let der = first_certificate(certificate_pem)?;
     let bundle = certificates(bundle_pem)?;

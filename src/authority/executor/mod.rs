@@ -50,27 +50,27 @@ pub enum Kind {
 
 /// How the CA is run and where its files are.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Whose commands.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The command up to the verb.
-    pub program: Program,
+    pub(crate) program: Program,
     /// `puppet.conf`, for `puppetserver ca` alone.
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Puppet's `ssldir`.
-    pub ssldir: PathBuf,
+    pub(crate) ssldir: PathBuf,
     /// Puppet's `cadir`.
-    pub cadir: PathBuf,
+    pub(crate) cadir: PathBuf,
     /// The master's own certname.
-    pub master: String,
+    pub(crate) master: String,
     /// The directory of our records.
-    pub records: PathBuf,
+    pub(crate) records: PathBuf,
     /// Seconds for one command.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// Does what an order says.
-pub fn obey(settings: &Settings, order: &Order) -> Answer {
+pub(crate) fn obey(settings: &Settings, order: &Order) -> Answer {
     let ordered = Duration::from_secs(order.limit);
     let wait = Deadline::after(settings.timeout.min(ordered));
     match attempt(settings, order, wait, Deadline::after(settings.timeout.min(ordered.max(LEAST)))) {

@@ -19,7 +19,7 @@ const MAX_RECORD: u64 = 64 * 1024;
 /// What is recorded of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-pub enum Record {
+pub(crate) enum Record {
     /// A command was started while nothing of this name was there.
     Generating,
     /// The certificate was made.
@@ -41,14 +41,11 @@ pub enum Record {
 
 /// The directory of the records.
 #[derive(Debug)]
-pub struct Records(PathBuf);
+pub(crate) struct Records(PathBuf);
 
 impl Records {
     /// The records in a directory, if no other user can write there or put another in its place.
-    ///
-    /// # Errors
-    /// When it is not there, it or a directory above it belongs to another user, or others can write there.
-    pub fn open(directory: &Path) -> Result<Self, FileError> {
+    pub(crate) fn open(directory: &Path) -> Result<Self, FileError> {
         trusted_file::check_way(directory, Owner::RootOrSelf)?;
         trusted_file::check_directory(directory, Owner::RootOrSelf)?;
         Ok(Self(directory.to_owned()))
@@ -59,15 +56,12 @@ impl Records {
     }
 
     /// The output of the command that was started for a name.
-    pub fn output(&self, name: &NodeName) -> OutputFile {
+    pub(crate) fn output(&self, name: &NodeName) -> OutputFile {
         OutputFile::at(self.0.join(format!("{name}.proof")))
     }
 
     /// Takes the lock around every change of the CA, if it is free. Commands share it.
-    ///
-    /// # Errors
-    /// When its file cannot be used.
-    pub fn try_lock(&self) -> Result<Option<Lease>, FileError> {
+    pub(crate) fn try_lock(&self) -> Result<Option<Lease>, FileError> {
         Lease::try_take(&self.0.join("lock"))
     }
 
@@ -75,7 +69,7 @@ impl Records {
     ///
     /// # Errors
     /// When the record cannot be read; an unreadable record is never an absent one.
-    pub fn read(&self, name: &NodeName) -> Result<Option<Record>, FileError> {
+    pub(crate) fn read(&self, name: &NodeName) -> Result<Option<Record>, FileError> {
         let path = self.path(name);
         let json = trusted_file::optional(trusted_file::read(&path, MAX_RECORD, Owner::RootOrSelf))?;
         let record = json.map(|json| serde_json::from_str(&json)).transpose();
@@ -83,19 +77,13 @@ impl Records {
     }
 
     /// Records something of a name, durably.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write(&self, name: &NodeName, record: &Record) -> Result<(), FileError> {
+    pub(crate) fn write(&self, name: &NodeName, record: &Record) -> Result<(), FileError> {
         let json = serde_json::to_vec(record).unwrap_or_default();
         trusted_file::replace(&self.path(name), 0o600, &json)
     }
 
     /// Forgets a name.
-    ///
-    /// # Errors
-    /// When a file cannot be removed.
-    pub fn forget(&self, name: &NodeName) -> Result<(), FileError> {
+    pub(crate) fn forget(&self, name: &NodeName) -> Result<(), FileError> {
         self.output(name).remove()?;
         trusted_file::remove(&self.path(name))
     }

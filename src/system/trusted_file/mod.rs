@@ -119,7 +119,7 @@ impl From<&Metadata> for Origin {
 /// # Errors
 /// When the file cannot be opened, is a link or no regular file, has another owner, can be written by
 /// others, is larger than the limit (bytes) or is not UTF-8.
-pub fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
+pub(crate) fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(FileError::at(path))?;

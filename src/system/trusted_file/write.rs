@@ -10,9 +10,6 @@ use rustix::fs::OFlags;
 use super::error::{FileError, Why};
 
 /// Creates a file that must not exist yet; a link counts as a file.
-///
-/// # Errors
-/// When it exists or cannot be created.
 pub(crate) fn create(path: &Path, mode: u32) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create_new(true).mode(mode).open(path).map_err(FileError::at(path))?;
