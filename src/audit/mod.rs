@@ -24,14 +24,14 @@ use crate::system::trusted_file::{self, FileError, Owner};
 /// Bytes of the cause of a failure, in a record of its own.
 const MAX_CAUSE: usize = 700;
 
-/// How long a send may take while syslog does not read.
+/// How long a send may wait while syslog does not read.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Kept records that one request sends, so that none waits long for others' backlog.
+/// Kept records that one request sends, so that no request waits long for others' backlog.
 const MAX_RESENT: usize = 64;
 
-/// Kept records from which on only those of changes that were attempted are kept: while syslog is gone
-/// nothing is changed, and a client that asks again and again shall not fill the disk.
+/// Kept records from which on only those of attempted changes are kept.
+/// While syslog is gone nothing is changed, and a client that tries again and again must not fill the disk.
 const MAX_KEPT: usize = 1000;
 
 /// Why a record was not written.
@@ -54,14 +54,14 @@ pub struct Destination {
     pub(crate) socket: PathBuf,
     /// The facility.
     pub(crate) facility: Facility,
-    /// Whether a change whose record cannot be written is not made.
+    /// Whether a change is refused when its record cannot be written.
     pub(crate) required: bool,
-    /// Where outcomes wait that syslog did not take.
+    /// The directory of outcomes that syslog did not take.
     pub(crate) unsent: PathBuf,
 }
 
 impl Default for Destination {
-    /// Where records go when the configuration cannot say.
+    /// The destination while the configuration cannot be read.
     fn default() -> Self {
         Self {
             socket: "/dev/log".into(),
@@ -107,39 +107,38 @@ impl Audit {
         }
     }
 
-    /// The client is known now.
     pub(crate) fn client(&mut self, name: &str) {
         name.clone_into(&mut self.client);
     }
 
-    /// What is asked is known now.
     pub(crate) fn event(&mut self, event: &'static str) {
         self.event = event;
     }
 
-    /// The node is known now.
     pub(crate) fn node(&mut self, name: &NodeName) {
         self.set("node", name.to_string());
     }
 
-    /// What is assigned is known now; of parameters only the names.
+    /// Adds an assignment; of parameters only the names.
     pub(crate) fn assignment(&mut self, assignment: &Assignment) {
         self.set("groups", list(assignment.groups.iter().map(ToString::to_string)));
         self.set("classes", list(assignment.classes.iter().map(ToString::to_string)));
         self.set("parameters", list(assignment.parameters.keys().map(ToString::to_string)));
     }
 
-    /// Values that a command may be given and quote: none of them will be in a record.
+    /// Conceals values that a command may be given and quote.
+    /// None of them will be in a record.
     pub(crate) fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
         self.secret.extend(values.into_iter().map(ToString::to_string));
     }
 
-    /// Something that a human should know.
+    /// Adds what a human should know.
     pub(crate) fn note(&mut self, note: &'static str) {
         self.set("note", note.to_owned());
     }
 
-    /// rake was run although there shall be a worker; why goes into a record of its own.
+    /// Adds that rake was run although a worker is configured.
+    /// The reason is a record of its own.
     pub(crate) fn cold(&mut self, why: &str) {
         self.set("console", "cold".to_owned());
         self.explain(why);
@@ -153,7 +152,7 @@ impl Audit {
     /// Writes that a change is about to be made.
     ///
     /// # Errors
-    /// When it could not be written and must be; then the change may not be made.
+    /// When the record is required and cannot be written; then the change may not be made.
     pub(crate) fn attempt(&self) -> Result<(), AuditError> {
         match self.send(Severity::LOG_NOTICE, &self.record("attempt", 0, false)) {
             Err(error) if self.destination.required => Err(error),
@@ -164,7 +163,8 @@ impl Audit {
         }
     }
 
-    /// Writes how the request ended; the outcome of a change is kept for later when syslog does not take it.
+    /// Writes how the request ended.
+    /// The outcome of a change is kept for later when syslog does not take it.
     pub(crate) fn result(&self, outcome: &str, status: u16, changed: bool) -> Result<(), AuditError> {
         let severity = match status {
             500.. => Severity::LOG_ERR,
@@ -181,7 +181,8 @@ impl Audit {
         }
     }
 
-    /// Writes why something failed, for the operator; to standard error when syslog does not take it.
+    /// Writes why something failed, for the operator.
+    /// To standard error when syslog does not take it.
     pub(crate) fn explain(&self, cause: &str) {
         let cause: String = without(cause, &self.secret).chars().take(MAX_CAUSE).collect();
         let record = format!(
@@ -195,7 +196,7 @@ impl Audit {
         }
     }
 
-    /// How many records are kept, as far as that matters.
+    /// The number of kept records, counted up to `MAX_KEPT`.
     fn kept(&self) -> usize {
         std::fs::read_dir(&self.destination.unsent).map_or(0, |entries| entries.take(MAX_KEPT).count())
     }
@@ -254,12 +255,12 @@ impl Audit {
     }
 }
 
-/// Writes a line to standard error, where the web server or the supervisor keeps it.
+/// Writes a line to standard error, which the web server or the supervisor keeps.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "espm: {line}");
 }
 
-/// Opens syslog's socket; a full one blocks for [`SEND_TIMEOUT`] at most.
+/// Connects to syslog's socket; a full one blocks for `SEND_TIMEOUT` at most.
 fn connect(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;

@@ -1,7 +1,7 @@
-//! The CA, as the handler sees it: three verbs about the certificate of one name.
+//! The CA, as the handler sees it: verbs about the certificate of one name.
 //!
-//! The verbs run in a program of their own as the CA's user; one at a time, with a bounded queue.
-//! What comes back holds a private key and goes through a pipe, never into a file of ours.
+//! espm-helper does them as the CA's user, one at a time, with a bounded queue before it. Its answer may hold a
+//! private key and comes through a pipe, never through a file.
 
 pub mod executor;
 pub mod protocol;
@@ -42,7 +42,7 @@ pub enum AuthorityError {
 }
 
 impl AuthorityError {
-    /// Whether all is as it was: nothing was begun, or it was undone.
+    /// Whether everything is as before: nothing was begun, or it was undone.
     pub(crate) fn nothing_is_left(&self) -> bool {
         matches!(self, Self::Busy(_) | Self::Undone(_) | Self::Command(CommandError::Start(..)))
     }
@@ -79,7 +79,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The CA, with its slot in the state directory.
+    /// The CA, with its locks in the state directory.
     pub(crate) fn new(settings: Settings, state: &Path) -> Self {
         let locks = state_directory::locks(state);
         Self {

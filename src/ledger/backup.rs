@@ -6,7 +6,7 @@ use super::{Ledger, LedgerError};
 use crate::system::trusted_file;
 
 impl Ledger {
-    /// Copies the ledger, while it is in use, to a new file (SQLite's backup API).
+    /// Copies the ledger to a new file, while it is in use (SQLite's backup API).
     ///
     /// # Errors
     /// When the file exists or the copy fails; then nothing is left of it.
@@ -19,7 +19,7 @@ impl Ledger {
         copied
     }
 
-    /// Puts a copy of the ledger in a file's place, when it is whole.
+    /// Replaces a file by a copy of the ledger, when the copy is whole.
     fn copy(&self, to: &Path) -> Result<(), LedgerError> {
         let beside = trusted_file::beside(to, "new");
         trusted_file::discard(&beside)?;

@@ -1,4 +1,4 @@
-//! Answers kept for `Idempotency-Key`, so that a retry after a lost answer gets the first one.
+//! Answers kept for `Idempotency-Key`: a retry after a lost answer gets the first one.
 
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, params};
 
@@ -9,7 +9,7 @@ use crate::system::clock;
 /// Seconds for which an `Idempotency-Key` is kept.
 const LIFE: i64 = 24 * 60 * 60;
 
-/// What is known of an `Idempotency-Key`.
+/// A kept `Idempotency-Key`.
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// The digest of the body that it came with.
@@ -30,7 +30,7 @@ pub struct Key<'a> {
 }
 
 impl Key<'_> {
-    /// Keeps the key for the node that its request adds, unless another request has it; old ones go.
+    /// Keeps the key for the node that its request adds, unless another request has it, and forgets old ones.
     pub(super) fn keep(&self, transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<bool> {
         let now = clock::now();
         transaction.execute("DELETE FROM answer WHERE since < ?1", [now - LIFE])?;
@@ -48,7 +48,7 @@ impl Key<'_> {
 }
 
 impl Ledger {
-    /// What is known of a client's `Idempotency-Key`.
+    /// A client's `Idempotency-Key`, if it is kept.
     pub(crate) fn kept(&self, client: &str, key: &str) -> Result<Option<Kept>, LedgerError> {
         let query = "SELECT digest, answer FROM answer WHERE client = ?1 AND key = ?2 AND since >= ?3";
         let oldest = clock::now() - LIFE;

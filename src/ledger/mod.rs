@@ -1,8 +1,8 @@
-//! The ledger: which nodes are ours. The only state that espm has.
+//! The ledger: the nodes that espm created, and what it is doing with them. The only state of espm.
 //!
-//! One SQLite database with a rollback journal; its directory also holds the locks and the proof
-//! files. The order is always: intent, durable; command; outcome, durable; answer. A missing or
-//! damaged database is an error, never an empty one; only set-up makes one.
+//! One SQLite database with a rollback journal; its directory also holds the locks and the output files. The
+//! order is always: intent, durable; command; outcome, durable; answer. A missing or damaged database is an
+//! error, never an empty one; only set-up creates one.
 
 mod backup;
 mod error;
@@ -29,15 +29,17 @@ use crate::system::clock;
 use crate::system::lock::{self, Lock};
 use crate::system::trusted_file::FileError;
 
-/// How long a statement waits for another process's transaction; none is held across a command.
+/// How long a statement waits for another process's transaction.
+/// None is held across a command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A commit overwrites the head of a journal that stays, durably: a journal that is removed instead can be
-/// brought back by a power loss, and would undo an intent whose command has run.
+/// A commit overwrites the head of a journal that stays, durably.
+/// A journal that is removed instead can be brought back by a power loss, and would undo an intent whose
+/// command has run.
 const SETTINGS: &str = "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576;
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
 
-/// The answer that waited for a node's outcome becomes it.
+/// Fills in the answer that waited for a node's outcome.
 const PENDING: &str = "UPDATE answer SET answer = ?2 WHERE name = ?1 AND answer IS NULL";
 
 /// The ledger.
@@ -51,9 +53,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the ledger of a state directory, for a request.
-    ///
-    /// # Errors
-    /// When it is missing, damaged, not ours or of a newer version; an older one is brought up to date.
+    /// One of an older version is brought up to date.
     pub fn open(directory: &Path, request: &str) -> Result<Self, LedgerError> {
         let path = state_directory::database(directory);
         let error = |error| LedgerError::database(path.clone(), error);
@@ -85,8 +85,9 @@ impl Ledger {
         self.row(name, "")
     }
 
-    /// A node's row, if it is known that the node is ours. To a client one in doubt is as absent as any
-    /// other name; so nothing of its row is read, which would take time.
+    /// A node's row, unless the node is unproven.
+    /// To a client such a node is as absent as any other name, so nothing of its row is read: that would take
+    /// time.
     pub(crate) fn entry_of_ours(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
         self.row(name, "AND node.state <> 'unproven'")
     }
@@ -143,7 +144,7 @@ impl Ledger {
         transaction.commit().map_err(error)
     }
 
-    /// Records that a node of ours is about to be changed, added again or deleted.
+    /// Records that a node is about to be changed, added again or deleted.
     pub(crate) fn intend(
         &self,
         name: &NodeName,
@@ -156,7 +157,7 @@ impl Ledger {
         self.write_over_proof(name, |transaction| transaction.execute(statement, values))
     }
 
-    /// Records that a node is there with this assignment; a pending answer becomes it.
+    /// Records that a node has this assignment, and fills in a pending answer.
     pub fn settle(&self, node: &Node) -> Result<(), LedgerError> {
         let (name, assignment) = (node.name.as_str(), to_json(&node.assignment));
         self.write_over_proof(&node.name, |transaction| {
@@ -169,19 +170,19 @@ impl Ledger {
         })
     }
 
-    /// Records that it cannot be proven whether a node is ours.
+    /// Records that nothing proves whether a node is espm's.
     pub(crate) fn mark_unproven(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "UPDATE node SET state = 'unproven' WHERE name = ?1";
         self.write(|transaction| transaction.execute(statement, [name.as_str()]))
     }
 
-    /// Forgets a node, its certificate's state and the keys that it came with.
+    /// Forgets a node, its certificate's state and the idempotency keys of its request.
     pub(crate) fn forget(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "DELETE FROM node WHERE name = ?1";
         self.write_over_proof(name, |transaction| transaction.execute(statement, [name.as_str()]))
     }
 
-    /// Records a node as ours because the operator says so; a pending answer becomes it.
+    /// Records a node as espm's because the operator says so, and fills in a pending answer.
     pub(crate) fn adopt(&self, node: &Node) -> Result<(), LedgerError> {
         let statement = "INSERT INTO node (name, state, assignment, request, since) VALUES (?1, 'active', ?2, ?3, ?4)
              ON CONFLICT (name) DO UPDATE SET state = 'active', assignment = ?2, wanted = NULL, proof = NULL,
@@ -194,7 +195,8 @@ impl Ledger {
         })
     }
 
-    /// Records the state of a node's certificate; serial and fingerprint stay when none are given.
+    /// Records the state of a node's certificate.
+    /// Serial and fingerprint stay when none are given.
     pub(crate) fn certificate(
         &self,
         name: &NodeName,
@@ -215,7 +217,8 @@ impl Ledger {
         self.write(|transaction| transaction.execute(statement, [name.as_str()]))
     }
 
-    /// Writes in an immediate transaction: a deferred one fails at once when another process writes.
+    /// Writes in an immediate transaction.
+    /// A deferred one fails at once when another process writes.
     fn write(&self, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>) -> Result<(), LedgerError> {
         let run = || {
             let transaction = Transaction::new_unchecked(&self.database, TransactionBehavior::Immediate)?;
@@ -225,7 +228,7 @@ impl Ledger {
         run().map_err(self.error())
     }
 
-    /// As [`Ledger::write`]; then the proof that the row had before is not needed any more.
+    /// As [`Ledger::write`]; then the output file that the row named before is removed.
     fn write_over_proof(
         &self,
         name: &NodeName,
@@ -241,7 +244,7 @@ impl Ledger {
         }
     }
 
-    /// Looks for damage.
+    /// Checks the database for damage.
     pub fn check_integrity(&self) -> Result<(), LedgerError> {
         let answer: String =
             self.database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(self.error())?;
@@ -249,7 +252,7 @@ impl Ledger {
         if answer == "ok" { Ok(()) } else { Err(LedgerError::Damaged(self.path.clone(), wrong.to_owned())) }
     }
 
-    /// Takes the lock of a node, if it is free.
+    /// Acquires the lock of a node, if it is free.
     pub(crate) fn try_lock(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
         lock::try_take_passing(&state_directory::locks(&self.directory).join(format!("node.{name}")))
     }

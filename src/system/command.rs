@@ -26,16 +26,18 @@ use crate::system::clock::Deadline;
 /// Bytes of output, both streams together, after which a command is stopped.
 pub(crate) const MAX_OUTPUT: usize = 8 * 1024 * 1024;
 
-/// How long a command that was asked to end (SIGTERM) has before it is killed (SIGKILL).
+/// How long a command has from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long the output of a command that has ended is still read while a child of it holds it open.
+/// How long the output of a command that has ended is read while a child of it holds it open.
 const LINGER: Duration = Duration::from_millis(300);
 
-/// Between two looks at a running command's time and output; its end is noticed at once.
+/// Time between two checks of a running command's limits.
+/// Its end is noticed at once.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Bytes of most answers: one read takes them, where the standard library would begin with 32 bytes.
+/// Bytes of most responses.
+/// One read takes them, where the standard library would begin with 32 bytes.
 const ANSWER: usize = 8 * 1024;
 
 const SIGTERM: i32 = 15;
@@ -46,13 +48,13 @@ const SIGKILL: i32 = 9;
 pub struct Program {
     /// The program's path and its arguments.
     pub(crate) argv: Vec<String>,
-    /// Variables beyond, or instead of, the basic ones.
+    /// Variables beside or instead of `BASIC`.
     pub(crate) environment: Vec<(String, String)>,
-    /// Where it runs.
+    /// Its working directory.
     pub(crate) directory: PathBuf,
 }
 
-/// The environment of every command: what a daemon would have.
+/// The environment of every command, as a daemon has it.
 const BASIC: [(&str, &str); 3] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/"), ("LANG", "C.UTF-8")];
 
@@ -73,11 +75,9 @@ pub enum CommandError {
 /// A command that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit code; `None` when a signal ended it.
+    /// `None` when a signal ended it.
     pub(crate) code: Option<u32>,
-    /// What it wrote to standard output, if that was captured.
     pub(crate) stdout: Vec<u8>,
-    /// What it wrote to standard error, if that was captured.
     pub(crate) stderr: Vec<u8>,
 }
 
@@ -102,9 +102,7 @@ impl Program {
     }
 
     /// Runs it with an input, bytes or an open file, and captures what it prints.
-    ///
-    /// # Errors
-    /// When it cannot be started, does not end in time, or prints too much; in each case it is gone afterwards.
+    /// After an error it is gone.
     pub(crate) fn capture(&self, input: impl Input, until: Deadline) -> Result<Ended, CommandError> {
         let exec = self.exec()?.stdin(input).stdout(Redirection::Pipe).stderr(Redirection::Pipe);
         let mut job = self.start(exec)?;
@@ -143,8 +141,9 @@ impl Program {
         self.watch(&self.start_into(output, input)?, Some(output), until)
     }
 
-    /// The same for espm-helper, which limits the output of its command itself: to stop it
-    /// for that, too, would leave the command running.
+    /// As [`Program::run_into`], for espm-helper.
+    /// It limits the output of its command itself; to stop espm-helper for that would leave the command
+    /// running.
     pub(crate) fn run_helper_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
         self.watch(&self.start_into(output, input)?, None, until)
     }
@@ -179,7 +178,7 @@ impl Program {
     }
 }
 
-/// What a command has written into a file, from its beginning.
+/// Reads what a command has written into a file, from its beginning.
 pub(crate) fn read_back(output: &File) -> Result<String, CommandError> {
     let mut bytes = vec![0; MAX_OUTPUT.min(output.metadata().map_or(0, |m| usize::try_from(m.len()).unwrap_or(0)))];
     output.read_exact_at(&mut bytes, 0).map_err(CommandError::Io)?;
@@ -197,8 +196,8 @@ fn wait(job: &Job, until: Deadline) -> Result<ExitStatus, CommandError> {
     }
 }
 
-/// Ends a command and its group, and reaps it. One that runs as another user cannot be signalled
-/// from here and is left to the limits of espm-helper.
+/// Kills a command and its group, and reaps it.
+/// A command of another user cannot be signalled from here and is left to espm-helper's limits.
 fn stop(job: &Job) {
     for signal in [SIGTERM, SIGKILL] {
         let _ = job.send_signal_group(signal);
@@ -210,23 +209,23 @@ fn stop(job: &Job) {
     job.detach();
 }
 
-/// Kills what is left of a command's group. A group that still has members keeps its number.
+/// Kills what is left of a command's group. A group with members keeps its number.
 fn end_group(job: &Job) {
     if let Some(group) = i32::try_from(job.pid()).ok().and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
 }
 
-/// What a handler left behind.
+/// A handler that has ended.
 #[derive(Debug)]
 pub(crate) struct Handled {
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub(crate) output: Vec<u8>,
-    /// Whether it ended by itself with exit code 0.
+    /// Whether it exited with 0.
     pub(crate) well: bool,
 }
 
-/// Starts a handler with exactly these variables, feeds it the body and collects its answer.
+/// Runs a handler with exactly these variables, feeds it the body and reads its response.
 pub(crate) fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]) -> io::Result<Handled> {
     let mut child = std::process::Command::new(program)
         .env_clear()
@@ -246,12 +245,13 @@ pub(crate) fn run_handler(program: &Path, environment: &[(&str, OsString)], body
     Ok(Handled { output, well })
 }
 
-/// Becomes another program, with this process's environment and streams. Comes back only when that fails.
+/// Becomes another program, with this process's environment and streams.
+/// Returns only when that fails.
 pub(crate) fn become_program(program: &Path, argument: &OsStr) -> io::Error {
     std::process::Command::new(program).arg(argument).exec()
 }
 
-/// The same for a program with its arguments.
+/// As [`become_program`], with any arguments.
 pub(crate) fn become_words(argv: &[&str]) -> io::Error {
     match argv.split_first() {
         Some((program, arguments)) => std::process::Command::new(program).args(arguments).exec(),

@@ -1,7 +1,6 @@
 //! INI text: sections of keys and values, with the line of each.
 //!
-//! What the INI reader would silently drop is an error: repeated sections and keys, and values with
-//! a comment sign in them.
+//! Repeated sections and keys and values with a comment sign, which the INI reader would drop silently, are errors.
 
 use std::collections::HashMap;
 
@@ -59,7 +58,7 @@ pub fn read(text: &str) -> Result<Vec<Section>, IniError> {
         };
         let name = section.name.clone();
         let Some((key, value)) = row.split_once('=') else {
-            // What follows may be a value, and a value may be secret.
+            // The rest may be a value, and a value may be secret.
             let word = row.split_whitespace().next().unwrap_or_default().to_owned();
             return Err(IniError::NoValue { name, line, word });
         };

@@ -62,8 +62,8 @@ pub(crate) fn try_take_passing(path: &Path) -> Result<Option<Lock>, FileError> {
     Ok(lock_passing(trusted_file::open_lock(path)?, path))
 }
 
-/// The lock of an open file, if it is free and the file still the one at the path: the holder before may
-/// have removed it between our opening and our locking it.
+/// The lock of an open file, if it is free and the file still the one at the path.
+/// The holder before may have removed it between our opening and our locking it.
 fn lock_passing(file: File, path: &Path) -> Option<Lock> {
     file.try_lock().ok()?;
     let same = match (file.metadata(), fs::symlink_metadata(path)) {
@@ -163,7 +163,8 @@ impl Queue {
         Self(Slots::new(directory, name, places))
     }
 
-    /// Waits in a place of the queue until an attempt gives something. What is free at once needs no place.
+    /// Waits in a place of the queue until an attempt gives something.
+    /// What is free at once needs no place.
     pub(crate) fn wait<T>(
         &self,
         until: Deadline,

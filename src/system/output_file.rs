@@ -1,7 +1,7 @@
-//! The file that gets what a command prints, for whoever has to find out what the command did.
+//! The file that gets what a command prints, which proves what the command did.
 //!
-//! The command has the open file as its output streams and shares its lock, which lasts as long as any
-//! process of the command. A process that acquires the lock reads all that was printed.
+//! The command has the open file as its output streams and shares its lock, which lasts as long as any process
+//! of the command. A process that acquires the lock reads all that was printed.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,7 +14,8 @@ use crate::system::command::MAX_OUTPUT;
 use crate::system::lock;
 use crate::system::trusted_file::{self, FileError};
 
-/// Bytes of the disk that are reserved: what proves the effect of a command comes first, before long lists.
+/// Bytes of the disk that are reserved.
+/// The lines that prove the effect of a command come first, before long lists.
 const ROOM: u64 = 64 * 1024;
 
 /// The place of a command's output.
@@ -50,7 +51,8 @@ impl OutputFile {
         }
     }
 
-    /// Reads what a command has printed; `None` while the command runs. A missing file is empty.
+    /// Reads what a command has printed; `None` while the command runs.
+    /// A missing file is empty.
     pub(crate) fn read(&self) -> Result<Option<String>, FileError> {
         let Some(file) = trusted_file::optional(trusted_file::open_existing(&self.0))? else {
             return Ok(Some(String::new()));

@@ -18,8 +18,8 @@ pub(crate) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     }
 }
 
-/// Does without getrandom(2), which Linux has from 3.17 on: random(4) can be read as soon as the generator
-/// is seeded, and then urandom has what it gives.
+/// Does without getrandom(2), which Linux has from 3.17 on.
+/// By random(4), `/dev/random` is readable as soon as the generator is seeded; then urandom is as good.
 fn fill_from_devices(bytes: &mut [u8]) -> io::Result<()> {
     let open = |path| OpenOptions::new().read(true).open(path);
     let seeded = open("/dev/random")?;

@@ -1,6 +1,6 @@
-//! X.509 certificates and revocation lists (RFC 5280) in PEM, as far as espm must read them.
+//! X.509 certificates and revocation lists (RFC 5280) in PEM, as far as espm reads them.
 //!
-//! Everything here is a pure reader. What a CA's command says is believed only after these have looked.
+//! Everything here is a pure reader. espm believes what a CA's command says only after these readers agree.
 
 use data_encoding::HEXUPPER;
 use rustls_pemfile::Item;
@@ -21,7 +21,7 @@ const MAX_CHAIN: usize = 8;
 #[error("{0}")]
 pub struct X509Error(pub &'static str);
 
-/// What identifies a certificate.
+/// The identity and validity of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The subject's only common name.
@@ -30,13 +30,13 @@ pub struct Identity {
     pub serial: String,
     /// The SHA-256 fingerprint, as `openssl x509 -fingerprint -sha256` prints it.
     pub fingerprint: String,
-    /// The begin of its validity, in seconds since 1970.
+    /// The start of its validity, in seconds since 1970.
     pub not_before: i64,
     /// The end of its validity, in seconds since 1970.
     pub not_after: i64,
 }
 
-/// The first certificate in a PEM text.
+/// The identity of the first certificate in a PEM text.
 pub fn identity(pem: &str) -> Result<Identity, X509Error> {
     let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
@@ -74,7 +74,8 @@ pub fn key_fits(certificate_pem: &str, key_pem: &str) -> Result<bool, X509Error>
     Ok(key_of_certificate(certificate_pem)? == key_of_private(key_pem)?)
 }
 
-/// What identifies the public key of the first certificate of a PEM text: the SHA-256 of its numbers.
+/// The identity of the public key of the first certificate in a PEM text.
+/// The SHA-256 of its number or point.
 pub fn key_of_certificate(pem: &str) -> Result<String, X509Error> {
     let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
@@ -86,7 +87,7 @@ pub fn key_of_certificate(pem: &str) -> Result<String, X509Error> {
     Ok(hex(&Sha256::digest(magnitude(&public))))
 }
 
-/// The same of the public key that belongs to a private one (PKCS #1, PKCS #8 or SEC 1).
+/// As [`key_of_certificate`], for the public key that belongs to a private one (PKCS #1, PKCS #8 or SEC 1).
 pub fn key_of_private(pem: &str) -> Result<String, X509Error> {
     let public = items(pem)?
         .into_iter()
@@ -101,8 +102,9 @@ pub fn key_of_private(pem: &str) -> Result<String, X509Error> {
     Ok(hex(&Sha256::digest(magnitude(&public))))
 }
 
-/// Verifies the first certificate of a PEM text against a CA's bundle: signatures up to a self-signed
-/// root of the bundle, each issuer a CA, each certificate valid at that time (seconds since 1970).
+/// Verifies the first certificate of a PEM text against a CA's bundle.
+/// Signatures up to a self-signed root of the bundle, each issuer a CA, each certificate valid at that time
+/// (seconds since 1970).
 pub fn verify(certificate_pem: &str, bundle_pem: &str, at: i64) -> Result<(), X509Error> {
     let der = first_certificate(certificate_pem)?;
     let bundle = certificates(bundle_pem)?;
@@ -117,7 +119,7 @@ pub fn verify(certificate_pem: &str, bundle_pem: &str, at: i64) -> Result<(), X5
             .iter()
             .filter(|issuer| issuer.is_ca() && issuer.subject().as_raw() == subject.issuer().as_raw())
             .filter(|issuer| subject.verify_signature(Some(issuer.public_key())).is_ok());
-        // Beside one that was renewed with its key the old one may still be there.
+        // The bundle may have both a certificate and its renewal with the same key.
         let issuer = signers
             .max_by_key(|issuer| issuer.validity().is_valid_at(at))
             .ok_or(X509Error("the certificate is not signed by the CA"))?;
@@ -133,7 +135,8 @@ pub fn verify(certificate_pem: &str, bundle_pem: &str, at: i64) -> Result<(), X5
     Err(X509Error("the chain of the CA's certificates is too long"))
 }
 
-/// Whether a certificate's serial is in a revocation list of its issuer; the PEM may hold several lists.
+/// Whether a certificate's serial is in a revocation list of its issuer.
+/// The PEM may hold several lists.
 ///
 /// # Errors
 /// When either cannot be read, or there is no list of that issuer.

@@ -147,8 +147,9 @@ pub(crate) fn check_directory(path: &Path, owner: Owner) -> Result<(), FileError
     found.check(path, owner)
 }
 
-/// Checks every directory and every link on the way to a file: only a trusted user can put another in its
-/// place. A directory that all may write must be sticky, as `/tmp` is.
+/// Checks every directory and every link on the way to a file.
+/// Only a trusted user can put another in its place. A directory that all may write must be sticky, as `/tmp`
+/// is.
 pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
     let mut here = PathBuf::from("/");
     let mut rest = Vec::new();

@@ -41,7 +41,8 @@ pub(crate) fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> 
     DirBuilder::new().mode(mode).create(path).map_err(FileError::at(path))
 }
 
-/// Opens a file of this user's to lock it, and creates a missing one. A link is not followed.
+/// Opens a file of this user's to lock it, and creates a missing one.
+/// A link is not followed.
 pub(crate) fn open_lock(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -134,7 +135,8 @@ pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
     if unlink(path)? { durably(path) } else { Ok(()) }
 }
 
-/// Removes a file that does no harm when a power loss brings it back; a missing one is no error.
+/// Removes a file that does no harm when a power loss brings it back.
+/// A missing one is no error.
 pub(crate) fn discard(path: &Path) -> Result<(), FileError> {
     unlink(path).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Why a verb of the CA stops before its end.
+//! Why a verb failed.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,9 @@ use crate::system::command::CommandError;
 use crate::system::trusted_file::FileError;
 use crate::system::x509::X509Error;
 
-/// Why a verb did not come to its end.
+/// Why a verb failed.
 #[derive(Debug, Error)]
-pub(super) enum Stop {
+pub(super) enum Failure {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -21,10 +21,10 @@ pub(super) enum Stop {
     RevocationList(PathBuf, X509Error),
     #[error("the serial number is not in the revocation list: {0}")]
     NotRevoked(String),
-    /// Nothing is left of it.
+    /// Nothing is left of what was begun.
     #[error("{why}: {output}")]
     NothingMade { why: &'static str, output: String },
-    /// Nothing is left of it.
+    /// Nothing was begun.
     #[error("no room for what the CA's command prints: {0}")]
     NoRoom(FileError),
 }
