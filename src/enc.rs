@@ -1,8 +1,7 @@
 //! The external node classifier: prints what espm has published for a node.
 //!
-//! For any other node it becomes the shop's previous classifier, if there is one, so that no state
-//! of espm can fail another's catalogue. Runs as the Puppet server's user and reads published files
-//! only, never the ledger.
+//! For any other node it becomes the master's previous classifier, if there is one: no state of espm can fail
+//! another's catalogue. Runs as the Puppet server's user and reads published files only, never the ledger.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -16,15 +15,16 @@ use crate::config::layout;
 use crate::console::published::published_file;
 use crate::model::name::NodeName;
 use crate::system::command;
+use crate::system::process;
 use crate::system::trusted_file::{self, FileError, Owner};
 
-/// What it says of its arguments.
+/// The command line.
 pub const USAGE: &str = "espm-enc [-c FILE] NAME";
 
 /// Bytes of a classification.
 const MAX_NODE: u64 = 1024 * 1024;
 
-/// What a node without a classification has.
+/// The classification of every other node.
 const EMPTY: &str = "---\nclasses: {}\n";
 
 /// Classifies the node that the arguments name: `[-c FILE] NAME`.
@@ -53,17 +53,20 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// What is published for a node: a file of whose directory it is, so that no link shows another's file.
+/// Reads what is published for a node.
+/// Its owner must be the directory's, so that no link shows another's file.
 fn published(directory: &Path, name: &NodeName) -> Result<String, FileError> {
-    let owner = std::fs::metadata(directory).map_err(|error| FileError::io(directory, error))?.uid();
+    let owner = std::fs::metadata(directory).map_err(FileError::at(directory))?.uid();
     trusted_file::read(&published_file(directory, name), MAX_NODE, Owner::User(owner))
 }
 
-/// What is wrong, and what to type when the Puppet server's user has been left out.
+/// An error, with the command that lets this user read the directory where it may not.
 fn explained(error: &FileError, directory: &Path) -> String {
-    match error.io_kind() {
-        Some(io::ErrorKind::PermissionDenied) => {
-            format!("{error}; add the Puppet server's user to the group of {}: usermod -aG", directory.display())
+    let group = std::fs::metadata(directory).ok().and_then(|metadata| process::group_name(metadata.gid()));
+    match (error.io_kind(), group, process::user_name(process::user())) {
+        (Some(io::ErrorKind::PermissionDenied), Some(group), Some(user)) => {
+            let directory = directory.display();
+            format!("{error}; add the Puppet server's user to the group of {directory}: usermod -aG {group} {user}")
         }
         _ => error.to_string(),
     }

@@ -1,12 +1,11 @@
-//! What needs the console's or the CA's user: one task, one verb, read from standard input.
+//! `espm-helper`: one task of the console or one verb of the CA, as that user, read from standard input.
 //!
-//! Started through sudo by a line that fixes its arguments. Takes no other option and nothing from
-//! the environment, the terminal, the limits or the groups that its starter has; trusts only a
-//! configuration that is root's; parses every name again; makes the words itself; enforces the time
-//! limit itself, because espm cannot signal another user's process.
+//! Started through sudo by a line that fixes its arguments. Takes nothing from its starter's environment,
+//! terminal, limits or groups. Trusts only a configuration of root's. Parses every name again and builds the
+//! arguments itself. Enforces the time limit itself, because espm cannot signal another user's process.
 //!
-//! A run of rake that only lists ends with it: this program starts itself once more, which then asks
-//! the kernel for that and becomes rake. One that changes something is left to its end, whoever dies.
+//! A run of rake that only lists ends with this program, which starts itself once more for that: the second one
+//! asks the kernel for it and becomes rake. A run that changes something goes on to its end, whatever dies.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -28,43 +27,43 @@ use crate::system::process;
 use crate::system::text::excerpt;
 use crate::system::trusted_file::Owner;
 
-/// What it says of its arguments.
+/// The command line.
 pub const USAGE: &str = "espm-helper console|authority FILE";
 
-/// Bytes of an order; a body of 64 KiB, escaped as JSON at its worst.
+/// Bytes of a request: a body of 64 KiB, escaped as JSON at its worst.
 const MAX_ORDER: usize = 512 * 1024;
 
-/// How long an order may take to come to its end; espm has it ready before it starts this program.
+/// How long the end of a request may take: espm has it ready before it starts this program.
 const ORDER_WAIT: Duration = Duration::from_secs(10);
 
 /// sysexits(3): the command line is wrong.
 const EX_USAGE: u8 = 64;
-/// sysexits(3): the order is wrong.
+/// sysexits(3): the request is wrong.
 const EX_DATAERR: u8 = 65;
-/// sysexits(3): the command could not be run to its end.
+/// sysexits(3): the command failed on the way.
 const EX_UNAVAILABLE: u8 = 69;
 /// sysexits(3): the command could not be started.
 const EX_OSFILE: u8 = 72;
-/// sysexits(3): it was started in a way that it does not accept.
+/// sysexits(3): the process was not started as it must be.
 const EX_NOPERM: u8 = 77;
 /// sysexits(3): the configuration is wrong.
 const EX_CONFIG: u8 = 78;
 
-/// The first argument by which this program starts itself, before its parent's number and a command.
+/// The first argument of the second one, before its parent's number and a command.
 const FOLLOW: &str = "follow";
 
-/// Why nothing was done, and the exit code that says so.
+/// The exit code, and why nothing was done.
 struct Refused(u8, String);
 
 type Done = Result<ExitCode, Refused>;
 
-/// Does what standard input orders, with the arguments `console|authority FILE`.
+/// Does what standard input asks for, with the arguments `console|authority FILE`.
 pub fn main(arguments: &[String]) -> ExitCode {
     process::seal_inherited_descriptors();
     match obey(arguments) {
         Ok(code) => code,
         Err(Refused(code, why)) => {
-            // One line, whatever of the order is in it.
+            // One line, whatever part of the request is in it.
             let _ = writeln!(io::stderr(), "espm-helper: {}", excerpt(&why));
             ExitCode::from(code)
         }
@@ -75,18 +74,18 @@ fn obey(arguments: &[String]) -> Done {
     if let [FOLLOW, parent, command @ ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         return follow(parent, command);
     }
-    let (office, path): (fn(&Config) -> Done, _) = match arguments {
-        [office, path] if office == "console" => (console, path),
-        [office, path] if office == "authority" => (authority, path),
+    let (act, path): (fn(&Config) -> Done, _) = match arguments {
+        [system, path] if system == "console" => (console, path),
+        [system, path] if system == "authority" => (authority, path),
         _ => return Err(Refused(EX_USAGE, format!("usage: {USAGE}"))),
     };
-    process::stand_alone().map_err(|why| Refused(EX_NOPERM, why))?;
+    process::stand_alone().map_err(|error| Refused(EX_NOPERM, error.to_string()))?;
     process::keep_memory_private().map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
     let config = Config::load(Path::new(path), Owner::Root).map_err(|error| Refused(EX_CONFIG, error.to_string()))?;
-    office(&config)
+    act(&config)
 }
 
-/// Becomes a command that ends when this program's parent does.
+/// Becomes a command that ends with this program's parent.
 fn follow(parent: &str, argv: &[&str]) -> Done {
     process::end_with(parent).map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
     let program = argv.first().copied().unwrap_or_default();
@@ -125,7 +124,7 @@ fn console(config: &Config) -> Done {
     let program = Program { argv, environment: command.environment.clone(), directory: command.directory.clone() };
     let limit = command.timeout.min(Duration::from_secs(order.limit));
     let ended = program.run_inheriting(Deadline::after(limit));
-    // What rake may have left behind shall not keep the slot.
+    // Processes that rake may have left behind must not hold the permit.
     lock::give_back_input();
     match ended {
         Ok(ended) => Ok(ExitCode::from(ended.code.map_or(EX_UNAVAILABLE, of_rake))),
@@ -135,7 +134,7 @@ fn console(config: &Config) -> Done {
     }
 }
 
-/// rake's exit code; one that would say something of this program is none of a success either.
+/// rake's exit code, unless it would be one of this program's own; then it is no success either.
 fn of_rake(code: u32) -> u8 {
     match u8::try_from(code) {
         Ok(code) if !is_own(code) => code,

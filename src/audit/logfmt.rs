@@ -1,12 +1,14 @@
-//! logfmt: one line of `name=value` pairs, bounded, that no value can break out of.
+//! logfmt: one bounded line of `name=value` pairs; no value can forge a pair or a line.
 
-/// Bytes of a record; RFC 3164 allows 1024 with the header, and some syslogs cut there.
-pub const MAX_RECORD: usize = 900;
+/// Bytes of a record.
+/// RFC 3164 allows 1024 with the header, and some syslogs cut there.
+pub(super) const MAX_RECORD: usize = 900;
 
-/// Bytes of one value; eight of them and the fixed fields stay below [`MAX_RECORD`].
+/// Bytes of one value.
+/// Eight of them and the fixed fields stay below [`MAX_RECORD`].
 const MAX_VALUE: usize = 120;
 
-/// Names joined by commas; a long list is cut, with the number of those left out.
+/// Joins names by commas; a long list ends with the number of those left out.
 pub(super) fn list(names: impl ExactSizeIterator<Item = String>) -> String {
     let total = names.len();
     let mut text = String::new();
@@ -23,7 +25,7 @@ pub(super) fn list(names: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-/// `name=value` pairs; a value that is more than a plain word is quoted.
+/// Joins `name=value` pairs; a value that is more than a plain word is quoted.
 pub(super) fn logfmt(fields: &[(&str, String)]) -> String {
     let mut record = String::new();
     for (name, value) in fields {
@@ -43,7 +45,7 @@ pub(super) fn logfmt(fields: &[(&str, String)]) -> String {
     record
 }
 
-/// Escapes what could end a value, a field or a record; cuts at so many bytes.
+/// Escapes what could end a value, a pair or a record, and cuts at so many bytes.
 pub(super) fn escape(value: &str, limit: usize) -> String {
     let mut escaped = String::new();
     for c in value.chars() {

@@ -1,21 +1,20 @@
 //! The audit: one syslog record for every request, and one more before each change.
 //!
-//! A record is logfmt of at most [`MAX_RECORD`] bytes. Values are quoted and escaped, so that no
+//! A record is logfmt of at most `MAX_RECORD` bytes. Values are quoted and escaped, so that no
 //! input can forge a record or a field. No key, parameter value or certificate is ever in one.
 
 mod logfmt;
 
 use std::cell::Cell;
-use std::fmt;
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend, Severity};
+use thiserror::Error;
 
-pub use self::logfmt::MAX_RECORD;
-use self::logfmt::{escape, list, logfmt};
+use self::logfmt::{MAX_RECORD, escape, list, logfmt};
 use crate::model::name::{NodeName, ParameterValue};
 use crate::model::node::Assignment;
 use crate::system::lock;
@@ -25,54 +24,44 @@ use crate::system::trusted_file::{self, FileError, Owner};
 /// Bytes of the cause of a failure, in a record of its own.
 const MAX_CAUSE: usize = 700;
 
-/// How long a send may take while syslog does not read.
+/// How long a send may wait while syslog does not read.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Kept records that one request sends, so that none waits long for others' backlog.
+/// Kept records that one request sends, so that no request waits long for others' backlog.
 const MAX_RESENT: usize = 64;
 
-/// Kept records from which on only those of changes that were attempted are kept: while syslog is gone
-/// nothing is changed, and a client that asks again and again shall not fill the disk.
+/// Kept records from which on only those of attempted changes are kept.
+/// While syslog is gone nothing is changed, and a client that tries again and again must not fill the disk.
 const MAX_KEPT: usize = 1000;
 
 /// Why a record was not written.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
 pub enum AuditError {
-    /// Syslog cannot be reached.
+    #[error("syslog cannot be reached at {path}: {error}", path = .0.display(), error = .1)]
     Socket(PathBuf, io::Error),
-    /// Syslog did not take it.
-    Send(syslog::Error),
-    /// It could not be kept either.
-    Keep(FileError),
+    #[error("syslog did not take the audit record")]
+    Send(#[source] syslog::Error),
+    /// Syslog did not take it either.
+    #[error("the audit record cannot be kept")]
+    Keep(#[source] FileError),
 }
-
-impl fmt::Display for AuditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(path, error) => write!(f, "syslog cannot be reached at {}: {error}", path.display()),
-            Self::Send(error) => write!(f, "syslog did not take the audit record: {error}"),
-            Self::Keep(error) => write!(f, "the audit record cannot be kept: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for AuditError {}
 
 /// Where audit records go.
 #[derive(Debug, Clone)]
 pub struct Destination {
     /// Syslog's socket.
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// The facility.
-    pub facility: Facility,
-    /// Whether a change whose record cannot be written is not made.
-    pub required: bool,
-    /// Where outcomes wait that syslog did not take.
-    pub unsent: PathBuf,
+    pub(crate) facility: Facility,
+    /// Whether a change is refused when its record cannot be written.
+    pub(crate) required: bool,
+    /// The directory of outcomes that syslog did not take.
+    pub(crate) unsent: PathBuf,
 }
 
 impl Default for Destination {
-    /// Where records go when the configuration cannot say.
+    /// The destination while the configuration cannot be read.
     fn default() -> Self {
         Self {
             socket: "/dev/log".into(),
@@ -84,7 +73,7 @@ impl Default for Destination {
 }
 
 /// The facility of that name (RFC 5424, table 1), in lower case.
-pub fn facility(name: &str) -> Option<Facility> {
+pub(crate) fn facility(name: &str) -> Option<Facility> {
     name.parse().ok()
 }
 
@@ -104,7 +93,7 @@ pub struct Audit {
 
 impl Audit {
     /// Begins the audit of a request.
-    pub fn begin(destination: Destination, request: &str, addr: &str) -> Self {
+    pub(crate) fn begin(destination: Destination, request: &str, addr: &str) -> Self {
         Self {
             destination,
             request: request.to_owned(),
@@ -118,40 +107,39 @@ impl Audit {
         }
     }
 
-    /// The client is known now.
-    pub fn client(&mut self, name: &str) {
+    pub(crate) fn client(&mut self, name: &str) {
         name.clone_into(&mut self.client);
     }
 
-    /// What is asked is known now.
-    pub fn event(&mut self, event: &'static str) {
+    pub(crate) fn event(&mut self, event: &'static str) {
         self.event = event;
     }
 
-    /// The node is known now.
-    pub fn node(&mut self, name: &NodeName) {
+    pub(crate) fn node(&mut self, name: &NodeName) {
         self.set("node", name.to_string());
     }
 
-    /// What is assigned is known now; of parameters only the names.
-    pub fn assignment(&mut self, assignment: &Assignment) {
+    /// Adds an assignment; of parameters only the names.
+    pub(crate) fn assignment(&mut self, assignment: &Assignment) {
         self.set("groups", list(assignment.groups.iter().map(ToString::to_string)));
         self.set("classes", list(assignment.classes.iter().map(ToString::to_string)));
         self.set("parameters", list(assignment.parameters.keys().map(ToString::to_string)));
     }
 
-    /// Values that a command may be given and quote: none of them will be in a record.
-    pub fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
+    /// Conceals values that a command may be given and quote.
+    /// None of them will be in a record.
+    pub(crate) fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
         self.secret.extend(values.into_iter().map(ToString::to_string));
     }
 
-    /// Something that a human should know.
-    pub fn note(&mut self, note: &'static str) {
+    /// Adds what a human should know.
+    pub(crate) fn note(&mut self, note: &'static str) {
         self.set("note", note.to_owned());
     }
 
-    /// rake was run although there shall be a worker; why goes into a record of its own.
-    pub fn cold(&mut self, why: &str) {
+    /// Adds that rake was run although a worker is configured.
+    /// The reason is a record of its own.
+    pub(crate) fn cold(&mut self, why: &str) {
         self.set("console", "cold".to_owned());
         self.explain(why);
     }
@@ -164,8 +152,8 @@ impl Audit {
     /// Writes that a change is about to be made.
     ///
     /// # Errors
-    /// When it could not be written and must be; then the change may not be made.
-    pub fn attempt(&self) -> Result<(), AuditError> {
+    /// When the record is required and cannot be written; then the change may not be made.
+    pub(crate) fn attempt(&self) -> Result<(), AuditError> {
         match self.send(Severity::LOG_NOTICE, &self.record("attempt", 0, false)) {
             Err(error) if self.destination.required => Err(error),
             _ => {
@@ -175,11 +163,9 @@ impl Audit {
         }
     }
 
-    /// Writes how the request ended; the outcome of a change is kept for later when syslog does not take it.
-    ///
-    /// # Errors
-    /// When it was neither written nor kept.
-    pub fn result(&self, outcome: &str, status: u16, changed: bool) -> Result<(), AuditError> {
+    /// Writes how the request ended.
+    /// The outcome of a change is kept for later when syslog does not take it.
+    pub(crate) fn result(&self, outcome: &str, status: u16, changed: bool) -> Result<(), AuditError> {
         let severity = match status {
             500.. => Severity::LOG_ERR,
             400.. => Severity::LOG_WARNING,
@@ -195,8 +181,9 @@ impl Audit {
         }
     }
 
-    /// Writes why something failed, for the operator; to standard error when syslog does not take it.
-    pub fn explain(&self, cause: &str) {
+    /// Writes why something failed, for the operator.
+    /// To standard error when syslog does not take it.
+    pub(crate) fn explain(&self, cause: &str) {
         let cause: String = without(cause, &self.secret).chars().take(MAX_CAUSE).collect();
         let record = format!(
             "event={} outcome=cause request={} cause=\"{}\"",
@@ -209,13 +196,13 @@ impl Audit {
         }
     }
 
-    /// How many records are kept, as far as that matters.
+    /// The number of kept records, counted up to `MAX_KEPT`.
     fn kept(&self) -> usize {
         std::fs::read_dir(&self.destination.unsent).map_or(0, |entries| entries.take(MAX_KEPT).count())
     }
 
     /// Sends the records that earlier requests had to keep.
-    pub fn send_kept(&self) {
+    pub(crate) fn send_kept(&self) {
         let directory = &self.destination.unsent;
         let mut kept = match std::fs::read_dir(directory) {
             Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).peekable(),
@@ -268,12 +255,12 @@ impl Audit {
     }
 }
 
-/// Writes a line to standard error, where the web server or the supervisor keeps it.
-pub fn complain(line: &str) {
+/// Writes a line to standard error, which the web server or the supervisor keeps.
+pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "espm: {line}");
 }
 
-/// Opens syslog's socket; a full one blocks for [`SEND_TIMEOUT`] at most.
+/// Connects to syslog's socket; a full one blocks for `SEND_TIMEOUT` at most.
 fn connect(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;
@@ -282,10 +269,7 @@ fn connect(path: &Path) -> io::Result<UnixDatagram> {
 }
 
 /// Whether syslog can be reached.
-///
-/// # Errors
-/// When it cannot.
-pub fn probe(path: &Path) -> Result<(), AuditError> {
+pub(crate) fn probe(path: &Path) -> Result<(), AuditError> {
     connect(path).map(drop).map_err(|error| AuditError::Socket(path.to_owned(), error))
 }
 

@@ -1,14 +1,15 @@
-//! The CA, as the handler sees it: three verbs about the certificate of one name.
+//! The CA, as the handler sees it: verbs about the certificate of one name.
 //!
-//! The verbs run in a program of their own as the CA's user; one at a time, with a bounded queue.
-//! What comes back holds a private key and goes through a pipe, never into a file of ours.
+//! espm-helper does them as the CA's user, one at a time, with a bounded queue before it. Its answer may hold a
+//! private key and comes through a pipe, never through a file.
 
 pub mod executor;
 pub mod protocol;
 
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use self::protocol::{Answer, Order, Verb};
 use crate::model::name::NodeName;
@@ -19,40 +20,30 @@ use crate::system::helper_call::HelperCall;
 use crate::system::lock::{LockError, Queue, Slots};
 use crate::system::text::excerpt;
 
-/// Why the CA did not answer.
-#[derive(Debug)]
+/// Why the CA did not do it.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
 pub enum AuthorityError {
-    /// Another request has the CA, and no place in the queue or no time was left.
-    Busy(LockError),
-    /// The verb ran past its time.
+    /// Another request has the CA, and the queue is full or no time was left.
+    #[error("the CA is busy")]
+    Busy(#[source] LockError),
+    #[error("the CA's command ran past its time limit")]
     TimedOut,
-    /// The command could not be run to its end.
-    Command(CommandError),
-    /// The verb failed; the text is for the log.
+    #[error("espm-helper cannot be run for the CA")]
+    Command(#[source] CommandError),
+    /// The text is for the log.
+    #[error("the CA failed: {0}")]
     Failed(String),
-    /// It failed and nothing of it is left.
+    /// Nothing of it is left.
+    #[error("the CA failed, and nothing is left of it: {0}")]
     Undone(String),
-    /// A command from an earlier call about this certificate still runs.
+    #[error("an earlier command of the CA about this certificate still runs")]
     Running,
 }
 
-impl fmt::Display for AuthorityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy(error) => write!(f, "authority: {error}"),
-            Self::TimedOut => f.write_str("authority: the command ran past its time limit"),
-            Self::Command(error) => write!(f, "authority: {error}"),
-            Self::Failed(text) | Self::Undone(text) => write!(f, "authority: {text}"),
-            Self::Running => f.write_str("authority: an earlier command about this certificate still runs"),
-        }
-    }
-}
-
-impl std::error::Error for AuthorityError {}
-
 impl AuthorityError {
-    /// Whether all is as it was: nothing was begun, or it was undone.
-    pub fn nothing_is_left(&self) -> bool {
+    /// Whether everything is as before: nothing was begun, or it was undone.
+    pub(crate) fn nothing_is_left(&self) -> bool {
         matches!(self, Self::Busy(_) | Self::Undone(_) | Self::Command(CommandError::Start(..)))
     }
 }
@@ -68,15 +59,15 @@ impl From<CommandError> for AuthorityError {
 
 /// How the CA's verbs are run.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The program that does a verb, through sudo where it must.
-    pub helper: Program,
+    pub(crate) helper: Program,
     /// Seconds for one verb.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Requests that may wait.
-    pub queue: usize,
+    pub(crate) queue: usize,
     /// How long one may wait.
-    pub queue_timeout: Duration,
+    pub(crate) queue_timeout: Duration,
 }
 
 /// The CA.
@@ -88,8 +79,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The CA, with its slot in the state directory.
-    pub fn new(settings: Settings, state: &Path) -> Self {
+    /// The CA, with its locks in the state directory.
+    pub(crate) fn new(settings: Settings, state: &Path) -> Self {
         let locks = state_directory::locks(state);
         Self {
             slots: Slots::new(&locks, "authority", 1),
@@ -99,10 +90,7 @@ impl Authority {
     }
 
     /// Has a verb done.
-    ///
-    /// # Errors
-    /// When there is no answer, or it is that it failed.
-    pub fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+    pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let slot = match verb {
             Verb::Show | Verb::Check => None,
             Verb::Generate | Verb::Revoke => {

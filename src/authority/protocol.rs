@@ -1,12 +1,11 @@
-//! What is asked of the CA, and what it answers, as JSON between the handler and the program that
-//! runs as the CA's user.
+//! Requests to the CA and its answers, as JSON between the handler and espm-helper.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
 
-/// A thing to do with the certificate of one name.
+/// The kinds of request, each about the certificate of one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
@@ -16,23 +15,23 @@ pub enum Verb {
     Show,
     /// Revoke it and free the name.
     Revoke,
-    /// Look at what the other verbs need: the records, the CA's certificate and its revocation list.
+    /// Read what the other verbs need: the records, the CA's certificate, its revocation list.
     Check,
 }
 
-/// A verb, the name, and the seconds that it may take.
+/// A request: a verb, a name, and the time that it may take.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// What to do.
+    /// The verb.
     pub verb: Verb,
-    /// With whose certificate.
+    /// The name of the certificate.
     pub name: NodeName,
     /// Seconds.
     pub limit: u64,
 }
 
-/// A certificate of ours.
+/// A certificate that espm made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Issued {
     /// The certificate, PEM.
@@ -65,17 +64,17 @@ pub enum Answer {
     },
     /// It is revoked, and the name is free.
     Revoked,
-    /// What an earlier call began is not finished; asking for it or for its revocation settles it.
+    /// An earlier call has not finished; to generate or to revoke it settles that.
     Unfinished,
-    /// There is none of ours, and none of anyone's.
+    /// There is none.
     Absent,
-    /// There is one, or a file of one, that we did not make.
+    /// There is one, or a file of one, that espm did not make.
     Foreign,
     /// It is there, its key is not.
     KeyGone,
-    /// The command ran past its time; asking again settles it.
+    /// The command ran past its time limit; the same request settles it.
     TimedOut,
-    /// What the verbs need is there and can be read.
+    /// Everything that the verbs need can be read.
     Sound,
     /// Another process works on the CA; nothing was begun.
     Busy,
@@ -83,12 +82,12 @@ pub enum Answer {
     Running,
     /// It failed, and nothing of it is left; the text is for the log.
     Undone {
-        /// What failed.
+        /// The failure.
         text: String,
     },
     /// It failed; the text is for the log.
     Failed {
-        /// What failed.
+        /// The failure.
         text: String,
     },
 }

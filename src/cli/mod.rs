@@ -21,6 +21,7 @@ use crate::model::name::NodeName;
 use crate::model::request_id::RequestId;
 use crate::service::context::Context;
 use crate::system::process;
+use crate::system::text;
 use crate::system::trusted_file::Owner;
 
 /// The client and the request of what the operator does.
@@ -84,7 +85,7 @@ struct Wrong(String);
 
 impl<E: std::error::Error> From<E> for Wrong {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        Self(text::chain(&error))
     }
 }
 

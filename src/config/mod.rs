@@ -165,7 +165,7 @@ impl Config {
     /// # Errors
     /// A sentence that names the section and the key.
     pub fn from_text(text: &str) -> Result<Self, String> {
-        let sections = ini::read(text)?;
+        let sections = ini::read(text).map_err(|error| error.to_string())?;
         check_known(&sections)?;
         let section = |name| Section::of(&sections, name);
         let espm = section("espm");

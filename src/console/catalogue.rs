@@ -36,7 +36,7 @@ impl Catalogue {
     /// Reads its text.
     pub fn from_text(text: &str) -> Result<Self, String> {
         let mut catalogue = Self::default();
-        let sections = ini::read(text)?;
+        let sections = ini::read(text).map_err(|error| error.to_string())?;
         for section in sections.iter().filter(|section| section.name == "classes") {
             for (key, value, line) in &section.entries {
                 if key != "names" {

@@ -121,7 +121,7 @@ enum Event {
 pub fn main(config_path: &Path) -> Result<(), GateError> {
     process::keep_memory_private().map_err(GateError::Process)?;
     process::raise_file_limit().map_err(GateError::Process)?;
-    process::check_ends_of_children().map_err(|why| GateError::Process(io::Error::other(why)))?;
+    process::check_children().map_err(|why| GateError::Process(io::Error::other(why)))?;
     let config = Config::load(config_path, Owner::RootOrSelf).map_err(GateError::Config)?;
     process::become_owner_of(&config.state).map_err(GateError::Process)?;
     let mut listener = listen(&config.listen)?;

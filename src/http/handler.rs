@@ -22,6 +22,7 @@ use crate::service::outcome::{self, Outcome};
 use crate::service::recovery::Aim;
 use crate::service::{certificates, nodes};
 use crate::system::process;
+use crate::system::text::chain;
 use crate::system::trusted_file::Owner;
 
 /// Bytes of an `Idempotency-Key`.
@@ -140,7 +141,7 @@ fn add_node(request: &Request, context: &mut Context) -> Result<Outcome, Fault> 
 fn respond(audit: &Audit, result: Result<Outcome, Fault>, changes: bool) -> Result<Outcome, Fault> {
     if let Err(error) = outcome::record(audit, &result, changes) {
         let (word, status) = outcome::ending(&result);
-        audit::complain(&format!("{error}: outcome={word} status={status}"));
+        audit::complain(&format!("{}: outcome={word} status={status}", chain(&error)));
     }
     result
 }

@@ -6,11 +6,11 @@ use super::{Ledger, LedgerError};
 use crate::system::trusted_file;
 
 impl Ledger {
-    /// Copies the ledger, while it is in use, to a new file (SQLite's backup API).
+    /// Copies the ledger to a new file, while it is in use (SQLite's backup API).
     ///
     /// # Errors
     /// When the file exists or the copy fails; then nothing is left of it.
-    pub fn back_up(&self, to: &Path) -> Result<(), LedgerError> {
+    pub(crate) fn back_up(&self, to: &Path) -> Result<(), LedgerError> {
         drop(trusted_file::create(to, 0o600)?);
         let copied = self.copy(to);
         if copied.is_err() {
@@ -19,12 +19,12 @@ impl Ledger {
         copied
     }
 
-    /// Puts a copy of the ledger in a file's place, when it is whole.
+    /// Replaces a file by a copy of the ledger, when the copy is whole.
     fn copy(&self, to: &Path) -> Result<(), LedgerError> {
         let beside = trusted_file::beside(to, "new");
         trusted_file::discard(&beside)?;
         drop(trusted_file::create(&beside, 0o600)?);
-        let error = |error| LedgerError::Database(to.to_owned(), error);
+        let error = |error| LedgerError::database(to.to_owned(), error);
         let copied = self.database.backup("main", &beside, None::<fn(rusqlite::backup::Progress)>).map_err(error);
         if copied.is_err() {
             trusted_file::discard(&beside)?;

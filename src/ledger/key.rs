@@ -1,4 +1,4 @@
-//! Answers kept for `Idempotency-Key`, so that a retry after a lost answer gets the first one.
+//! Answers kept for `Idempotency-Key`: a retry after a lost answer gets the first one.
 
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, params};
 
@@ -9,28 +9,28 @@ use crate::system::clock;
 /// Seconds for which an `Idempotency-Key` is kept.
 const LIFE: i64 = 24 * 60 * 60;
 
-/// What is known of an `Idempotency-Key`.
+/// A kept `Idempotency-Key`.
 #[derive(Debug)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// The digest of the body that it came with.
-    pub digest: String,
+    pub(crate) digest: String,
     /// The first answer, unless the first request has not ended.
-    pub answer: Option<Node>,
+    pub(crate) answer: Option<Node>,
 }
 
 /// An `Idempotency-Key` of a client, with its body's digest.
 #[derive(Debug)]
 pub struct Key<'a> {
     /// The client's name.
-    pub client: &'a str,
+    pub(crate) client: &'a str,
     /// The key.
-    pub key: &'a str,
+    pub(crate) key: &'a str,
     /// The digest of the body.
-    pub digest: &'a str,
+    pub(crate) digest: &'a str,
 }
 
 impl Key<'_> {
-    /// Keeps the key for the node that its request adds, unless another request has it; old ones go.
+    /// Keeps the key for the node that its request adds, unless another request has it, and forgets old ones.
     pub(super) fn keep(&self, transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<bool> {
         let now = clock::now();
         transaction.execute("DELETE FROM answer WHERE since < ?1", [now - LIFE])?;
@@ -48,11 +48,8 @@ impl Key<'_> {
 }
 
 impl Ledger {
-    /// What is known of a client's `Idempotency-Key`.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn kept(&self, client: &str, key: &str) -> Result<Option<Kept>, LedgerError> {
+    /// A client's `Idempotency-Key`, if it is kept.
+    pub(crate) fn kept(&self, client: &str, key: &str) -> Result<Option<Kept>, LedgerError> {
         let query = "SELECT digest, answer FROM answer WHERE client = ?1 AND key = ?2 AND since >= ?3";
         let oldest = clock::now() - LIFE;
         let row = self

@@ -1,8 +1,8 @@
-//! The ledger: which nodes are ours. The only state that espm has.
+//! The ledger: the nodes that espm created, and what it is doing with them. The only state of espm.
 //!
-//! One SQLite database with a rollback journal; its directory also holds the locks and the proof
-//! files. The order is always: intent, durable; command; outcome, durable; answer. A missing or
-//! damaged database is an error, never an empty one; only set-up makes one.
+//! One SQLite database with a rollback journal; its directory also holds the locks and the output files. The
+//! order is always: intent, durable; command; outcome, durable; answer. A missing or damaged database is an
+//! error, never an empty one; only set-up creates one.
 
 mod backup;
 mod error;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub use self::error::LedgerError;
-pub use self::key::{Kept, Key};
+pub use self::key::Key;
 pub use self::row::{CertificateState, Entry, NodeState};
 use self::row::{SELECT, read_entry, to_json};
 pub use self::tables::create;
@@ -29,15 +29,17 @@ use crate::system::clock;
 use crate::system::lock::{self, Lock};
 use crate::system::trusted_file::FileError;
 
-/// How long a statement waits for another process's transaction; none is held across a command.
+/// How long a statement waits for another process's transaction.
+/// None is held across a command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A commit overwrites the head of a journal that stays, durably: a journal that is removed instead can be
-/// brought back by a power loss, and would undo an intent whose command has run.
+/// A commit overwrites the head of a journal that stays, durably.
+/// A journal that is removed instead can be brought back by a power loss, and would undo an intent whose
+/// command has run.
 const SETTINGS: &str = "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576;
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
 
-/// The answer that waited for a node's outcome becomes it.
+/// Fills in the answer that waited for a node's outcome.
 const PENDING: &str = "UPDATE answer SET answer = ?2 WHERE name = ?1 AND answer IS NULL";
 
 /// The ledger.
@@ -51,12 +53,10 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the ledger of a state directory, for a request.
-    ///
-    /// # Errors
-    /// When it is missing, damaged, not ours or of a newer version; an older one is brought up to date.
+    /// One of an older version is brought up to date.
     pub fn open(directory: &Path, request: &str) -> Result<Self, LedgerError> {
         let path = state_directory::database(directory);
-        let error = |error| LedgerError::Database(path.clone(), error);
+        let error = |error| LedgerError::database(path.clone(), error);
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(&path, flags).map_err(error)?;
@@ -64,8 +64,11 @@ impl Ledger {
         connection.execute_batch(SETTINGS).map_err(error)?;
         let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(error);
         let (version, application): (i64, i64) = (pragma("user_version")?, pragma("application_id")?);
-        if application != APPLICATION || !(1..=VERSION).contains(&version) {
-            return Err(LedgerError::Version { path, version, ours: application == APPLICATION });
+        if application == APPLICATION && version > VERSION {
+            return Err(LedgerError::Newer { path, version });
+        }
+        if application != APPLICATION || version < 1 {
+            return Err(LedgerError::NotOurs { path, version });
         }
         if version < VERSION {
             tables::upgrade(&connection).map_err(error)?;
@@ -74,23 +77,18 @@ impl Ledger {
     }
 
     fn error(&self) -> impl Fn(rusqlite::Error) -> LedgerError + '_ {
-        |error| LedgerError::Database(self.path.clone(), error)
+        |error| LedgerError::database(self.path.clone(), error)
     }
 
     /// A node's row.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
     pub fn entry(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
         self.row(name, "")
     }
 
-    /// A node's row, if it is known that the node is ours. To a client one in doubt is as absent as any
-    /// other name; so nothing of its row is read, which would take time.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn entry_of_ours(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
+    /// A node's row, unless the node is unproven.
+    /// To a client such a node is as absent as any other name, so nothing of its row is read: that would take
+    /// time.
+    pub(crate) fn entry_of_ours(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
         self.row(name, "AND node.state <> 'unproven'")
     }
 
@@ -101,9 +99,6 @@ impl Ledger {
     }
 
     /// All rows, by name; or only those whose intent is unfinished or unproven.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
     pub fn entries(&self, unfinished: bool) -> Result<Vec<Entry>, LedgerError> {
         let filter = if unfinished {
             "WHERE node.state <> 'active' OR certificate.state IN ('generating', 'revoking')"
@@ -117,9 +112,6 @@ impl Ledger {
     }
 
     /// Records that a node is about to be added, and the key that the request came with.
-    ///
-    /// # Errors
-    /// When it cannot be recorded, or the key is in use.
     pub fn intend_to_add(&self, node: &Node, proof: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
         let intended = self.insert(node, proof, key);
         if intended.is_err() {
@@ -152,11 +144,8 @@ impl Ledger {
         transaction.commit().map_err(error)
     }
 
-    /// Records that a node of ours is about to be changed, added again or deleted.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn intend(
+    /// Records that a node is about to be changed, added again or deleted.
+    pub(crate) fn intend(
         &self,
         name: &NodeName,
         state: NodeState,
@@ -168,10 +157,7 @@ impl Ledger {
         self.write_over_proof(name, |transaction| transaction.execute(statement, values))
     }
 
-    /// Records that a node is there with this assignment; a pending answer becomes it.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
+    /// Records that a node has this assignment, and fills in a pending answer.
     pub fn settle(&self, node: &Node) -> Result<(), LedgerError> {
         let (name, assignment) = (node.name.as_str(), to_json(&node.assignment));
         self.write_over_proof(&node.name, |transaction| {
@@ -184,29 +170,20 @@ impl Ledger {
         })
     }
 
-    /// Records that it cannot be proven whether a node is ours.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn mark_unproven(&self, name: &NodeName) -> Result<(), LedgerError> {
+    /// Records that nothing proves whether a node is espm's.
+    pub(crate) fn mark_unproven(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "UPDATE node SET state = 'unproven' WHERE name = ?1";
         self.write(|transaction| transaction.execute(statement, [name.as_str()]))
     }
 
-    /// Forgets a node, its certificate's state and the keys that it came with.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn forget(&self, name: &NodeName) -> Result<(), LedgerError> {
+    /// Forgets a node, its certificate's state and the idempotency keys of its request.
+    pub(crate) fn forget(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "DELETE FROM node WHERE name = ?1";
         self.write_over_proof(name, |transaction| transaction.execute(statement, [name.as_str()]))
     }
 
-    /// Records a node as ours because the operator says so; a pending answer becomes it.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn adopt(&self, node: &Node) -> Result<(), LedgerError> {
+    /// Records a node as espm's because the operator says so, and fills in a pending answer.
+    pub(crate) fn adopt(&self, node: &Node) -> Result<(), LedgerError> {
         let statement = "INSERT INTO node (name, state, assignment, request, since) VALUES (?1, 'active', ?2, ?3, ?4)
              ON CONFLICT (name) DO UPDATE SET state = 'active', assignment = ?2, wanted = NULL, proof = NULL,
              request = ?3, since = ?4";
@@ -218,11 +195,9 @@ impl Ledger {
         })
     }
 
-    /// Records the state of a node's certificate; serial and fingerprint stay when none are given.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn certificate(
+    /// Records the state of a node's certificate.
+    /// Serial and fingerprint stay when none are given.
+    pub(crate) fn certificate(
         &self,
         name: &NodeName,
         state: CertificateState,
@@ -237,15 +212,13 @@ impl Ledger {
     }
 
     /// Forgets a node's certificate.
-    ///
-    /// # Errors
-    /// When it cannot be recorded.
-    pub fn forget_certificate(&self, name: &NodeName) -> Result<(), LedgerError> {
+    pub(crate) fn forget_certificate(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "DELETE FROM certificate WHERE name = ?1";
         self.write(|transaction| transaction.execute(statement, [name.as_str()]))
     }
 
-    /// Writes in an immediate transaction: a deferred one fails at once when another process writes.
+    /// Writes in an immediate transaction.
+    /// A deferred one fails at once when another process writes.
     fn write(&self, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>) -> Result<(), LedgerError> {
         let run = || {
             let transaction = Transaction::new_unchecked(&self.database, TransactionBehavior::Immediate)?;
@@ -255,7 +228,7 @@ impl Ledger {
         run().map_err(self.error())
     }
 
-    /// As [`Ledger::write`]; then the proof that the row had before is not needed any more.
+    /// As [`Ledger::write`]; then the output file that the row named before is removed.
     fn write_over_proof(
         &self,
         name: &NodeName,
@@ -271,10 +244,7 @@ impl Ledger {
         }
     }
 
-    /// Looks for damage.
-    ///
-    /// # Errors
-    /// When there is some.
+    /// Checks the database for damage.
     pub fn check_integrity(&self) -> Result<(), LedgerError> {
         let answer: String =
             self.database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(self.error())?;
@@ -282,11 +252,8 @@ impl Ledger {
         if answer == "ok" { Ok(()) } else { Err(LedgerError::Damaged(self.path.clone(), wrong.to_owned())) }
     }
 
-    /// Takes the lock of a node, if it is free.
-    ///
-    /// # Errors
-    /// When its file cannot be used.
-    pub fn try_lock(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
+    /// Acquires the lock of a node, if it is free.
+    pub(crate) fn try_lock(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
         lock::try_take_passing(&state_directory::locks(&self.directory).join(format!("node.{name}")))
     }
 }
@@ -396,7 +363,7 @@ mod tests {
         drop(crate::system::trusted_file::create(&database(&directory), 0o600).unwrap());
         let others = rusqlite::Connection::open(database(&directory)).unwrap();
         others.execute_batch("CREATE TABLE node (name); PRAGMA user_version = 1;").unwrap();
-        assert!(matches!(Ledger::open(&directory, "r"), Err(LedgerError::Version { ours: false, .. })));
+        assert!(matches!(Ledger::open(&directory, "r"), Err(LedgerError::NotOurs { .. })));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The proof files: what an intent's command printed, locked for as long as it runs.
+//! The output files: what the command of an intent printed, which proves what it did.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,20 +11,14 @@ use crate::system::output_file::OutputFile;
 use crate::system::random;
 use crate::system::trusted_file::FileError;
 
-/// How long after it was last written a proof that no row names is certainly not needed any more: longer
-/// than any request lasts.
+/// The age from which on no request can need an output file that no row names.
+/// No request lasts as long.
 const UNUSED: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Ledger {
-    /// Makes the proof file of a new intent, locked, durable, and of a name that nobody can guess.
-    ///
-    /// The command gets it as its output: what it prints is the proof of what it did, and the lock
-    /// lasts as long as any process of the command, however it was started. A `head` that is not empty
-    /// is its first line: what kind of run it is the proof of.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
+    /// Creates the output file of a new intent's command, under a name that nobody can guess. A `head` that is not
+    /// empty is its first line and tells the kind of the run.
+    pub(crate) fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
         let name = random::name().map_err(LedgerError::Random)?;
         let mut file = self.output(&name).create_with_room()?;
         if !head.is_empty() {
@@ -34,27 +28,22 @@ impl Ledger {
         Ok((name, file))
     }
 
-    /// Takes the lock of a proof file, if its command has ended; a missing file has an empty proof.
-    ///
-    /// # Errors
-    /// When it cannot be used.
-    pub fn try_read_proof(&self, name: &str) -> Result<Option<String>, FileError> {
+    /// Reads an output file; `None` while its command runs. A missing file is empty.
+    pub(crate) fn try_read_proof(&self, name: &str) -> Result<Option<String>, FileError> {
         self.output(name).read()
     }
 
-    /// Removes the proofs that no row names: those of requests that died before they recorded their
-    /// intent, or after they recorded their outcome. Tells how many.
-    ///
-    /// # Errors
-    /// When they cannot be listed or removed.
-    pub fn sweep_proofs(&self) -> Result<usize, LedgerError> {
+    /// Removes the output files that no row names.
+    /// Those of requests that died before they recorded their intent, or after they recorded their outcome.
+    /// Tells how many.
+    pub(crate) fn sweep_proofs(&self) -> Result<usize, LedgerError> {
         let directory = self.proof_path("");
         let error = |error| FileError::io(&directory, error);
         let mut swept = 0;
         for entry in std::fs::read_dir(&directory).map_err(error)? {
             let entry = entry.map_err(error)?;
             let modified = entry.metadata().and_then(|metadata| metadata.modified()).map_err(error)?;
-            // The intent of a young one may be about to be recorded.
+            // The intent of a new one may be about to be recorded.
             let old = modified.elapsed().is_ok_and(|age| age > UNUSED);
             let Ok(name) = entry.file_name().into_string() else { continue };
             if old && self.try_read_proof(&name)?.is_some() && !self.names_proof(&name)? {
@@ -70,7 +59,8 @@ impl Ledger {
         self.database.query_row(query, [name], |row| row.get::<_, i64>(0)).map(|rows| rows > 0).map_err(self.error())
     }
 
-    /// Removes a proof that no row names any more; what a power loss brings back is swept.
+    /// Removes an output file that no row names any more.
+    /// One that a power loss brings back is swept.
     pub(super) fn remove_proof(&self, name: String) -> Result<(), LedgerError> {
         Ok(self.output(&name).discard()?)
     }

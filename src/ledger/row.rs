@@ -1,4 +1,4 @@
-//! A node's row: the words that its states have in the database, and how it is read.
+//! A node's row, and the words of its states in the database.
 
 use rusqlite::Row;
 
@@ -14,7 +14,7 @@ macro_rules! states {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
         impl $name {
             /// All states.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),+];
             /// The state's word.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
@@ -27,7 +27,7 @@ macro_rules! states {
 }
 
 states! {
-    /// What is going on with a node.
+    /// The state of a node.
     NodeState {
         /// It is being added.
         Creating = "creating",
@@ -37,13 +37,13 @@ states! {
         Changing = "changing",
         /// It is being deleted.
         Deleting = "deleting",
-        /// Whether it is ours cannot be proven; a human decides.
+        /// It cannot be proven that the node is espm's; a human decides.
         Unproven = "unproven",
     }
 }
 
 states! {
-    /// What is going on with a certificate.
+    /// The state of a certificate.
     CertificateState {
         /// It is being generated.
         Generating = "generating",
@@ -59,13 +59,13 @@ states! {
 /// A node's row.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The node and what the console last confirmed.
+    /// The node, with the assignment that the console last confirmed.
     pub node: Node,
     /// Its state.
     pub state: NodeState,
-    /// What an unfinished intent assigns.
+    /// The assignment of an unfinished intent.
     pub wanted: Option<Assignment>,
-    /// The name of its proof file.
+    /// The name of the output file of an unfinished intent's command.
     pub proof: Option<String>,
     /// Its certificate's state.
     pub certificate: Option<CertificateState>,
@@ -77,12 +77,12 @@ pub struct Entry {
 pub(super) const SELECT: &str = "SELECT node.name, node.state, assignment, wanted, proof, since, certificate.state
     FROM node LEFT JOIN certificate ON certificate.name = node.name";
 
-/// A value as a column holds it.
+/// The JSON of a value, as a column holds it.
 pub(super) fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Reads a row; one whose content is not ours is an error, never left out.
+/// Reads a row. One whose content is not espm's is an error, never left out.
 pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Result<Entry, LedgerError>> {
     let name: String = row.get(0)?;
     let state: String = row.get(1)?;

@@ -1,4 +1,4 @@
-//! The tables, and the database that set-up makes of them.
+//! The tables, and the empty database that set-up creates with them.
 
 use std::path::Path;
 
@@ -11,13 +11,15 @@ use crate::system::trusted_file;
 /// The version of the tables below, in the database's `user_version`: one more than there are upgrades.
 pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 
-/// What makes each version out of the one before, the first entry version 2 out of version 1. An upgrade
-/// of the program meets the ledger that is there: an entry is never changed, only added.
+/// The statements that make each version out of the one before, beginning with version 2. A newer espm meets
+/// older ledgers: entries are added, never changed.
 const UPGRADES: [&str; 0] = [];
 
-/// Marks the database as ours (SQLite's `application_id`): "espm".
+/// Marks the database as espm's (SQLite's `application_id`): "espm".
 pub(super) const APPLICATION: i64 = 0x6573_706d;
 
+/// `node.request`, `certificate.serial` and `certificate.fingerprint` are for a human who opens the ledger; espm
+/// reads none of them.
 const TABLES: &str = "
 CREATE TABLE node (
     name        TEXT PRIMARY KEY,
@@ -48,7 +50,8 @@ CREATE INDEX answer_by_age ON answer (since);
 CREATE INDEX unfinished ON node (state) WHERE state <> 'active';
 ";
 
-/// Brings the tables of an older version up to date, in one step that many processes may try at once.
+/// Brings the tables of an older version up to date, in one step.
+/// Many processes may try at once.
 ///
 /// # Errors
 /// When it cannot be written; it is then what it was.
@@ -67,12 +70,12 @@ fn upgrade_by(database: &Connection, upgrades: &[&str]) -> rusqlite::Result<()> 
     transaction.commit()
 }
 
-/// Makes an empty ledger.
+/// Creates an empty ledger.
 ///
 /// # Errors
 /// When any part of it exists, or cannot be made; then nothing is left of it.
 pub fn create(directory: &Path) -> Result<(), LedgerError> {
-    // Who has made the database makes what is beside it.
+    // The process that has created the database creates what is beside it.
     drop(trusted_file::create(&state_directory::database(directory), 0o600)?);
     let filled = fill(directory);
     if filled.is_err() {
@@ -88,7 +91,7 @@ fn fill(directory: &Path) -> Result<(), LedgerError> {
         trusted_file::create_directory(&directory.join(name), 0o700)?;
     }
     let path = state_directory::database(directory);
-    let error = |error| LedgerError::Database(path.clone(), error);
+    let error = |error| LedgerError::database(path.clone(), error);
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
     let tables = format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};");
     database.execute_batch(&tables).map_err(error)

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt::Write as _;
 
 use serde::Serialize;
+
+use crate::system::text::chain;
 
 /// The kinds of failure, each a stable problem type (RFC 9457).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,14 +183,7 @@ impl Fault {
 
     /// The cause and the causes behind it, for the log; empty when the detail says it all.
     pub fn for_log(&self) -> String {
-        let mut text = String::new();
-        let mut next: Option<&(dyn Error + 'static)> = self.cause.as_deref().map(|cause| cause as _);
-        while let Some(error) = next {
-            let separator = if text.is_empty() { "" } else { ": " };
-            let _ = write!(text, "{separator}{error}");
-            next = error.source();
-        }
-        text
+        self.cause.as_deref().map_or_else(String::new, |cause| chain(cause))
     }
 }
 

@@ -172,7 +172,7 @@ impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         let fault = match &error {
             LedgerError::KeyTaken => Self::new(Problem::KeyReused, "the Idempotency-Key belongs to another request"),
-            busy if busy.is_busy() => Self::new(Problem::Busy, "the ledger is busy; try again"),
+            LedgerError::Busy(_) => Self::new(Problem::Busy, "the ledger is busy; try again"),
             _ => Self::new(
                 Problem::Unavailable,
                 "espm's ledger cannot be used; send the same request again to settle it",

@@ -1,4 +1,4 @@
-//! Times: RFC 3339 in UTC with whole seconds, and the time that a request has left.
+//! The clock: RFC 3339 in UTC with whole seconds, and deadlines.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Between two attempts. A console command takes seconds; a waiting process costs a few system calls a tick.
+/// Time between two attempts.
+/// A command of the console takes seconds; a waiting process costs a few system calls.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Seconds since 1970, now.
@@ -15,7 +16,7 @@ pub fn now() -> i64 {
 }
 
 /// Milliseconds since 1970, now.
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -31,30 +32,27 @@ pub struct Deadline(Instant);
 
 impl Deadline {
     /// So long from now.
-    pub fn after(time: Duration) -> Self {
+    pub(crate) fn after(time: Duration) -> Self {
         Self(Instant::now() + time)
     }
 
     /// The earlier of this one and so long from now.
-    pub fn within(self, time: Duration) -> Self {
+    pub(crate) fn within(self, time: Duration) -> Self {
         Self(self.0.min(Instant::now() + time))
     }
 
-    /// What is left; zero when it has passed.
-    pub fn left(self) -> Duration {
+    /// The time that is left; zero when it has passed.
+    pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it has passed.
-    pub fn passed(self) -> bool {
+    pub(crate) fn passed(self) -> bool {
         self.left().is_zero()
     }
 
-    /// Attempts something until it gives a value, at least once; `None` when time runs out.
-    ///
-    /// # Errors
-    /// When an attempt fails.
-    pub fn attempt<T, E>(self, mut attempt: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+    /// Attempts something until it gives a value, at least once.
+    /// `None` when time runs out.
+    pub(crate) fn attempt<T, E>(self, mut attempt: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
         loop {
             let given = attempt()?;
             if given.is_some() || self.passed() {

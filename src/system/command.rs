@@ -8,7 +8,6 @@
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "this is the door that the lints name")]
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -20,22 +19,25 @@ use std::time::Duration;
 
 pub(crate) use subprocess::IntoInputSource as Input;
 use subprocess::{ExecExt, ExitStatus, Job, JobExt, Redirection};
+use thiserror::Error;
 
 use crate::system::clock::Deadline;
 
 /// Bytes of output, both streams together, after which a command is stopped.
-pub const MAX_OUTPUT: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_OUTPUT: usize = 8 * 1024 * 1024;
 
-/// How long a command that was asked to end (SIGTERM) has before it is killed (SIGKILL).
+/// How long a command has from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long the output of a command that has ended is still read while a child of it holds it open.
+/// How long the output of a command that has ended is read while a child of it holds it open.
 const LINGER: Duration = Duration::from_millis(300);
 
-/// Between two looks at a running command's time and output; its end is noticed at once.
+/// Time between two checks of a running command's limits.
+/// Its end is noticed at once.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Bytes of most answers: one read takes them, where the standard library would begin with 32 bytes.
+/// Bytes of most responses.
+/// One read takes them, where the standard library would begin with 32 bytes.
 const ANSWER: usize = 8 * 1024;
 
 const SIGTERM: i32 = 15;
@@ -45,52 +47,38 @@ const SIGKILL: i32 = 9;
 #[derive(Debug, Clone)]
 pub struct Program {
     /// The program's path and its arguments.
-    pub argv: Vec<String>,
-    /// Variables beyond, or instead of, the basic ones.
-    pub environment: Vec<(String, String)>,
-    /// Where it runs.
-    pub directory: PathBuf,
+    pub(crate) argv: Vec<String>,
+    /// Variables beside or instead of `BASIC`.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Its working directory.
+    pub(crate) directory: PathBuf,
 }
 
-/// The environment of every command: what a daemon would have.
+/// The environment of every command, as a daemon has it.
 const BASIC: [(&str, &str); 3] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/"), ("LANG", "C.UTF-8")];
 
 /// Why a command gave no result.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
 pub enum CommandError {
-    /// It could not be started.
+    #[error("{0} cannot be started: {1}")]
     Start(String, io::Error),
-    /// It ran past its time.
+    #[error("the command ran past its time limit")]
     TimedOut,
-    /// It printed more than [`MAX_OUTPUT`].
+    #[error("the command printed more than {MAX_OUTPUT} bytes")]
     TooMuchOutput,
-    /// Its output could not be read.
+    #[error("the command's output cannot be read: {0}")]
     Io(io::Error),
 }
 
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start(program, error) => write!(f, "{program} cannot be started: {error}"),
-            Self::TimedOut => f.write_str("the command ran past its time limit"),
-            Self::TooMuchOutput => write!(f, "the command printed more than {MAX_OUTPUT} bytes"),
-            Self::Io(error) => write!(f, "the command's output cannot be read: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for CommandError {}
-
 /// A command that has ended.
 #[derive(Debug)]
-pub struct Ended {
-    /// Its exit code; `None` when a signal ended it.
-    pub code: Option<u32>,
-    /// What it wrote to standard output, if that was captured.
-    pub stdout: Vec<u8>,
-    /// What it wrote to standard error, if that was captured.
-    pub stderr: Vec<u8>,
+pub(crate) struct Ended {
+    /// `None` when a signal ended it.
+    pub(crate) code: Option<u32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 impl Program {
@@ -114,10 +102,8 @@ impl Program {
     }
 
     /// Runs it with an input, bytes or an open file, and captures what it prints.
-    ///
-    /// # Errors
-    /// When it cannot be started, does not end in time, or prints too much; in each case it is gone afterwards.
-    pub fn capture(&self, input: impl Input, until: Deadline) -> Result<Ended, CommandError> {
+    /// After an error it is gone.
+    pub(crate) fn capture(&self, input: impl Input, until: Deadline) -> Result<Ended, CommandError> {
         let exec = self.exec()?.stdin(input).stdout(Redirection::Pipe).stderr(Redirection::Pipe);
         let mut job = self.start(exec)?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -151,19 +137,14 @@ impl Program {
     }
 
     /// Runs it with an open file as its input and with both output streams into another.
-    ///
-    /// # Errors
-    /// As [`Program::capture`].
-    pub fn run_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
+    pub(crate) fn run_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
         self.watch(&self.start_into(output, input)?, Some(output), until)
     }
 
-    /// The same for espm-helper, which limits the output of its command itself: to stop it
-    /// for that, too, would leave the command running.
-    ///
-    /// # Errors
-    /// When it cannot be started or does not end in time.
-    pub fn run_helper_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
+    /// As [`Program::run_into`], for espm-helper.
+    /// It limits the output of its command itself; to stop espm-helper for that would leave the command
+    /// running.
+    pub(crate) fn run_helper_into(&self, output: &File, input: File, until: Deadline) -> Result<Ended, CommandError> {
         self.watch(&self.start_into(output, input)?, None, until)
     }
 
@@ -173,10 +154,7 @@ impl Program {
     }
 
     /// Runs it with this process's own streams.
-    ///
-    /// # Errors
-    /// As [`Program::capture`].
-    pub fn run_inheriting(&self, until: Deadline) -> Result<Ended, CommandError> {
+    pub(crate) fn run_inheriting(&self, until: Deadline) -> Result<Ended, CommandError> {
         let own_stdout = io::stdout().as_fd().try_clone_to_owned().map_err(CommandError::Io)?;
         let job = self.start(self.exec()?)?;
         self.watch(&job, Some(&File::from(own_stdout)), until)
@@ -200,11 +178,8 @@ impl Program {
     }
 }
 
-/// What a command has written into a file, from its beginning.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn read_back(output: &File) -> Result<String, CommandError> {
+/// Reads what a command has written into a file, from its beginning.
+pub(crate) fn read_back(output: &File) -> Result<String, CommandError> {
     let mut bytes = vec![0; MAX_OUTPUT.min(output.metadata().map_or(0, |m| usize::try_from(m.len()).unwrap_or(0)))];
     output.read_exact_at(&mut bytes, 0).map_err(CommandError::Io)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -221,8 +196,8 @@ fn wait(job: &Job, until: Deadline) -> Result<ExitStatus, CommandError> {
     }
 }
 
-/// Ends a command and its group, and reaps it. One that runs as another user cannot be signalled
-/// from here and is left to the limits of espm-helper.
+/// Kills a command and its group, and reaps it.
+/// A command of another user cannot be signalled from here and is left to espm-helper's limits.
 fn stop(job: &Job) {
     for signal in [SIGTERM, SIGKILL] {
         let _ = job.send_signal_group(signal);
@@ -234,27 +209,24 @@ fn stop(job: &Job) {
     job.detach();
 }
 
-/// Kills what is left of a command's group. A group that still has members keeps its number.
+/// Kills what is left of a command's group. A group with members keeps its number.
 fn end_group(job: &Job) {
     if let Some(group) = i32::try_from(job.pid()).ok().and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
 }
 
-/// What a handler left behind.
+/// A handler that has ended.
 #[derive(Debug)]
-pub struct Handled {
-    /// What it wrote to standard output.
-    pub output: Vec<u8>,
-    /// Whether it ended by itself with exit code 0.
-    pub well: bool,
+pub(crate) struct Handled {
+    /// Its standard output.
+    pub(crate) output: Vec<u8>,
+    /// Whether it exited with 0.
+    pub(crate) well: bool,
 }
 
-/// Starts a handler with exactly these variables, feeds it the body and collects its answer.
-///
-/// # Errors
-/// When it cannot be started.
-pub fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]) -> io::Result<Handled> {
+/// Runs a handler with exactly these variables, feeds it the body and reads its response.
+pub(crate) fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]) -> io::Result<Handled> {
     let mut child = std::process::Command::new(program)
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (*name, value)))
@@ -273,13 +245,14 @@ pub fn run_handler(program: &Path, environment: &[(&str, OsString)], body: &[u8]
     Ok(Handled { output, well })
 }
 
-/// Becomes another program, with this process's environment and streams. Comes back only when that fails.
-pub fn become_program(program: &Path, argument: &OsStr) -> io::Error {
+/// Becomes another program, with this process's environment and streams.
+/// Returns only when that fails.
+pub(crate) fn become_program(program: &Path, argument: &OsStr) -> io::Error {
     std::process::Command::new(program).arg(argument).exec()
 }
 
-/// The same for a program with its arguments.
-pub fn become_words(argv: &[&str]) -> io::Error {
+/// As [`become_program`], with any arguments.
+pub(crate) fn become_words(argv: &[&str]) -> io::Error {
     match argv.split_first() {
         Some((program, arguments)) => std::process::Command::new(program).args(arguments).exec(),
         None => io::ErrorKind::InvalidInput.into(),

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::system::clock::Deadline;
 use crate::system::command::{CommandError, Ended, Input, Program};
 
-/// How much longer than espm-helper's own limit espm waits: espm-helper needs time to kill its command.
+/// How much longer than espm-helper's own limit espm waits.
+/// espm-helper needs time to kill its command.
 const GRACE: Duration = Duration::from_secs(6);
 
 /// One call.

@@ -1,9 +1,10 @@
 //! INI text: sections of keys and values, with the line of each.
 //!
-//! What the INI reader would silently drop is an error: repeated sections and keys, and values with
-//! a comment sign in them.
+//! Repeated sections and keys and values with a comment sign, which the INI reader would drop silently, are errors.
 
 use std::collections::HashMap;
+
+use thiserror::Error;
 
 /// A section's keys, in the order of the text.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -16,12 +17,28 @@ pub struct Section {
     pub entries: Vec<(String, String, usize)>,
 }
 
+/// Why a text is not read: the section, the key or the line, and what is wrong.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
+pub enum IniError {
+    #[error("{0}")]
+    Reader(String),
+    #[error("[{name}] line {line}: the section is there twice")]
+    SectionTwice { name: String, line: usize },
+    #[error("line {line}: comes before the first [section]")]
+    NoSection { line: usize },
+    #[error("[{name}] line {line}: want KEY = VALUE, found {word:?} without '='")]
+    NoValue { name: String, line: usize, word: String },
+    #[error("[{name}] {key}: a value holds no '#' or ';'; put comments on lines of their own")]
+    Comment { name: String, key: String },
+    #[error("[{name}] {key}: is given twice")]
+    KeyTwice { name: String, key: String },
+}
+
 /// Reads a text.
-///
-/// # Errors
-/// A sentence that names the section, the key or the line.
-pub fn read(text: &str) -> Result<Vec<Section>, String> {
-    let values: HashMap<String, HashMap<String, Option<String>>> = ini::inistr!(safe cs text)?;
+pub fn read(text: &str) -> Result<Vec<Section>, IniError> {
+    let values: HashMap<String, HashMap<String, Option<String>>> =
+        ini::inistr!(safe cs text).map_err(IniError::Reader)?;
     let mut sections: Vec<Section> = Vec::new();
     for (line, row) in (1..).zip(text.lines()) {
         let row = row.trim();
@@ -31,28 +48,28 @@ pub fn read(text: &str) -> Result<Vec<Section>, String> {
         if let Some(name) = row.strip_prefix('[') {
             let name = name.trim_end_matches(']').trim().to_owned();
             if sections.iter().any(|section| section.name == name) {
-                return Err(format!("[{name}] line {line}: the section is there twice"));
+                return Err(IniError::SectionTwice { name, line });
             }
             sections.push(Section { name, line, entries: Vec::new() });
             continue;
         }
         let Some(section) = sections.last_mut() else {
-            return Err(format!("line {line}: comes before the first [section]"));
+            return Err(IniError::NoSection { line });
         };
-        let name = &section.name;
+        let name = section.name.clone();
         let Some((key, value)) = row.split_once('=') else {
-            // What follows may be a value, and a value may be secret.
-            let word = row.split_whitespace().next().unwrap_or_default();
-            return Err(format!("[{name}] line {line}: want KEY = VALUE, found {word:?} without '='"));
+            // The rest may be a value, and a value may be secret.
+            let word = row.split_whitespace().next().unwrap_or_default().to_owned();
+            return Err(IniError::NoValue { name, line, word });
         };
         let key = key.trim().to_owned();
         if value.contains(['#', ';']) {
-            return Err(format!("[{name}] {key}: a value holds no '#' or ';'; put comments on lines of their own"));
+            return Err(IniError::Comment { name, key });
         }
         if section.entries.iter().any(|(other, _, _)| *other == key) {
-            return Err(format!("[{name}] {key}: is given twice"));
+            return Err(IniError::KeyTwice { name, key });
         }
-        let value = values.get(name).and_then(|keys| keys.get(&key)).cloned().flatten().unwrap_or_default();
+        let value = values.get(&name).and_then(|keys| keys.get(&key)).cloned().flatten().unwrap_or_default();
         section.entries.push((key, value, line));
     }
     Ok(sections)
@@ -79,7 +96,7 @@ mod tests {
             ("[a]\nk secret", "[a] line 2: want KEY = VALUE, found \"k\" without '='"),
             ("k = 1", "line 1: comes before the first [section]"),
         ] {
-            let found = read(text).unwrap_err();
+            let found = read(text).unwrap_err().to_string();
             assert!(found.starts_with(message), "{found:?}");
         }
     }

@@ -9,36 +9,21 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 use crate::system::clock::Deadline;
 use crate::system::trusted_file::{self, FileError};
 
-/// Why a lock was not had.
-#[derive(Debug)]
+/// Why a lock could not be acquired.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "its text says what a variant is")]
 pub enum LockError {
-    /// All places in the queue are taken.
+    #[error("the queue is full")]
     Full,
-    /// It did not come free in time.
+    #[error("waited too long")]
     TimedOut,
-    /// A lock file cannot be used.
-    File(FileError),
-}
-
-impl std::fmt::Display for LockError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Full => f.write_str("the queue is full"),
-            Self::TimedOut => f.write_str("waited too long"),
-            Self::File(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LockError {}
-
-impl From<FileError> for LockError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// A lock that is held until it is dropped.
@@ -58,10 +43,7 @@ impl Drop for Lock {
 }
 
 /// Takes the lock on an open file, if it is free.
-///
-/// # Errors
-/// When the kernel refuses for another reason than that it is taken.
-pub fn try_lock(file: &File) -> std::io::Result<bool> {
+pub(crate) fn try_lock(file: &File) -> std::io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -70,24 +52,18 @@ pub fn try_lock(file: &File) -> std::io::Result<bool> {
 }
 
 /// Takes the lock of a file that stays, if it is free.
-///
-/// # Errors
-/// When the file cannot be used.
-pub fn try_take(path: &Path) -> Result<Option<Lock>, FileError> {
+pub(crate) fn try_take(path: &Path) -> Result<Option<Lock>, FileError> {
     let file = trusted_file::open_lock(path)?;
     Ok(matches!(file.try_lock(), Ok(())).then_some(Lock { removed_at_end: None, _file: file }))
 }
 
 /// Takes the lock of a file that goes away with the lock, if it is free.
-///
-/// # Errors
-/// When the file cannot be used.
-pub fn try_take_passing(path: &Path) -> Result<Option<Lock>, FileError> {
+pub(crate) fn try_take_passing(path: &Path) -> Result<Option<Lock>, FileError> {
     Ok(lock_passing(trusted_file::open_lock(path)?, path))
 }
 
-/// The lock of an open file, if it is free and the file still the one at the path: the holder before may
-/// have removed it between our opening and our locking it.
+/// The lock of an open file, if it is free and the file still the one at the path.
+/// The holder before may have removed it between our opening and our locking it.
 fn lock_passing(file: File, path: &Path) -> Option<Lock> {
     file.try_lock().ok()?;
     let same = match (file.metadata(), fs::symlink_metadata(path)) {
@@ -108,10 +84,7 @@ pub struct Lease {
 
 impl Lease {
     /// Takes the lock of a file that stays, if it is free.
-    ///
-    /// # Errors
-    /// When the file cannot be used.
-    pub fn try_take(path: &Path) -> Result<Option<Self>, FileError> {
+    pub(crate) fn try_take(path: &Path) -> Result<Option<Self>, FileError> {
         drop(trusted_file::open_lock(path)?);
         // The program, which may be another user's, can only read it.
         let file = trusted_file::open_existing(path)?;
@@ -120,10 +93,7 @@ impl Lease {
     }
 
     /// The file as a program's standard input, which is these bytes.
-    ///
-    /// # Errors
-    /// When they cannot be written.
-    pub fn input(&self, bytes: &[u8]) -> Result<File, FileError> {
+    pub(crate) fn input(&self, bytes: &[u8]) -> Result<File, FileError> {
         let error = |error| FileError::io(&self.path, error);
         let mut file = trusted_file::open_lock(&self.path)?;
         file.set_len(0).and_then(|()| file.write_all(bytes)).map_err(error)?;
@@ -131,19 +101,19 @@ impl Lease {
     }
 
     /// The open file, for a process that gets it as a descriptor and shares the lock with it.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// Gives the lock back, although a process that the program has left behind may have the file open.
     /// To be called only when the program has ended.
-    pub fn give_back(self) {
+    pub(crate) fn give_back(self) {
         let _ = self.file.unlock();
     }
 }
 
 /// Gives back the lease whose file is this process's standard input, as its program does at its end.
-pub fn give_back_input() {
+pub(crate) fn give_back_input() {
     if let Ok(input) = std::io::stdin().as_fd().try_clone_to_owned() {
         let _ = File::from(input).unlock();
     }
@@ -151,7 +121,7 @@ pub fn give_back_input() {
 
 /// A bounded number of things that can be done at once, each with one lock file.
 #[derive(Debug)]
-pub struct Slots {
+pub(crate) struct Slots {
     directory: PathBuf,
     name: &'static str,
     count: usize,
@@ -159,23 +129,17 @@ pub struct Slots {
 
 impl Slots {
     /// So many slots of that name in a directory.
-    pub fn new(directory: &Path, name: &'static str, count: usize) -> Self {
+    pub(crate) fn new(directory: &Path, name: &'static str, count: usize) -> Self {
         Self { directory: directory.to_owned(), name, count }
     }
 
     /// A free slot, if there is one.
-    ///
-    /// # Errors
-    /// When a lock file cannot be used.
-    pub fn try_take(&self) -> Result<Option<Lock>, FileError> {
+    pub(crate) fn try_take(&self) -> Result<Option<Lock>, FileError> {
         self.first(try_take)
     }
 
     /// As [`Slots::try_take`], to be shared with a program.
-    ///
-    /// # Errors
-    /// When a lock file cannot be used.
-    pub fn try_lease(&self) -> Result<Option<Lease>, FileError> {
+    pub(crate) fn try_lease(&self) -> Result<Option<Lease>, FileError> {
         self.first(Lease::try_take)
     }
 
@@ -195,15 +159,13 @@ pub struct Queue(Slots);
 
 impl Queue {
     /// A queue of so many places in a directory.
-    pub fn new(directory: &Path, name: &'static str, places: usize) -> Self {
+    pub(crate) fn new(directory: &Path, name: &'static str, places: usize) -> Self {
         Self(Slots::new(directory, name, places))
     }
 
-    /// Waits in a place of the queue until an attempt gives something. What is free at once needs no place.
-    ///
-    /// # Errors
-    /// When all places are taken, or time runs out.
-    pub fn wait<T>(
+    /// Waits in a place of the queue until an attempt gives something.
+    /// What is free at once needs no place.
+    pub(crate) fn wait<T>(
         &self,
         until: Deadline,
         mut attempt: impl FnMut() -> Result<Option<T>, FileError>,

@@ -1,7 +1,7 @@
-//! The file that gets what a command prints, for whoever has to find out what the command did.
+//! The file that gets what a command prints, which proves what the command did.
 //!
-//! The command has the open file as its output streams and shares its lock, which lasts as long as any
-//! process of the command. A process that acquires the lock reads all that was printed.
+//! The command has the open file as its output streams and shares its lock, which lasts as long as any process
+//! of the command. A process that acquires the lock reads all that was printed.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,12 +14,13 @@ use crate::system::command::MAX_OUTPUT;
 use crate::system::lock;
 use crate::system::trusted_file::{self, FileError};
 
-/// Bytes of the disk that are reserved: what proves the effect of a command comes first, before long lists.
+/// Bytes of the disk that are reserved.
+/// The lines that prove the effect of a command come first, before long lists.
 const ROOM: u64 = 64 * 1024;
 
 /// The place of a command's output.
 #[derive(Debug)]
-pub struct OutputFile(PathBuf);
+pub(crate) struct OutputFile(PathBuf);
 
 impl OutputFile {
     /// The output file of that path.
@@ -28,9 +29,6 @@ impl OutputFile {
     }
 
     /// Creates the file, locked, its name durable.
-    ///
-    /// # Errors
-    /// When it exists or cannot be created.
     pub(crate) fn create(&self) -> Result<File, FileError> {
         let file = trusted_file::create(&self.0, 0o600)?;
         let durable = file.sync_all().and_then(|()| trusted_file::sync_parent(&self.0));
@@ -53,10 +51,8 @@ impl OutputFile {
         }
     }
 
-    /// Reads what a command has printed; `None` while the command runs. A missing file is empty.
-    ///
-    /// # Errors
-    /// When the file cannot be used.
+    /// Reads what a command has printed; `None` while the command runs.
+    /// A missing file is empty.
     pub(crate) fn read(&self) -> Result<Option<String>, FileError> {
         let Some(file) = trusted_file::optional(trusted_file::open_existing(&self.0))? else {
             return Ok(Some(String::new()));
@@ -71,17 +67,11 @@ impl OutputFile {
     }
 
     /// Removes the file durably.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
     pub(crate) fn remove(&self) -> Result<(), FileError> {
         trusted_file::remove(&self.0)
     }
 
     /// Removes the file; a power loss may bring it back.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
     pub(crate) fn discard(&self) -> Result<(), FileError> {
         trusted_file::discard(&self.0)
     }

@@ -9,10 +9,7 @@ use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
 
 /// Fills a buffer with random bytes.
-///
-/// # Errors
-/// When the kernel gives none.
-pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
+pub(crate) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     match rustix::rand::getrandom(&mut *bytes, GetRandomFlags::empty()) {
         Ok(length) if length == bytes.len() => Ok(()),
         Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -21,8 +18,8 @@ pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
     }
 }
 
-/// Does without getrandom(2), which Linux has from 3.17 on: random(4) can be read as soon as the generator
-/// is seeded, and then urandom has what it gives.
+/// Does without getrandom(2), which Linux has from 3.17 on.
+/// By random(4), `/dev/random` is readable as soon as the generator is seeded; then urandom is as good.
 fn fill_from_devices(bytes: &mut [u8]) -> io::Result<()> {
     let open = |path| OpenOptions::new().read(true).open(path);
     let seeded = open("/dev/random")?;
@@ -31,10 +28,7 @@ fn fill_from_devices(bytes: &mut [u8]) -> io::Result<()> {
 }
 
 /// A name that nobody can guess: 128 bits in hexadecimal.
-///
-/// # Errors
-/// When the kernel gives no random bytes.
-pub fn name() -> io::Result<String> {
+pub(crate) fn name() -> io::Result<String> {
     let mut bytes = [0; 16];
     fill(&mut bytes)?;
     Ok(HEXLOWER.encode(&bytes))

@@ -1,4 +1,4 @@
-//! Directories of unit tests, which go with the thread of their test, and what those wait for.
+//! Directories of unit tests, removed with the thread of their test, and a loop to wait.
 
 use std::cell::RefCell;
 use std::fs;
@@ -29,8 +29,9 @@ pub fn scratch(name: &str) -> PathBuf {
     directory
 }
 
-/// What an attempt gives at last. A lock that was given back can be taken for a moment more: what another
-/// test starts has each descriptor of this process until it has become its program (execve(2)).
+/// The value that an attempt gives at last.
+/// A released lock can be held for a moment more: a child of another test has each descriptor of this process
+/// until it has become its program (execve(2)).
 pub fn at_last<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

@@ -1,4 +1,6 @@
-//! A command's output as text: without colours, without what is secret, and short enough for a log.
+//! Text for a log: without colours, without secrets, short, with the causes of an error.
+
+use std::error::Error;
 
 /// Lines and characters of an excerpt.
 const EXCERPT: (usize, usize) = (5, 500);
@@ -17,7 +19,7 @@ pub fn plain(line: &str) -> String {
     text
 }
 
-/// What a log can hold of a command's output: its last lines, on one line.
+/// The last lines of a command's output on one line, for a log.
 pub fn excerpt(output: &str) -> String {
     let (lines, length) = EXCERPT;
     let all: Vec<_> = output.lines().map(plain).filter(|line| !line.trim().is_empty()).collect();
@@ -26,22 +28,33 @@ pub fn excerpt(output: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(length).collect()
 }
 
-/// How many of something there are.
+/// An error and the causes behind it, on one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// A number and its noun.
 pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// What stands where a word is hidden.
+/// The mark of a hidden word.
 const HIDDEN: &str = "[...]";
 
-/// Letters from which on a part of a value is looked for inside of longer words.
+/// Letters from which on a part of a value is searched in longer words.
 const PART: usize = 3;
 
-/// A text without every word that may tell something of these values, which may be secret.
+/// A text without the words that may tell something about these values, which may be secret.
 ///
-/// A command that fails quotes what it was given, and quotes, escapes or cuts it in its own way. So a
-/// word goes when any part of it is in a value, or a part of a value is in it, whatever the case, and
-/// when it has an escape in it. One of two letters or one sign tells nothing and stays.
+/// A command that fails quotes what it was given, and escapes or cuts it in its own way. So a word goes when any
+/// part of it is in a value, or a part of a value is in it, whatever the case, and when it has an escape in it.
+/// One of two letters or one sign tells nothing and stays.
 pub fn without(text: &str, values: &[String]) -> String {
     if values.is_empty() {
         return text.to_owned();

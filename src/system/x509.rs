@@ -1,12 +1,11 @@
-//! X.509 certificates and revocation lists (RFC 5280) in PEM, as far as espm must read them.
+//! X.509 certificates and revocation lists (RFC 5280) in PEM, as far as espm reads them.
 //!
-//! Everything here is a pure reader. What a CA's command says is believed only after these have looked.
-
-use std::fmt;
+//! Everything here is a pure reader. espm believes what a CA's command says only after these readers agree.
 
 use data_encoding::HEXUPPER;
 use rustls_pemfile::Item;
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 use x509_parser::asn1_rs::{Any, BitString, Class, FromDer, Integer, OctetString, Sequence};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -18,18 +17,11 @@ use x509_parser::time::ASN1Time;
 const MAX_CHAIN: usize = 8;
 
 /// Why a certificate, key or revocation list is not accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct X509Error(pub &'static str);
 
-impl fmt::Display for X509Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for X509Error {}
-
-/// What identifies a certificate.
+/// The identity and validity of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The subject's only common name.
@@ -38,16 +30,13 @@ pub struct Identity {
     pub serial: String,
     /// The SHA-256 fingerprint, as `openssl x509 -fingerprint -sha256` prints it.
     pub fingerprint: String,
-    /// The begin of its validity, in seconds since 1970.
+    /// The start of its validity, in seconds since 1970.
     pub not_before: i64,
     /// The end of its validity, in seconds since 1970.
     pub not_after: i64,
 }
 
-/// The first certificate in a PEM text.
-///
-/// # Errors
-/// When there is none or it cannot be read.
+/// The identity of the first certificate in a PEM text.
 pub fn identity(pem: &str) -> Result<Identity, X509Error> {
     let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
@@ -67,9 +56,6 @@ pub fn identity(pem: &str) -> Result<Identity, X509Error> {
 }
 
 /// The host names in the first certificate of a PEM text (RFC 5280, section 4.2.1.6).
-///
-/// # Errors
-/// When it cannot be read.
 pub fn dns_names(pem: &str) -> Result<Vec<String>, X509Error> {
     let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
@@ -84,17 +70,12 @@ pub fn dns_names(pem: &str) -> Result<Vec<String>, X509Error> {
 }
 
 /// Whether a private key (PKCS #1, PKCS #8 or SEC 1) belongs to the first certificate of a PEM text.
-///
-/// # Errors
-/// When either cannot be read.
 pub fn key_fits(certificate_pem: &str, key_pem: &str) -> Result<bool, X509Error> {
     Ok(key_of_certificate(certificate_pem)? == key_of_private(key_pem)?)
 }
 
-/// What identifies the public key of the first certificate of a PEM text: the SHA-256 of its numbers.
-///
-/// # Errors
-/// When it cannot be read.
+/// The identity of the public key of the first certificate in a PEM text.
+/// The SHA-256 of its number or point.
 pub fn key_of_certificate(pem: &str) -> Result<String, X509Error> {
     let der = first_certificate(pem)?;
     let certificate = parse(&der)?;
@@ -106,10 +87,7 @@ pub fn key_of_certificate(pem: &str) -> Result<String, X509Error> {
     Ok(hex(&Sha256::digest(magnitude(&public))))
 }
 
-/// The same of the public key that belongs to a private one (PKCS #1, PKCS #8 or SEC 1).
-///
-/// # Errors
-/// When it cannot be read.
+/// As [`key_of_certificate`], for the public key that belongs to a private one (PKCS #1, PKCS #8 or SEC 1).
 pub fn key_of_private(pem: &str) -> Result<String, X509Error> {
     let public = items(pem)?
         .into_iter()
@@ -124,11 +102,9 @@ pub fn key_of_private(pem: &str) -> Result<String, X509Error> {
     Ok(hex(&Sha256::digest(magnitude(&public))))
 }
 
-/// Verifies the first certificate of a PEM text against a CA's bundle: signatures up to a self-signed
-/// root of the bundle, each issuer a CA, each certificate valid at that time (seconds since 1970).
-///
-/// # Errors
-/// When it does not verify.
+/// Verifies the first certificate of a PEM text against a CA's bundle.
+/// Signatures up to a self-signed root of the bundle, each issuer a CA, each certificate valid at that time
+/// (seconds since 1970).
 pub fn verify(certificate_pem: &str, bundle_pem: &str, at: i64) -> Result<(), X509Error> {
     let der = first_certificate(certificate_pem)?;
     let bundle = certificates(bundle_pem)?;
@@ -143,7 +119,7 @@ pub fn verify(certificate_pem: &str, bundle_pem: &str, at: i64) -> Result<(), X5
             .iter()
             .filter(|issuer| issuer.is_ca() && issuer.subject().as_raw() == subject.issuer().as_raw())
             .filter(|issuer| subject.verify_signature(Some(issuer.public_key())).is_ok());
-        // Beside one that was renewed with its key the old one may still be there.
+        // The bundle may have both a certificate and its renewal with the same key.
         let issuer = signers
             .max_by_key(|issuer| issuer.validity().is_valid_at(at))
             .ok_or(X509Error("the certificate is not signed by the CA"))?;
@@ -159,7 +135,8 @@ pub fn verify(certificate_pem: &str, bundle_pem: &str, at: i64) -> Result<(), X5
     Err(X509Error("the chain of the CA's certificates is too long"))
 }
 
-/// Whether a certificate's serial is in a revocation list of its issuer; the PEM may hold several lists.
+/// Whether a certificate's serial is in a revocation list of its issuer.
+/// The PEM may hold several lists.
 ///
 /// # Errors
 /// When either cannot be read, or there is no list of that issuer.

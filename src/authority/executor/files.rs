@@ -1,9 +1,9 @@
-//! The files that the CA has of one name, its own certificate and its revocation list.
+//! The CA's files of one name, its own certificate, its inventory and its revocation list.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::stop::Stop;
+use super::failure::Failure;
 use crate::model::name::NodeName;
 use crate::system::trusted_file::{self, FileError, Owner};
 use crate::system::x509;
@@ -14,7 +14,7 @@ const MAX_PEM: u64 = 256 * 1024;
 /// Bytes of a revocation list; a million revocations.
 const MAX_CRL: u64 = 64 * 1024 * 1024;
 
-/// Puppet's directories, and whose files in them.
+/// Puppet's directories, and a name.
 pub(super) struct Files<'a> {
     pub(super) ssldir: &'a Path,
     pub(super) cadir: &'a Path,
@@ -22,7 +22,6 @@ pub(super) struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// This name's file in a directory.
     fn file(&self, directory: PathBuf) -> PathBuf {
         directory.join(format!("{}.pem", self.name))
     }
@@ -48,8 +47,9 @@ impl Files<'_> {
         files
     }
 
-    /// Whether any file of this name is there; a link counts, too. What cannot be looked at is not taken as absent.
-    pub(super) fn anything_there(&self) -> Result<bool, Stop> {
+    /// Whether any file of this name is there; a link counts as a file.
+    /// One that cannot be looked at is an error.
+    pub(super) fn anything_there(&self) -> Result<bool, Failure> {
         for path in self.all() {
             match path.symlink_metadata() {
                 Ok(_) => return Ok(true),
@@ -60,48 +60,48 @@ impl Files<'_> {
         Ok(false)
     }
 
-    /// Removes every file of this name, the CA's copy of the certificate last: while it is there, so is the claim.
-    pub(super) fn remove(&self) -> Result<(), Stop> {
-        self.all().iter().try_for_each(|path| trusted_file::remove(path).map_err(Stop::from))
+    /// Removes every file of this name, the CA's copy of the certificate last.
+    /// While it is there, so is the claim.
+    pub(super) fn remove(&self) -> Result<(), Failure> {
+        self.all().iter().try_for_each(|path| trusted_file::remove(path).map_err(Failure::from))
     }
 
     /// A file's text; `None` when it is not there.
-    pub(super) fn read(&self, path: &Path) -> Result<Option<String>, Stop> {
+    pub(super) fn read(&self, path: &Path) -> Result<Option<String>, Failure> {
         Ok(trusted_file::optional(trusted_file::read(path, MAX_PEM, Owner::Anyone))?)
     }
 
     /// The CA's certificate, or the chain of them.
-    pub(super) fn ca_certificate(&self) -> Result<String, Stop> {
+    pub(super) fn ca_certificate(&self) -> Result<String, Failure> {
         Ok(trusted_file::read(&self.cadir.join("ca_crt.pem"), MAX_PEM, Owner::Anyone)?)
     }
 
-    /// Whether the revocation list has a certificate's serial number.
-    pub(super) fn is_revoked(&self, certificate: &str) -> Result<bool, Stop> {
+    pub(super) fn is_revoked(&self, certificate: &str) -> Result<bool, Failure> {
         let path = self.cadir.join("ca_crl.pem");
         let crl = trusted_file::read(&path, MAX_CRL, Owner::Anyone)?;
-        x509::is_revoked(certificate, &crl).map_err(|error| Stop::Failed(format!("{}: {error}", path.display())))
+        x509::is_revoked(certificate, &crl).map_err(|error| Failure::RevocationList(path, error))
     }
 
-    /// Whether a certificate has this name as one of its others. Who has one of the master's is the master for
-    /// every agent that asks for it by that name, such as `puppet`.
-    pub(super) fn is_alias_of(&self, master: &str) -> Result<bool, Stop> {
+    /// Whether the master's certificate has this name, such as `puppet`: the holder of such a certificate is the
+    /// master for each agent that asks for it by that name.
+    pub(super) fn is_alias_of(&self, master: &str) -> Result<bool, Failure> {
         let Some(certificate) = self.read(&self.cadir.join("signed").join(format!("{master}.pem")))? else {
             return Ok(false);
         };
         Ok(x509::dns_names(&certificate)?.iter().any(|name| name.eq_ignore_ascii_case(self.name.as_str())))
     }
 
-    /// Whether the CA's inventory has a certificate's serial number as another name's, as it can be where half of
-    /// the CA was restored from a backup. To revoke the one would revoke the other.
-    pub(super) fn is_anothers(&self, serial: &str) -> Result<bool, Stop> {
+    /// Whether the CA's inventory has a serial number under another name, as after half of the CA was restored from
+    /// a backup. To revoke the one would revoke the other.
+    pub(super) fn is_anothers(&self, serial: &str) -> Result<bool, Failure> {
         let path = self.cadir.join("inventory.txt");
         let inventory = trusted_file::optional(trusted_file::read(&path, MAX_CRL, Owner::Anyone))?;
         Ok(inventory.is_some_and(|inventory| inventory_has(&inventory, serial, self.name)))
     }
 
-    /// Whether the CA's copy of the certificate is the one that is recorded; `None` when there is no copy,
-    /// or only what a full disk has left of one.
-    pub(super) fn is_recorded(&self, certificate: &str) -> Result<Option<bool>, Stop> {
+    /// Whether the CA's copy of the certificate is the recorded one.
+    /// `None` when there is no copy, or only what a full disk has left of one.
+    pub(super) fn is_recorded(&self, certificate: &str) -> Result<Option<bool>, Failure> {
         let Some(signed) = self.read(&self.signed())? else { return Ok(None) };
         let Ok(there) = x509::identity(&signed) else { return Ok(None) };
         Ok(Some(there == x509::identity(certificate)?))
@@ -113,7 +113,7 @@ impl Files<'_> {
     }
 }
 
-/// Whether an inventory has a serial number as another name's: `0x0003 BEGIN END /CN=web01.example.com` a line.
+/// Whether an inventory has a serial number under another name: `0x0003 BEGIN END /CN=web01.example.com` a line.
 fn inventory_has(inventory: &str, serial: &str, name: &NodeName) -> bool {
     let number = |digits: &str| digits.trim_start_matches('0').to_ascii_uppercase();
     let own = format!("/CN={name}");

@@ -1,6 +1,6 @@
-//! The making of a certificate: begun, or found out how it ended, and judged by what is there.
+//! Generating a certificate: begun, or found begun, and judged by what is there.
 
-use super::{Answer, Ca, Record, Stop};
+use super::{Answer, Ca, Failure, Record};
 use crate::authority::executor::output::{says_key_saved, says_signed};
 use crate::model::certificate::PrivateKey;
 use crate::system::clock;
@@ -9,7 +9,6 @@ use crate::system::text::excerpt;
 use crate::system::trusted_file;
 use crate::system::x509;
 
-/// How a generating ended.
 enum Conclusion {
     Made(Answer),
     Foreign,
@@ -17,7 +16,7 @@ enum Conclusion {
 }
 
 impl Ca<'_> {
-    pub(super) fn generate(&self) -> Result<Answer, Stop> {
+    pub(super) fn generate(&self) -> Result<Answer, Failure> {
         match self.records.read(self.name)? {
             None => {}
             Some(Record::Issued { certificate }) => match self.files.is_recorded(&certificate)? {
@@ -28,7 +27,7 @@ impl Ca<'_> {
                     };
                     return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
                 }
-                // It was revoked, removed or replaced by hand.
+                // A human has revoked, removed or replaced it.
                 _ => {
                     if let answer @ (Answer::Foreign | Answer::Running) = self.revoke()? {
                         return Ok(answer);
@@ -56,7 +55,7 @@ impl Ca<'_> {
             Err(error) => {
                 // Without its output the certificate would be taken for a human's.
                 self.records.forget(self.name)?;
-                return Err(Stop::Undone(error.to_string()));
+                return Err(Failure::NoRoom(error));
             }
         };
         let ended = self.run("generate", &file);
@@ -71,13 +70,13 @@ impl Ca<'_> {
         match self.conclude(&output)? {
             Conclusion::Made(answer) => Ok(answer),
             Conclusion::Foreign => Ok(Answer::Foreign),
-            Conclusion::Nothing(why) => Err(Stop::Undone(format!("{why}: {failure}"))),
+            Conclusion::Nothing(why) => Err(Failure::NothingMade { why, output: failure }),
         }
     }
 
-    /// Finds out how an earlier call's generating ended: with a certificate of ours, with one of
-    /// somebody's, or with nothing, so that it can begin again.
-    pub(super) fn settle_generating(&self) -> Result<Option<Answer>, Stop> {
+    /// Settles an earlier call's generating.
+    /// `None` when nothing came of it and it can begin again.
+    pub(super) fn settle_generating(&self) -> Result<Option<Answer>, Failure> {
         let Some(output) = self.earlier_output()? else { return Ok(Some(Answer::Running)) };
         match self.conclude(&output)? {
             Conclusion::Made(answer) => Ok(Some(answer)),
@@ -86,8 +85,8 @@ impl Ca<'_> {
         }
     }
 
-    /// Judges a generating by its output and its files, and leaves either a recorded certificate or nothing.
-    fn conclude(&self, output: &str) -> Result<Conclusion, Stop> {
+    /// Judges a generating by its output and its files, and leaves a recorded certificate or nothing.
+    fn conclude(&self, output: &str) -> Result<Conclusion, Failure> {
         let key = self.files.read(&self.files.private_key())?;
         let Some(mut certificate) = self.files.read(&self.files.signed())? else {
             return self.nothing(output, key.as_deref());
@@ -99,7 +98,7 @@ impl Ca<'_> {
             return Ok(Conclusion::Foreign);
         }
         if cut_short {
-            // The node's copy may be whole. Without one nobody has the certificate, and its key goes now.
+            // The node's copy may be whole. Without one nobody has the certificate, and its key can go.
             let copy = self.files.read(&self.files.copy())?.filter(|copy| x509::identity(copy).is_ok());
             let whole = match &copy {
                 Some(copy) => self.flaw(copy, fits(copy))?.is_none(),
@@ -114,14 +113,14 @@ impl Ca<'_> {
             certificate = copy;
         }
         if self.files.is_anothers(&x509::identity(&certificate)?.serial)? {
-            // Nobody has it, and nobody will: its key goes now.
+            // Nobody has it, and nobody will: its key can go.
             self.files.remove()?;
             self.records.forget(self.name)?;
             return Ok(Conclusion::Nothing("its serial number is another certificate's"));
         }
         let fits = fits(&certificate);
         let flaw = self.flaw(&certificate, fits)?;
-        // One with a flaw must never be handed out, wherever this call dies.
+        // A certificate with a flaw must never be handed out, wherever this call dies.
         let record = match flaw {
             None => Record::Issued { certificate: certificate.clone() },
             Some(_) => Record::Revoking { certificate: certificate.clone() },
@@ -140,9 +139,9 @@ impl Ca<'_> {
         }
     }
 
-    /// Leaves nothing of a generating that made no certificate, but what tells one that the server signs
-    /// for its key even now, while the command that asked for it is gone.
-    fn nothing(&self, output: &str, key: Option<&str>) -> Result<Conclusion, Stop> {
+    /// Leaves nothing of a generating that made no certificate but the key's identity.
+    /// The server may sign for that key even after the command is gone.
+    fn nothing(&self, output: &str, key: Option<&str>) -> Result<Conclusion, Failure> {
         let key = key.filter(|_| says_key_saved(output, self.name)).and_then(|key| x509::key_of_private(key).ok());
         if let Some(key) = key {
             self.records.write(self.name, &Record::Abandoned { key })?;
@@ -155,8 +154,8 @@ impl Ca<'_> {
         Ok(Conclusion::Nothing("no certificate was made"))
     }
 
-    /// What is wrong with a new certificate and its key.
-    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<&'static str>, Stop> {
+    /// The first flaw of a new certificate and its key.
+    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<&'static str>, Failure> {
         let bundle = self.files.ca_certificate()?;
         let identity = x509::identity(certificate)?;
         Ok(if identity.common_name != self.name.as_str() {
@@ -166,7 +165,7 @@ impl Ca<'_> {
         } else if !key_fits {
             Some("the private key does not belong to the certificate")
         } else if self.files.is_revoked(certificate)? {
-            // Of a certificate from before, where the CA counts anew.
+            // An older certificate had it, and the CA counts anew.
             Some("its serial number is in the revocation list already")
         } else {
             None

@@ -1,24 +1,24 @@
 //! The CA's commands and files, as the CA's user: what `puppet cert` and `puppetserver ca` do.
 //!
-//! Trusts no exit code and no message on its own: after each command it looks at the files and the
-//! revocation list. Touches only what a record of ours names. `puppet cert revoke` is never run for
-//! a name without an exact certificate, for it would take the name as a regular expression.
+//! Trusts no exit code and no message on its own: after each command it reads the files and the revocation
+//! list. Touches only what a record of espm's names. Never runs `puppet cert revoke` for a name without a
+//! certificate: that command takes such a name as a regular expression.
 
+mod failure;
 mod files;
 mod generate;
 mod output;
 pub mod record;
 mod revoke;
-mod stop;
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::failure::Failure;
 use self::files::Files;
 use self::record::{Record, Records};
-use self::stop::Stop;
 use super::protocol::{Answer, Issued, Order, Verb};
 use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
@@ -28,18 +28,19 @@ use crate::system::lock::Lease;
 use crate::system::output_file::OutputFile;
 use crate::system::x509;
 
-/// How long the lock is waited for. Whoever asks has waited for its turn already: it is the command of
-/// a call that died which has the lock.
+/// How long a call waits for the lock.
+/// It has waited in espm's queue before: the command of a call that died holds the lock now.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the command of an earlier call is waited for.
+/// How long a call waits for the command of an earlier one.
 const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 
-/// The least that an order can make one of the CA's commands last, unless it is configured to be less:
-/// one that is ended while it writes the CA's files may leave them cut short.
+/// The least time of a command of the CA, whatever the request says.
+/// The configuration can say less. A command that is killed while it writes the CA's files may leave them cut
+/// short.
 const LEAST: Duration = Duration::from_secs(30);
 
-/// Whose commands.
+/// The kind of the CA's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `puppet cert`, Puppet 2.7 to 5.
@@ -48,41 +49,42 @@ pub enum Kind {
     PuppetserverCa,
 }
 
-/// How the CA is run and where its files are.
+/// The CA's command and files.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Whose commands.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The command up to the verb.
-    pub program: Program,
+    pub(crate) program: Program,
     /// `puppet.conf`, for `puppetserver ca` alone.
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Puppet's `ssldir`.
-    pub ssldir: PathBuf,
+    pub(crate) ssldir: PathBuf,
     /// Puppet's `cadir`.
-    pub cadir: PathBuf,
+    pub(crate) cadir: PathBuf,
     /// The master's own certname.
-    pub master: String,
+    pub(crate) master: String,
     /// The directory of our records.
-    pub records: PathBuf,
+    pub(crate) records: PathBuf,
     /// Seconds for one command.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
-/// Does what an order says.
-pub fn obey(settings: &Settings, order: &Order) -> Answer {
+/// Does what a request asks for.
+pub(crate) fn obey(settings: &Settings, order: &Order) -> Answer {
     let ordered = Duration::from_secs(order.limit);
     let wait = Deadline::after(settings.timeout.min(ordered));
     match attempt(settings, order, wait, Deadline::after(settings.timeout.min(ordered.max(LEAST)))) {
         Ok(answer) => answer,
-        Err(Stop::TimedOut) => Answer::TimedOut,
-        Err(Stop::Failed(text)) => Answer::Failed { text },
-        Err(Stop::Undone(text)) => Answer::Undone { text },
-        Err(Stop::File(error)) => Answer::Failed { text: error.to_string() },
+        Err(Failure::Command(CommandError::TimedOut)) => Answer::TimedOut,
+        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_))) => {
+            Answer::Undone { text: failure.to_string() }
+        }
+        Err(failure) => Answer::Failed { text: failure.to_string() },
     }
 }
 
-fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) -> Result<Answer, Stop> {
+fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) -> Result<Answer, Failure> {
     let records = Records::open(&settings.records)?;
     let name = &order.name;
     let output = records.output(name);
@@ -106,7 +108,7 @@ fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) 
 struct Ca<'a> {
     settings: &'a Settings,
     records: Records,
-    /// What the command that was started for the name has printed.
+    /// The output of the command for this name.
     output: OutputFile,
     name: &'a NodeName,
     files: Files<'a>,
@@ -116,7 +118,7 @@ struct Ca<'a> {
 }
 
 impl Ca<'_> {
-    fn issued(&self, certificate: String, private_key: Option<PrivateKey>) -> Result<Issued, Stop> {
+    fn issued(&self, certificate: String, private_key: Option<PrivateKey>) -> Result<Issued, Failure> {
         let identity = x509::identity(&certificate)?;
         Ok(Issued {
             certificate,
@@ -128,19 +130,19 @@ impl Ca<'_> {
         })
     }
 
-    /// Whether the name is somebody's: by a file, or as one by which agents know the master.
-    fn is_taken(&self) -> Result<bool, Stop> {
+    /// Whether the name is taken: by a file, or as one of the master's own.
+    fn is_taken(&self) -> Result<bool, Failure> {
         Ok(self.files.anything_there()? || self.files.is_alias_of(&self.settings.master)?)
     }
 
-    fn check(&self) -> Result<Answer, Stop> {
+    fn check(&self) -> Result<Answer, Failure> {
         self.files.is_revoked(&self.files.ca_certificate()?)?;
         self.is_taken()?;
         self.files.is_anothers("")?;
         Ok(Answer::Sound)
     }
 
-    fn show(&self) -> Result<Answer, Stop> {
+    fn show(&self) -> Result<Answer, Failure> {
         let certificate = match self.records.read(self.name)? {
             Some(Record::Issued { certificate }) => certificate,
             Some(_) => return Ok(Answer::Unfinished),
@@ -153,13 +155,13 @@ impl Ca<'_> {
         Ok(Answer::There { issued: self.issued(certificate, None)? })
     }
 
-    /// What an earlier call's command printed; `None` while it runs.
-    fn earlier_output(&self) -> Result<Option<String>, Stop> {
+    /// The output of an earlier call's command; `None` while it runs.
+    fn earlier_output(&self) -> Result<Option<String>, Failure> {
         Ok(self.until.within(OUTPUT_WAIT).attempt(|| self.output.read())?)
     }
 
-    /// Runs one of the CA's commands for this name. Its exit code is not looked at: Puppet 2.7 has 0
-    /// for failures, and what counts is in the files.
+    /// Runs one of the CA's commands for this name.
+    /// The exit code says nothing: Puppet 2.7 ends with 0 after a failure. The files tell.
     fn run(&self, verb: &str, output: &File) -> Result<(), CommandError> {
         let mut program = self.settings.program.clone();
         let name = self.name.as_str();

@@ -1,16 +1,15 @@
-//! What `puppet cert` and `puppetserver ca` print of a certificate that they make.
+//! What `puppet cert` and `puppetserver ca` print about a certificate that they generate.
 
 use crate::model::name::NodeName;
 use crate::system::text::plain;
 
-/// Whether the output of `puppetserver ca` says that it has made this name's key. The server may have
-/// signed before the command that asked it to could say so.
+/// Whether the output of `puppetserver ca` says that it has made this name's key.
+/// The server may have signed before its command could say so.
 pub(super) fn says_key_saved(output: &str, name: &NodeName) -> bool {
     let text = format!("Successfully saved private key for {name} to ");
     output.lines().map(plain).any(|line| line.starts_with(&text))
 }
 
-/// Whether a command's output says that it has signed this name's certificate.
 pub(super) fn says_signed(output: &str, name: &NodeName) -> bool {
     let texts = [
         format!("Signed certificate request for {name}"),

@@ -1,8 +1,7 @@
-//! The CA verbs' own record of the certificates that they made: one file a name, in a directory
-//! that belongs to the CA's user.
+//! What the CA's user keeps about the certificates that espm made: one file a name, in a directory of that user.
 //!
-//! A certificate is ours if it is recorded here and still is the one that is recorded. The record
-//! of an intent is durable before the command starts; the command's output goes to a file beside it.
+//! A certificate is espm's if its name is recorded here and the CA still has the recorded one. The record of an
+//! intent is durable before the command starts; the command's output goes to a file beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,42 +12,31 @@ use crate::system::lock::Lease;
 use crate::system::output_file::OutputFile;
 use crate::system::trusted_file::{self, FileError, Owner};
 
-/// Bytes of a record: a certificate and a few words.
+/// Bytes of a record.
 const MAX_RECORD: u64 = 64 * 1024;
 
-/// What is recorded of a name.
+/// What is recorded about a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-pub enum Record {
-    /// A command was started while nothing of this name was there.
+pub(crate) enum Record {
+    /// A command was started while the CA had nothing of this name.
     Generating,
-    /// The certificate was made.
-    Issued {
-        /// It, PEM.
-        certificate: String,
-    },
-    /// The command made a key and failed. The server that it asks may sign for that key even now.
-    Abandoned {
-        /// What identifies the public key.
-        key: String,
-    },
-    /// Its revocation was started.
-    Revoking {
-        /// It, PEM.
-        certificate: String,
-    },
+    /// The certificate was made (PEM).
+    Issued { certificate: String },
+    /// The command made a key of this identity and failed.
+    /// The server may sign for that key even now.
+    Abandoned { key: String },
+    /// The revocation of this certificate was started (PEM).
+    Revoking { certificate: String },
 }
 
 /// The directory of the records.
 #[derive(Debug)]
-pub struct Records(PathBuf);
+pub(crate) struct Records(PathBuf);
 
 impl Records {
     /// The records in a directory, if no other user can write there or put another in its place.
-    ///
-    /// # Errors
-    /// When it is not there, it or a directory above it belongs to another user, or others can write there.
-    pub fn open(directory: &Path) -> Result<Self, FileError> {
+    pub(crate) fn open(directory: &Path) -> Result<Self, FileError> {
         trusted_file::check_way(directory, Owner::RootOrSelf)?;
         trusted_file::check_directory(directory, Owner::RootOrSelf)?;
         Ok(Self(directory.to_owned()))
@@ -59,43 +47,35 @@ impl Records {
     }
 
     /// The output of the command that was started for a name.
-    pub fn output(&self, name: &NodeName) -> OutputFile {
+    pub(crate) fn output(&self, name: &NodeName) -> OutputFile {
         OutputFile::at(self.0.join(format!("{name}.proof")))
     }
 
-    /// Takes the lock around every change of the CA, if it is free. Commands share it.
-    ///
-    /// # Errors
-    /// When its file cannot be used.
-    pub fn try_lock(&self) -> Result<Option<Lease>, FileError> {
+    /// Acquires the lock around every change of the CA, if it is free.
+    /// Commands share it.
+    pub(crate) fn try_lock(&self) -> Result<Option<Lease>, FileError> {
         Lease::try_take(&self.0.join("lock"))
     }
 
-    /// What is recorded of a name.
+    /// The record of a name.
     ///
     /// # Errors
     /// When the record cannot be read; an unreadable record is never an absent one.
-    pub fn read(&self, name: &NodeName) -> Result<Option<Record>, FileError> {
+    pub(crate) fn read(&self, name: &NodeName) -> Result<Option<Record>, FileError> {
         let path = self.path(name);
         let json = trusted_file::optional(trusted_file::read(&path, MAX_RECORD, Owner::RootOrSelf))?;
         let record = json.map(|json| serde_json::from_str(&json)).transpose();
         record.map_err(|error| FileError::io(&path, error.into()))
     }
 
-    /// Records something of a name, durably.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write(&self, name: &NodeName, record: &Record) -> Result<(), FileError> {
+    /// Writes the record of a name, durably.
+    pub(crate) fn write(&self, name: &NodeName, record: &Record) -> Result<(), FileError> {
         let json = serde_json::to_vec(record).unwrap_or_default();
         trusted_file::replace(&self.path(name), 0o600, &json)
     }
 
-    /// Forgets a name.
-    ///
-    /// # Errors
-    /// When a file cannot be removed.
-    pub fn forget(&self, name: &NodeName) -> Result<(), FileError> {
+    /// Removes the record of a name, and the output.
+    pub(crate) fn forget(&self, name: &NodeName) -> Result<(), FileError> {
         self.output(name).remove()?;
         trusted_file::remove(&self.path(name))
     }

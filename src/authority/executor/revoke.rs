@@ -1,13 +1,13 @@
-//! The end of a certificate: revoked, and its name given up.
+//! Revoking a certificate, and freeing its name.
 
-use super::{Answer, Ca, Record, Stop};
+use super::{Answer, Ca, Failure, Record};
 use crate::system::command;
 use crate::system::text::excerpt;
 use crate::system::trusted_file;
 use crate::system::x509;
 
 impl Ca<'_> {
-    pub(super) fn revoke(&self) -> Result<Answer, Stop> {
+    pub(super) fn revoke(&self) -> Result<Answer, Failure> {
         let mut record = self.records.read(self.name)?;
         if record == Some(Record::Generating) {
             if let Some(answer @ (Answer::Running | Answer::Foreign)) = self.settle_generating()? {
@@ -32,7 +32,7 @@ impl Ca<'_> {
                     self.records.forget(self.name)?;
                     return Ok(Answer::Foreign);
                 }
-                // The CA's commands revoke by its copy, and without one take the name as a regular expression.
+                // The CA's commands revoke its copy; without one they take the name as a regular expression.
                 None => trusted_file::replace(&self.files.signed(), 0o644, certificate.as_bytes())?,
             }
             self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
@@ -41,15 +41,16 @@ impl Ca<'_> {
             self.run("revoke", &file)?;
             if !self.files.is_revoked(&certificate)? {
                 let text = excerpt(&command::read_back(&file)?);
-                return Err(Stop::Failed(format!("the serial number is not in the revocation list: {text}")));
+                return Err(Failure::NotRevoked(text));
             }
         }
         self.give_up(&certificate)?;
         Ok(Answer::Revoked)
     }
 
-    /// Looks whether the server has signed for an abandoned key; such a certificate is to be revoked.
-    fn late(&self, key: &str) -> Result<Option<Record>, Stop> {
+    /// Looks whether the server has signed for an abandoned key after all.
+    /// That certificate must be revoked.
+    fn late(&self, key: &str) -> Result<Option<Record>, Failure> {
         let signed = self.files.read(&self.files.signed())?;
         let ours = signed.filter(|signed| x509::key_of_certificate(signed).is_ok_and(|of| of == key));
         let Some(certificate) = ours else {
@@ -61,9 +62,10 @@ impl Ca<'_> {
         Ok(Some(record))
     }
 
-    /// Frees the name of a certificate that is at its end: removes its files. While the CA's copy is this
-    /// certificate, they all are its own, a key that does not fit too; without the copy, those that fit.
-    fn give_up(&self, certificate: &str) -> Result<(), Stop> {
+    /// Frees the name of a revoked certificate: removes its files.
+    /// While the CA's copy is this certificate, all of them are, even a key that does not fit. Without the
+    /// copy, the key and the node's copy must fit.
+    fn give_up(&self, certificate: &str) -> Result<(), Failure> {
         let own = match self.files.is_recorded(certificate)? {
             Some(own) => own,
             None => {

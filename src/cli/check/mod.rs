@@ -139,14 +139,15 @@ fn check_state(config: &Config) -> Result<String, Wrong> {
 }
 
 fn probe_syslog(config: &Config) -> Result<String, Wrong> {
-    audit::probe(&config.audit.socket)
-        .map_err(|error| Wrong(format!("{error}; start syslog, or name its socket in [audit] socket")))?;
+    audit::probe(&config.audit.socket).map_err(|error| {
+        Wrong(format!("{}; start syslog, or name its socket in [audit] socket", text::chain(&error)))
+    })?;
     Ok(config.audit.socket.display().to_string())
 }
 
 /// What sudo says does not say where to look.
 fn with_hint(error: impl std::error::Error) -> Wrong {
-    let what = error.to_string();
+    let what = text::chain(&error);
     Wrong(if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what })
 }
 

@@ -1,29 +1,40 @@
 //! Why a file is not used.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use thiserror::Error;
 
 use super::Owner;
 
 /// Why a file is not used.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{}: {why}", .path.display())]
 pub struct FileError {
     path: PathBuf,
     why: Why,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(super) enum Why {
+    #[error("is a symbolic link, which is not followed; name the file itself")]
+    Link,
+    #[error("{0}")]
     Io(io::Error),
+    #[error("{0}")]
     NotDurable(io::Error),
+    #[error("is not a regular file")]
     NotRegular,
+    #[error("is not a directory")]
     NotDirectory,
+    #[error("is owned by user {uid}, want {want}")]
     Owner { uid: u32, want: Owner },
-    Writable { mode: u32 },
+    #[error("others can write it (mode {:04o}); chmod go-w {}", .mode & 0o7777, .path.display())]
+    Writable { mode: u32, path: PathBuf },
+    #[error("is larger than {limit} bytes")]
     TooLarge { limit: u64 },
+    #[error("is not UTF-8 text")]
     NotText,
 }
 
@@ -33,17 +44,23 @@ impl FileError {
     }
 
     /// An I/O error at a path.
-    pub fn io(path: &Path, error: io::Error) -> Self {
-        Self::new(path, Why::Io(error))
+    pub(crate) fn io(path: &Path, error: io::Error) -> Self {
+        let link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+        Self::new(path, if link { Why::Link } else { Why::Io(error) })
     }
 
-    /// Whether what was asked for is done all the same, and only a power loss could undo it.
-    pub fn is_done(&self) -> bool {
+    /// Makes an I/O error one at a path.
+    pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> Self + Copy {
+        move |error| Self::io(path, error)
+    }
+
+    /// Whether the act is done all the same, and only a power loss could undo it.
+    pub(crate) fn is_done(&self) -> bool {
         matches!(self.why, Why::NotDurable(_))
     }
 
     /// The kind of the I/O error behind it, if there is one.
-    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+    pub(crate) fn io_kind(&self) -> Option<io::ErrorKind> {
         match &self.why {
             Why::Io(error) => Some(error.kind()),
             _ => None,
@@ -52,39 +69,10 @@ impl FileError {
 }
 
 /// A missing file as `None`.
-///
-/// # Errors
-/// Every other error.
-pub fn optional<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
+pub(crate) fn optional<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.why {
-            Why::Io(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-                write!(f, "{path}: is a symbolic link, which is not followed; name the file itself")
-            }
-            Why::Io(error) | Why::NotDurable(error) => write!(f, "{path}: {error}"),
-            Why::NotRegular => write!(f, "{path}: is not a regular file"),
-            Why::NotDirectory => write!(f, "{path}: is not a directory"),
-            Why::Owner { uid, want: Owner::Root } => write!(f, "{path}: is owned by user {uid}, want root"),
-            Why::Owner { uid, want: Owner::User(other) } => {
-                write!(f, "{path}: is owned by user {uid}, want root or user {other}")
-            }
-            Why::Owner { uid, .. } => write!(f, "{path}: is owned by user {uid}, want root or the user that reads it"),
-            Why::Writable { mode } => {
-                write!(f, "{path}: others can write it (mode {:04o}); chmod go-w {path}", mode & 0o7777)
-            }
-            Why::TooLarge { limit } => write!(f, "{path}: is larger than {limit} bytes"),
-            Why::NotText => write!(f, "{path}: is not UTF-8 text"),
-        }
-    }
-}
-
-impl std::error::Error for FileError {}

@@ -9,17 +9,19 @@ mod error;
 mod write;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use self::error::FileError;
 use self::error::Why;
-pub use self::error::{FileError, optional};
-pub use self::write::{
+pub(crate) use self::error::optional;
+pub(crate) use self::write::{
     beside, create, create_directory, discard, nameless, open_existing, open_lock, place, remove, rename, replace,
     replace_keeping_owner, sync_parent, write_new,
 };
@@ -40,80 +42,122 @@ pub enum Owner {
     Anyone,
 }
 
+impl Owner {
+    fn trusts(self, uid: u32) -> bool {
+        uid == 0
+            || match self {
+                Self::Root => false,
+                Self::RootOrSelf => uid == rustix::process::geteuid().as_raw(),
+                Self::User(user) => uid == user,
+                Self::Anyone => true,
+            }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("root"),
+            Self::User(user) => write!(f, "root or user {user}"),
+            Self::RootOrSelf | Self::Anyone => f.write_str("root or the user that reads it"),
+        }
+    }
+}
+
+/// The owner and mode of a file, with the bits of its kind (inode(7)).
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    uid: u32,
+    mode: u32,
+}
+
+impl Origin {
+    fn of(path: &Path) -> Result<Self, FileError> {
+        fs::symlink_metadata(path).map(|metadata| Self::from(&metadata)).map_err(FileError::at(path))
+    }
+
+    fn is(self, kind: FileType) -> bool {
+        FileType::from_raw_mode(self.mode) == kind
+    }
+
+    fn check_owner(self, path: &Path, owner: Owner) -> Result<(), FileError> {
+        let error = Why::Owner { uid: self.uid, want: owner };
+        if owner.trusts(self.uid) { Ok(()) } else { Err(FileError::new(path, error)) }
+    }
+
+    fn check(self, path: &Path, owner: Owner) -> Result<(), FileError> {
+        self.check_owner(path, owner)?;
+        if owner != Owner::Anyone && self.mode & 0o022 != 0 {
+            return Err(FileError::new(path, Why::Writable { mode: self.mode, path: path.to_owned() }));
+        }
+        Ok(())
+    }
+
+    /// Checks a directory or a link on the way to a file.
+    fn check_step(self, path: &Path, owner: Owner) -> Result<(), FileError> {
+        if self.is(FileType::Symlink) {
+            self.check_owner(path, owner)
+        } else if !self.is(FileType::Directory) {
+            Err(FileError::new(path, Why::NotDirectory))
+        } else if self.mode & Mode::SVTX.bits() != 0 {
+            // Only the owner of an entry can replace it.
+            self.check_owner(path, owner)
+        } else {
+            self.check(path, owner)
+        }
+    }
+}
+
+impl From<&Metadata> for Origin {
+    fn from(metadata: &Metadata) -> Self {
+        Self { uid: metadata.uid(), mode: metadata.mode() }
+    }
+}
+
 /// Reads a text file that only trusted users can have written.
 ///
 /// # Errors
-/// When it cannot be opened, is a link or no regular file, has another owner, can be written by
+/// When the file cannot be opened, is a link or no regular file, has another owner, can be written by
 /// others, is larger than the limit (bytes) or is not UTF-8.
-pub fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
-    let error = |why| FileError::new(path, why);
+pub(crate) fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(|e| error(Why::Io(e)))?;
-    let metadata = file.metadata().map_err(|e| error(Why::Io(e)))?;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(FileError::at(path))?;
+    let metadata = file.metadata().map_err(FileError::at(path))?;
     if !metadata.is_file() {
-        return Err(error(Why::NotRegular));
+        return Err(FileError::new(path, Why::NotRegular));
     }
-    check_owner_and_mode(path, &metadata, owner)?;
+    Origin::from(&metadata).check(path, owner)?;
     // Room for all of it and for the end: one read, and one that finds nothing more.
     let expected = usize::try_from(metadata.len().min(limit)).unwrap_or(0).saturating_add(64);
     let mut bytes = Vec::with_capacity(expected);
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| error(Why::Io(e)))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(FileError::at(path))?;
     if bytes.len() as u64 > limit {
-        return Err(error(Why::TooLarge { limit }));
+        return Err(FileError::new(path, Why::TooLarge { limit }));
     }
-    String::from_utf8(bytes).map_err(|_| error(Why::NotText))
+    String::from_utf8(bytes).map_err(|_| FileError::new(path, Why::NotText))
 }
 
-/// Checks that a directory is one, has a trusted owner, and that others cannot write into it.
-///
-/// # Errors
-/// When one of these is not so.
-pub fn check_directory(path: &Path, owner: Owner) -> Result<(), FileError> {
-    let metadata = fs::symlink_metadata(path).map_err(|e| FileError::new(path, Why::Io(e)))?;
-    if !metadata.is_dir() {
+/// Checks that a path is a directory with a trusted owner, into which others cannot write.
+pub(crate) fn check_directory(path: &Path, owner: Owner) -> Result<(), FileError> {
+    let found = Origin::of(path)?;
+    if !found.is(FileType::Directory) {
         return Err(FileError::new(path, Why::NotDirectory));
     }
-    check_owner_and_mode(path, &metadata, owner)
+    found.check(path, owner)
 }
 
-fn check_owner_and_mode(path: &Path, metadata: &Metadata, owner: Owner) -> Result<(), FileError> {
-    check_owner(path, metadata, owner)?;
-    if owner != Owner::Anyone && metadata.mode() & 0o022 != 0 {
-        return Err(FileError::new(path, Why::Writable { mode: metadata.mode() }));
-    }
-    Ok(())
-}
-
-fn check_owner(path: &Path, metadata: &Metadata, owner: Owner) -> Result<(), FileError> {
-    let uid = metadata.uid();
-    let trusted = uid == 0
-        || match owner {
-            Owner::Root => false,
-            Owner::RootOrSelf => uid == rustix::process::geteuid().as_raw(),
-            Owner::User(user) => uid == user,
-            Owner::Anyone => true,
-        };
-    if trusted { Ok(()) } else { Err(FileError::new(path, Why::Owner { uid, want: owner })) }
-}
-
-/// Checks every directory and every link on the way to a file: that no one but a trusted user can put
-/// another in its place. A directory that all may write must be sticky, as `/tmp` is.
-///
-/// # Errors
-/// When one has another owner, can be written by others, or is not there.
-pub fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
-    let io = |path: &Path, error| FileError::new(path, Why::Io(error));
+/// Checks every directory and every link on the way to a file.
+/// Only a trusted user can put another in its place. A directory that all may write must be sticky, as `/tmp`
+/// is.
+pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
     let mut here = PathBuf::from("/");
     let mut rest = Vec::new();
     let mut links = 0;
     let push = |rest: &mut Vec<OsString>, way: &Path| {
         rest.extend(way.components().rev().map(|component| component.as_os_str().to_owned()));
     };
-    let whole = std::path::absolute(path).map_err(|error| io(path, error))?;
+    let whole = std::path::absolute(path).map_err(FileError::at(path))?;
     push(&mut rest, whole.parent().unwrap_or(Path::new("/")));
     while let Some(name) = rest.pop() {
         match Path::new(&name).components().next() {
@@ -125,43 +169,37 @@ pub fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
             }
             _ => continue,
         }
-        let metadata = fs::symlink_metadata(&here).map_err(|error| io(&here, error))?;
-        if metadata.is_symlink() {
-            check_owner(&here, &metadata, owner)?;
+        let step = Origin::of(&here)?;
+        step.check_step(&here, owner)?;
+        if step.is(FileType::Symlink) {
             links += 1;
             if links > MAX_LINKS {
-                return Err(io(&here, Errno::LOOP.into()));
+                return Err(FileError::io(&here, Errno::LOOP.into()));
             }
-            push(&mut rest, &fs::read_link(&here).map_err(|error| io(&here, error))?);
+            push(&mut rest, &fs::read_link(&here).map_err(FileError::at(&here))?);
             here.pop();
-        } else if !metadata.is_dir() {
-            return Err(FileError::new(&here, Why::NotDirectory));
-        } else if metadata.mode() & 0o1000 == 0 {
-            check_owner_and_mode(&here, &metadata, owner)?;
-        } else {
-            check_owner(&here, &metadata, owner)?;
         }
     }
     Ok(())
 }
 
-/// Checks a program and the way to it: that root alone decides what it is.
-///
-/// # Errors
-/// When others can write it or put another in its place.
-pub fn check_program(path: &Path) -> Result<(), FileError> {
+/// Checks that root alone decides what a program is: the file and the way to it.
+pub(crate) fn check_program(path: &Path) -> Result<(), FileError> {
     check_way(path, Owner::Root)?;
-    let metadata = fs::metadata(path).map_err(|e| FileError::new(path, Why::Io(e)))?;
-    check_owner_and_mode(path, &metadata, Owner::Root)
+    let metadata = fs::metadata(path).map_err(FileError::at(path))?;
+    Origin::from(&metadata).check(path, Owner::Root)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::{self, OpenOptions, Permissions};
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+    use std::path::Path;
+
+    use rustix::fs::FileType;
 
     use super::{
-        Owner, check_directory, check_way, create, discard, open_existing, open_lock, read, remove, replace,
+        Origin, Owner, check_way, create, discard, open_existing, open_lock, read, remove, replace,
         replace_keeping_owner, write_new,
     };
     use crate::system::scratch::scratch;
@@ -239,12 +277,10 @@ mod tests {
 
     #[test]
     fn a_file_is_trusted_only_of_root_or_of_whom_it_may_be() {
-        let directory = scratch("file-owner");
-        let path = directory.join("f");
-        write_new(&path, 0o644, b"x").unwrap();
-        let another = 12_345;
-        let mine = rustix::process::geteuid().as_raw();
+        let path = Path::new("/a/b");
+        let (mine, another) = (rustix::process::geteuid().as_raw(), 12_345);
         for (uid, owner, trusted) in [
+            (0, Owner::Root, true),
             (mine, Owner::RootOrSelf, true),
             (mine, Owner::Anyone, true),
             (another, Owner::Root, false),
@@ -253,26 +289,20 @@ mod tests {
             (another, Owner::User(another), true),
             (another, Owner::Anyone, true),
         ] {
-            for file in [&path, &directory] {
-                chown(file, Some(uid), None).expect("run as root: files are given to another user");
-            }
-            assert_eq!(read(&path, 1, owner).is_ok(), trusted, "{uid} {owner:?}");
-            assert_eq!(check_directory(&directory, owner).is_ok(), trusted, "{uid} {owner:?}");
-            assert_eq!(check_way(&path, owner).is_ok(), trusted, "{uid} {owner:?}");
+            let origin = |kind: FileType, mode| Origin { uid, mode: kind.as_raw_mode() | mode };
+            let file = origin(FileType::RegularFile, 0o644);
+            assert_eq!(file.check(path, owner).is_ok(), trusted, "{uid} {owner:?}");
+            assert!(file.check_step(path, owner).unwrap_err().to_string().contains("not a directory"));
             // In a sticky directory only its owner can replace what is another's.
-            fs::set_permissions(&directory, Permissions::from_mode(0o1777)).unwrap();
-            assert_eq!(check_way(&path, owner).is_ok(), trusted, "sticky: {uid} {owner:?}");
-            fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
-            chown(&directory, Some(mine), None).unwrap();
-            let link = directory.join("link");
-            symlink(".", &link).unwrap();
-            lchown(&link, Some(uid), None).unwrap();
-            assert_eq!(check_way(&link.join("f"), owner).is_ok(), trusted, "link: {uid} {owner:?}");
-            fs::remove_file(&link).unwrap();
+            for (kind, mode) in
+                [(FileType::Directory, 0o755), (FileType::Directory, 0o1777), (FileType::Symlink, 0o777)]
+            {
+                let step = origin(kind, mode);
+                assert_eq!(step.check_step(path, owner).is_ok(), trusted, "{mode:o}: {uid} {owner:?}");
+            }
+            let writable = origin(FileType::RegularFile, 0o664);
+            assert_eq!(writable.check(path, owner).is_ok(), owner == Owner::Anyone, "{uid} {owner:?}");
         }
-        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-        assert!(read(&path, 1, Owner::Anyone).is_ok(), "what need not be trusted may be writable");
-        chown(&path, Some(mine), None).unwrap();
     }
 
     #[test]

@@ -43,7 +43,7 @@ const FAULTS: [Fault; 28] = [
         as_nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(site.bin("espm-enc"));
         said(as_nobody.args(["-c", &enc, "web01"]))
     }),
-    ("started with SIGCHLD ignored, so that no program's end can be waited for", None, |site| {
+    ("started with SIGCHLD ignored, so children cannot be reaped", None, |site| {
         let mut ignoring = as_user("env");
         ignoring.arg("--ignore-signal=CHLD").arg(site.bin("espm")).arg("-c").arg(site.ini());
         said(&mut ignoring)

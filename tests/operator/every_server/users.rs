@@ -138,6 +138,23 @@ fn classifier_prints_published_files_alone() {
 }
 
 #[test]
+fn enc_ini_of_another_user_is_refused() {
+    let site = without_console();
+    let enc = site.write("etc/enc.ini", "[enc]\n");
+    let classify = || Command::new(site.bin("espm-enc")).args(["-c", &enc, "web01"]).output().unwrap();
+    let etc = site.dir.join("etc").display().to_string();
+    for path in [&enc, &etc] {
+        assert!(classify().status.success());
+        chown(path, Some(65_534), None).unwrap();
+        let output = classify();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{path}");
+        assert!(complaint.contains(&format!("{path}: is owned by user 65534, want root")), "{complaint}");
+        chown(path, Some(0), None).unwrap();
+    }
+}
+
+#[test]
 fn impossible_adopt_or_forget_is_one_sentence() {
     let site = Site::open();
     for (words, sentence) in [

@@ -1,0 +1,30 @@
+//! Why a verb failed.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::system::command::CommandError;
+use crate::system::trusted_file::FileError;
+use crate::system::x509::X509Error;
+
+/// Why a verb failed.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    X509(#[from] X509Error),
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    RevocationList(PathBuf, X509Error),
+    #[error("the serial number is not in the revocation list: {0}")]
+    NotRevoked(String),
+    /// Nothing is left of what was begun.
+    #[error("{why}: {output}")]
+    NothingMade { why: &'static str, output: String },
+    /// Nothing was begun.
+    #[error("no room for what the CA's command prints: {0}")]
+    NoRoom(FileError),
+}
