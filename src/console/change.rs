@@ -43,6 +43,17 @@ impl Intent {
         }
     }
 
+    /// The change of an assignment that an unfinished command was to make, by the first line of its output; where
+    /// that is lost, in the way in which the console makes it now.
+    pub fn unfinished_change(output: &str, node: Node, way: Way) -> Self {
+        let way = match output.lines().next() {
+            Some(ADD_AGAIN) => Way::AddAgain,
+            Some(REBUILD) => Way::Rebuild,
+            _ => way,
+        };
+        Self::Change { node, way }
+    }
+
     /// The first line of the output file: what the ledger's row does not say of the change.
     pub fn head(&self) -> &'static str {
         match self {
@@ -54,10 +65,10 @@ impl Intent {
 }
 
 /// The first line of the output file of a rebuilding.
-pub(super) const REBUILD: &str = "espm: rebuild";
+const REBUILD: &str = "espm: rebuild";
 
 /// The first line of the output file of a run that adds a node again.
-pub(super) const ADD_AGAIN: &str = "espm: add again";
+const ADD_AGAIN: &str = "espm: add again";
 
 /// What is known of a command that was to make a change.
 #[derive(Debug, Clone, Copy)]

@@ -3,16 +3,17 @@
 //!
 //! The catalogue is the operator's alone; espm only reads it.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::catalogue::Catalogue;
 use super::listing::Listing;
-use super::{Claim, ConsoleError, Gap, Intent, Refusal, Standing, Verdict};
+use super::{Claim, Console, ConsoleError, Evidence, Gap, Intent, Permit, Refusal, Standing, Verdict, Way};
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List};
 use crate::model::state_directory;
-use crate::system::clock;
+use crate::system::clock::{self, Deadline};
 use crate::system::lock::Queue;
 use crate::system::text;
 use crate::system::trusted_file::{self, FileError, Owner};
@@ -22,7 +23,7 @@ const MAX_CATALOGUE: u64 = 4 * 1024 * 1024;
 
 /// The catalogue and where nodes are published.
 #[derive(Debug)]
-pub struct Published {
+pub(crate) struct Published {
     catalogue: PathBuf,
     directory: PathBuf,
     queue: Queue,
@@ -30,7 +31,7 @@ pub struct Published {
 
 impl Published {
     /// A catalogue and a directory to publish in, with places to wait in the state directory.
-    pub fn new(catalogue: &Path, directory: &Path, queue: usize, state: &Path) -> Self {
+    pub(crate) fn new(catalogue: &Path, directory: &Path, queue: usize, state: &Path) -> Self {
         Self {
             catalogue: catalogue.to_owned(),
             directory: directory.to_owned(),
@@ -38,41 +39,11 @@ impl Published {
         }
     }
 
-    /// The queue in which requests for one node wait for each other.
-    pub fn queue(&self) -> &Queue {
-        &self.queue
-    }
-
     fn read(&self) -> Result<Catalogue, ConsoleError> {
         let text = trusted_file::read(&self.catalogue, MAX_CATALOGUE, Owner::Root)
             .map_err(|error| ConsoleError::Catalogue(error.to_string()))?;
         Catalogue::from_text(&text)
             .map_err(|what| ConsoleError::Catalogue(format!("{}: {what}", self.catalogue.display())))
-    }
-
-    /// Whether the catalogue can be read and nodes can be published.
-    pub fn probe(&self) -> Result<String, ConsoleError> {
-        let catalogue = self.read()?;
-        trusted_file::check_directory(&self.directory, Owner::RootOrSelf).map_err(ConsoleError::File)?;
-        let classes = text::count(catalogue.classes().len(), "class", "classes");
-        let groups = text::count(catalogue.groups().len(), "group", "groups");
-        Ok(format!("a catalogue of {classes} and {groups}"))
-    }
-
-    /// A list of the catalogue's names.
-    pub fn names(&self, list: List) -> Result<Listing, ConsoleError> {
-        let as_of_ms = clock::now_ms();
-        let catalogue = self.read()?;
-        let names = match list {
-            List::Classes => catalogue.classes(),
-            List::Groups => catalogue.groups(),
-        };
-        Ok(Listing::new(list, &names, as_of_ms))
-    }
-
-    /// The names of an assignment that the catalogue does not have any more.
-    pub fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
-        Ok(self.read()?.lost(assignment))
     }
 
     fn file(&self, name: &NodeName) -> PathBuf {
@@ -88,17 +59,48 @@ impl Published {
             Err(error) => Err(ConsoleError::File(FileError::io(&path, error))),
         }
     }
+}
 
-    pub(super) fn standing(&self, name: &NodeName) -> Result<Standing, ConsoleError> {
-        Ok(if self.has(name)? { Standing::Published } else { Standing::Unpublished })
+impl Console for Published {
+    fn queue(&self) -> &Queue {
+        &self.queue
     }
 
-    pub(super) fn claim(&self, name: &NodeName) -> Result<Claim, ConsoleError> {
-        Ok(if self.has(name)? { Claim::Taken } else { Claim::Free })
+    fn way(&self, _: &Assignment, _: &Assignment) -> Way {
+        Way::InPlace
     }
 
-    /// The names of the published nodes.
-    pub fn nodes(&self) -> Result<Vec<String>, ConsoleError> {
+    /// What an unfinished change has published decides nothing: it follows the ledger.
+    fn verdict(&self, intent: &Intent, _: Evidence<'_>) -> Verdict {
+        match intent {
+            Intent::Add { .. } | Intent::Change { .. } => Verdict::Partial(Gap::Rest(String::new())),
+            Intent::Delete { .. } => Verdict::NotBegun,
+        }
+    }
+
+    fn probe(&self, _: Deadline) -> Result<String, ConsoleError> {
+        let catalogue = self.read()?;
+        trusted_file::check_directory(&self.directory, Owner::RootOrSelf).map_err(ConsoleError::File)?;
+        let classes = text::count(catalogue.classes().len(), "class", "classes");
+        let groups = text::count(catalogue.groups().len(), "group", "groups");
+        Ok(format!("a catalogue of {classes} and {groups}"))
+    }
+
+    fn names(&self, list: List, _: bool, _: Deadline) -> Result<Listing, ConsoleError> {
+        let as_of_ms = clock::now_ms();
+        let catalogue = self.read()?;
+        let names = match list {
+            List::Classes => catalogue.classes(),
+            List::Groups => catalogue.groups(),
+        };
+        Ok(Listing::new(list, &names, as_of_ms))
+    }
+
+    fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+        Ok(self.read()?.lost(assignment))
+    }
+
+    fn nodes(&self, _: Deadline) -> Result<Vec<String>, ConsoleError> {
         let error = |error| ConsoleError::File(FileError::io(&self.directory, error));
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.directory).map_err(error)? {
@@ -108,8 +110,20 @@ impl Published {
         Ok(names)
     }
 
-    /// Publishes a classification or withdraws it; a new one only where nothing is published under the name.
-    pub(super) fn run(&self, intent: &Intent) -> Result<Verdict, ConsoleError> {
+    fn standing(&self, name: &NodeName, _: Deadline) -> Result<Standing, ConsoleError> {
+        Ok(if self.has(name)? { Standing::Published } else { Standing::Unpublished })
+    }
+
+    fn claim(&self, name: &NodeName) -> Result<Claim, ConsoleError> {
+        Ok(if self.has(name)? { Claim::Taken } else { Claim::Free })
+    }
+
+    /// A file is written at any time.
+    fn permit(&self, _: Deadline) -> Result<Permit, ConsoleError> {
+        Ok(Permit(None))
+    }
+
+    fn run(&self, intent: &Intent, _: Permit, _: &File, _: Deadline) -> Result<Verdict, ConsoleError> {
         let node = intent.node();
         let file = self.file(&node.name);
         if matches!(intent, Intent::Delete { .. }) {
@@ -130,14 +144,6 @@ impl Published {
                 Ok(if lost.is_empty() { Verdict::Done } else { Verdict::Partial(Gap::Names(lost)) })
             }
         }
-    }
-}
-
-/// What an unfinished change has done: nothing that an answer depends on, for what is published follows the ledger.
-pub(super) fn verdict(intent: &Intent) -> Verdict {
-    match intent {
-        Intent::Add { .. } | Intent::Change { .. } => Verdict::Partial(Gap::Rest(String::new())),
-        Intent::Delete { .. } => Verdict::NotBegun,
     }
 }
 

@@ -28,7 +28,7 @@ const NODE_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The console.
-    pub console: Console,
+    pub console: Box<dyn Console>,
     /// The CA.
     pub authority: Authority,
     /// The audit of this request.
@@ -80,9 +80,9 @@ impl Context {
 }
 
 /// The console that the configuration describes.
-pub(crate) fn console(config: &Config, path: &Path) -> Console {
+pub(crate) fn console(config: &Config, path: &Path) -> Box<dyn Console> {
     match &config.console {
-        config::Console::Rake(rake) => Console::Rake(Box::new(Rake::new(
+        config::Console::Rake(rake) => Box::new(Rake::new(
             rake::Settings {
                 helper: helper(config, path, "console", &rake.command),
                 worker: rake.worker.as_ref().map(|socket| Worker {
@@ -97,10 +97,8 @@ pub(crate) fn console(config: &Config, path: &Path) -> Console {
                 cache: rake.cache,
             },
             &config.state,
-        ))),
-        config::Console::Enc(enc) => {
-            Console::Published(Published::new(&enc.catalogue, &enc.published, enc.queue, &config.state))
-        }
+        )),
+        config::Console::Enc(enc) => Box::new(Published::new(&enc.catalogue, &enc.published, enc.queue, &config.state)),
     }
 }
 

@@ -148,7 +148,8 @@ fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
         NodeState::Creating => Intent::Add { node: wanted },
         NodeState::Deleting => Intent::Delete { node: entry.node.clone() },
         NodeState::Changing | NodeState::Active | NodeState::Unproven => {
-            context.console.intended_change(output, &entry.node.assignment, wanted)
+            let way = context.console.way(&entry.node.assignment, &wanted.assignment);
+            Intent::unfinished_change(output, wanted, way)
         }
     }
 }

@@ -17,12 +17,14 @@ use std::time::Duration;
 
 use self::output::{excerpt, names};
 use self::task::{Order, Release, Task};
-pub(super) use self::verdict::verdict;
+use self::verdict::verdict;
 use self::worker::{Worker, WorkerError};
 use super::listing::Listing;
-use super::{ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT, Evidence, Intent, Standing, Verdict};
+use super::{
+    Claim, Console, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT, Evidence, Intent, Permit, Standing, Verdict, Way,
+};
 use crate::model::name::NodeName;
-use crate::model::node::List;
+use crate::model::node::{Assignment, List};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::command::Program;
@@ -75,32 +77,6 @@ impl Rake {
         }
     }
 
-    /// Whether nodes can have parameters.
-    pub fn has_parameters(&self) -> bool {
-        self.settings.release.has_parameters()
-    }
-
-    /// Whether a change can be made in place.
-    pub fn changes_in_place(&self, removes_parameters: bool) -> bool {
-        self.settings.release.changes_in_place(removes_parameters)
-    }
-
-    /// Whether the console answers, with the tasks that are configured.
-    pub fn probe(&self, until: Deadline) -> Result<String, ConsoleError> {
-        let configured = self.settings.release;
-        match Release::from_task_list(&self.tasks(until)?) {
-            Some(found) if found == configured => Ok(format!("answers, with the tasks of release {}", found.word())),
-            Some(found) => Err(ConsoleError::Release { found, configured }),
-            None => Err(ConsoleError::NoTasks),
-        }
-    }
-
-    /// Whether the worker answers; `None` where none is configured.
-    pub fn probe_worker(&self) -> Option<Result<String, ConsoleError>> {
-        let worker = self.settings.worker.as_ref()?;
-        Some(self.ask_for_classes().map(|()| format!("answers at {}", worker.socket.display())))
-    }
-
     fn ask_for_classes(&self) -> Result<(), ConsoleError> {
         let limit = self.settings.timeout;
         let slot = self.slot(Deadline::after(limit))?;
@@ -113,94 +89,8 @@ impl Rake {
         }
     }
 
-    /// Why rake was run although there shall be a worker.
-    pub fn ran_cold(&self) -> Option<&str> {
-        self.cold.get().map(String::as_str)
-    }
-
-    /// The queue in which requests wait for each other, too.
-    pub fn queue(&self) -> &Queue {
-        &self.queue
-    }
-
-    /// A list of names: the kept one while it is good, else the console's.
-    ///
-    /// Many who ask at once get the answer of one run. With `fresh`, or where no list is kept, only an
-    /// answer counts that was asked for after this call.
-    pub fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
-        let cache = state_directory::cache(&self.state);
-        let life = self.settings.cache;
-        let fresh = fresh || life.is_zero();
-        if !fresh && let Some(kept) = Listing::load(&cache, list, life) {
-            return Ok(kept);
-        }
-        let asked_ms = clock::now_ms();
-        let answered = || {
-            if fresh {
-                Listing::load(&cache, list, Duration::MAX).filter(|kept| kept.as_of_ms >= asked_ms)
-            } else {
-                Listing::load(&cache, list, life)
-            }
-        };
-        let lock_path = state_directory::locks(&self.state).join(format!("list.{}", list.member()));
-        let turn = self.queue.wait(until.within(self.settings.queue_timeout), || {
-            Ok(match answered() {
-                Some(listing) => Some(Turn::Answered(listing)),
-                None => lock::try_take(&lock_path)?.map(Turn::Ask),
-            })
-        })?;
-        let _turn = match turn {
-            Turn::Answered(listing) => return Ok(listing),
-            Turn::Ask(lock) => lock,
-        };
-        if let Some(listing) = answered() {
-            return Ok(listing);
-        }
-        let as_of_ms = clock::now_ms();
-        let names = self.lines(Task::Names { list }, until)?;
-        let listing = Listing::new(list, &names, as_of_ms);
-        listing.save(&cache, list).map_err(ConsoleError::File)?;
-        Ok(listing)
-    }
-
-    /// What the console says of a name.
-    pub(super) fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
-        let nodes = self.nodes(until)?;
-        if nodes.iter().any(|node| plain(node) == name.as_str()) {
-            return Ok(Standing::Listed(nodes));
-        }
-        // A node that is missing is forgotten. So the list is believed only of a rake that makes sense.
-        match Release::from_task_list(&self.tasks(until)?) {
-            Some(_) => Ok(Standing::Unlisted),
-            None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
-        }
-    }
-
-    /// The names of all nodes.
-    pub fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
-        self.lines(Task::Nodes, until)
-    }
-
     fn tasks(&self, until: Deadline) -> Result<String, ConsoleError> {
         Ok(self.lines(Task::Tasks, until)?.join("\n"))
-    }
-
-    /// Makes a change, its output in a file that the run locks for as long as it lasts.
-    pub(super) fn run(
-        &self,
-        intent: &Intent,
-        slot: Lease,
-        output: &File,
-        until: Deadline,
-    ) -> Result<Verdict, ConsoleError> {
-        let task = Task::of(intent);
-        let limit = self.limit(until);
-        let code = match self.ask_worker(&task, &slot, [output, output], limit)? {
-            Some(code) => code,
-            None => self.run_cold(task, &slot, output, limit)?,
-        };
-        let printed = read_back(output)?;
-        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), nodes: &[] }))
     }
 
     /// A run whose output is names; it changes nothing.
@@ -275,6 +165,126 @@ impl Rake {
     /// What a run may take now.
     fn limit(&self, until: Deadline) -> Duration {
         self.settings.timeout.min(until.left())
+    }
+}
+
+impl Console for Rake {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn has_parameters(&self) -> bool {
+        self.settings.release.has_parameters()
+    }
+
+    fn way(&self, before: &Assignment, after: &Assignment) -> Way {
+        let removes = !before.parameters.keys().all(|name| after.parameters.contains_key(name));
+        if self.settings.release.changes_in_place(removes) { Way::InPlace } else { Way::Rebuild }
+    }
+
+    fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict {
+        verdict(intent, evidence)
+    }
+
+    fn probe(&self, until: Deadline) -> Result<String, ConsoleError> {
+        let configured = self.settings.release;
+        match Release::from_task_list(&self.tasks(until)?) {
+            Some(found) if found == configured => Ok(format!("answers, with the tasks of release {}", found.word())),
+            Some(found) => Err(ConsoleError::Release { found, configured }),
+            None => Err(ConsoleError::NoTasks),
+        }
+    }
+
+    fn probe_worker(&self) -> Option<Result<String, ConsoleError>> {
+        let worker = self.settings.worker.as_ref()?;
+        Some(self.ask_for_classes().map(|()| format!("answers at {}", worker.socket.display())))
+    }
+
+    fn ran_cold(&self) -> Option<&str> {
+        self.cold.get().map(String::as_str)
+    }
+
+    /// A list of names: the kept one while it is good, else the console's.
+    ///
+    /// Many who ask at once get the answer of one run. With `fresh`, or where no list is kept, only an
+    /// answer counts that was asked for after this call.
+    fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
+        let cache = state_directory::cache(&self.state);
+        let life = self.settings.cache;
+        let fresh = fresh || life.is_zero();
+        if !fresh && let Some(kept) = Listing::load(&cache, list, life) {
+            return Ok(kept);
+        }
+        let asked_ms = clock::now_ms();
+        let answered = || {
+            if fresh {
+                Listing::load(&cache, list, Duration::MAX).filter(|kept| kept.as_of_ms >= asked_ms)
+            } else {
+                Listing::load(&cache, list, life)
+            }
+        };
+        let lock_path = state_directory::locks(&self.state).join(format!("list.{}", list.member()));
+        let turn = self.queue.wait(until.within(self.settings.queue_timeout), || {
+            Ok(match answered() {
+                Some(listing) => Some(Turn::Answered(listing)),
+                None => lock::try_take(&lock_path)?.map(Turn::Ask),
+            })
+        })?;
+        let _turn = match turn {
+            Turn::Answered(listing) => return Ok(listing),
+            Turn::Ask(lock) => lock,
+        };
+        if let Some(listing) = answered() {
+            return Ok(listing);
+        }
+        let as_of_ms = clock::now_ms();
+        let names = self.lines(Task::Names { list }, until)?;
+        let listing = Listing::new(list, &names, as_of_ms);
+        listing.save(&cache, list).map_err(ConsoleError::File)?;
+        Ok(listing)
+    }
+
+    fn lost(&self, _: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+        Ok(Vec::new())
+    }
+
+    fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
+        self.lines(Task::Nodes, until)
+    }
+
+    fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
+        let nodes = self.nodes(until)?;
+        if nodes.iter().any(|node| plain(node) == name.as_str()) {
+            return Ok(Standing::Listed(nodes));
+        }
+        // A node that is missing is forgotten. So the list is believed only of a rake that makes sense.
+        match Release::from_task_list(&self.tasks(until)?) {
+            Some(_) => Ok(Standing::Unlisted),
+            None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
+        }
+    }
+
+    fn claim(&self, _: &NodeName) -> Result<Claim, ConsoleError> {
+        Ok(Claim::CommandTells)
+    }
+
+    fn permit(&self, until: Deadline) -> Result<Permit, ConsoleError> {
+        Ok(Permit(Some(self.slot(until)?)))
+    }
+
+    fn run(&self, intent: &Intent, permit: Permit, output: &File, until: Deadline) -> Result<Verdict, ConsoleError> {
+        let slot = match permit.0 {
+            Some(slot) => slot,
+            None => self.slot(until)?,
+        };
+        let task = Task::of(intent);
+        let limit = self.limit(until);
+        let code = match self.ask_worker(&task, &slot, [output, output], limit)? {
+            Some(code) => code,
+            None => self.run_cold(task, &slot, output, limit)?,
+        };
+        let printed = read_back(output)?;
+        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), nodes: &[] }))
     }
 }
 
