@@ -46,7 +46,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         (Ok(Some(yaml)), _) => print(&yaml),
         (Err(error), _) => fail(&explained(&error, &config.published)),
         (Ok(None), Some(fallback)) => {
-            let error = command::become_program(&fallback, name);
+            let error = command::become_program(&fallback, &[name]);
             fail(&format!("{}: {error}", fallback.display()))
         }
         (Ok(None), None) => print(EMPTY),

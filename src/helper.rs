@@ -88,9 +88,9 @@ fn obey(arguments: &[String]) -> Done {
 /// Becomes a command that ends with this program's parent.
 fn follow(parent: &str, argv: &[&str]) -> Done {
     process::end_with(parent).map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
-    let program = argv.first().copied().unwrap_or_default();
-    let error = command::become_words(argv);
-    Err(Refused(EX_OSFILE, CommandError::Start(program.to_owned(), error).to_string()))
+    let (program, arguments) = argv.split_first().unwrap_or((&"", &[]));
+    let error = command::become_program(program, arguments);
+    Err(Refused(EX_OSFILE, CommandError::Start((*program).to_owned(), error).to_string()))
 }
 
 fn read_order<T: DeserializeOwned>() -> Result<T, Refused> {

@@ -136,9 +136,9 @@ pub(super) fn release(puppet: &Puppet, user: Option<&str>, state: &Path) -> Opti
 /// Becomes the command in this program's arguments, where it has started itself for that.
 pub(super) fn become_apart() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    if let [APART, command @ ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    if let [APART, program, arguments @ ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         process::leave_terminal();
-        audit::complain(&command::become_words(command).to_string());
+        audit::complain(&command::become_program(program, arguments).to_string());
         return Some(ExitCode::FAILURE);
     }
     None

@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 pub(crate) use subprocess::IntoInputSource as Input;
-use subprocess::{ExecExt, ExitStatus, Job, JobExt, Redirection};
+use subprocess::{ExecExt, Job, JobExt, Redirection};
 use thiserror::Error;
 
 use crate::system::clock::Deadline;
@@ -113,27 +113,23 @@ impl Program {
             let room = (MAX_OUTPUT + 1).saturating_sub(stdout.len() + stderr.len());
             communicator = communicator.limit_size(room).limit_time(TICK.min(until.left()));
             match communicator.read_to(&mut stdout, &mut stderr) {
-                Ok(()) if stdout.len() + stderr.len() > MAX_OUTPUT => {
-                    stop(&job);
-                    return Err(CommandError::TooMuchOutput);
-                }
+                Ok(()) if stdout.len() + stderr.len() > MAX_OUTPUT => return stop(&job, CommandError::TooMuchOutput),
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
-                Err(error) => {
-                    stop(&job);
-                    return Err(CommandError::Io(error));
-                }
+                Err(error) => return stop(&job, CommandError::Io(error)),
             }
             if until.passed() {
-                stop(&job);
-                return Err(CommandError::TimedOut);
+                return stop(&job, CommandError::TimedOut);
             }
             if job.poll().is_some() && lingers.get_or_insert_with(|| Deadline::after(LINGER)).passed() {
                 end_group(&job);
                 break;
             }
         }
-        Ok(Ended { code: wait(&job, until)?.code(), stdout, stderr })
+        match job.wait_timeout(until.left()).map_err(CommandError::Io)? {
+            Some(status) => Ok(Ended { code: status.code(), stdout, stderr }),
+            None => stop(&job, CommandError::TimedOut),
+        }
     }
 
     /// Runs it with an open file as its input and with both output streams into another.
@@ -167,12 +163,10 @@ impl Program {
             }
             let written = limited.map_or(Ok(0), |file| file.metadata().map(|metadata| metadata.len()));
             if written.map_err(CommandError::Io)? > MAX_OUTPUT as u64 {
-                stop(job);
-                return Err(CommandError::TooMuchOutput);
+                return stop(job, CommandError::TooMuchOutput);
             }
             if until.passed() {
-                stop(job);
-                return Err(CommandError::TimedOut);
+                return stop(job, CommandError::TimedOut);
             }
         }
     }
@@ -185,28 +179,18 @@ pub(crate) fn read_back(output: &File) -> Result<String, CommandError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn wait(job: &Job, until: Deadline) -> Result<ExitStatus, CommandError> {
-    match job.wait_timeout(until.left()) {
-        Ok(Some(status)) => Ok(status),
-        Ok(None) => {
-            stop(job);
-            Err(CommandError::TimedOut)
-        }
-        Err(error) => Err(CommandError::Io(error)),
-    }
-}
-
-/// Kills a command and its group, and reaps it.
+/// Kills a command and its group, reaps it, and says why.
 /// A command of another user cannot be signalled from here and is left to espm-helper's limits.
-fn stop(job: &Job) {
+fn stop(job: &Job, why: CommandError) -> Result<Ended, CommandError> {
     for signal in [SIGTERM, SIGKILL] {
         let _ = job.send_signal_group(signal);
         if matches!(job.wait_timeout(GRACE), Ok(Some(_))) {
             end_group(job);
-            return;
+            return Err(why);
         }
     }
     job.detach();
+    Err(why)
 }
 
 /// Kills what is left of a command's group. A group with members keeps its number.
@@ -247,16 +231,8 @@ pub(crate) fn run_handler(program: &Path, environment: &[(&str, OsString)], body
 
 /// Becomes another program, with this process's environment and streams.
 /// Returns only when that fails.
-pub(crate) fn become_program(program: &Path, argument: &OsStr) -> io::Error {
-    std::process::Command::new(program).arg(argument).exec()
-}
-
-/// As [`become_program`], with any arguments.
-pub(crate) fn become_words(argv: &[&str]) -> io::Error {
-    match argv.split_first() {
-        Some((program, arguments)) => std::process::Command::new(program).args(arguments).exec(),
-        None => io::ErrorKind::InvalidInput.into(),
-    }
+pub(crate) fn become_program(program: impl AsRef<OsStr>, arguments: &[impl AsRef<OsStr>]) -> io::Error {
+    std::process::Command::new(program).args(arguments).exec()
 }
 
 #[cfg(test)]
