@@ -31,10 +31,10 @@ use crate::system::trusted_file::Owner;
 pub const USAGE: &str = "espm-helper console|authority FILE";
 
 /// Bytes of a request: a body of 64 KiB, escaped as JSON at its worst.
-const MAX_ORDER: usize = 512 * 1024;
+const MAX_REQUEST: usize = 512 * 1024;
 
 /// How long the end of a request may take: espm has it ready before it starts this program.
-const ORDER_WAIT: Duration = Duration::from_secs(10);
+const REQUEST_WAIT: Duration = Duration::from_secs(10);
 
 /// sysexits(3): the command line is wrong.
 const EX_USAGE: u8 = 64;
@@ -60,7 +60,7 @@ type Done = Result<ExitCode, Refused>;
 /// Does what standard input asks for, with the arguments `console|authority FILE`.
 pub fn main(arguments: &[String]) -> ExitCode {
     process::seal_inherited_descriptors();
-    match obey(arguments) {
+    match run(arguments) {
         Ok(code) => code,
         Err(Refused(code, why)) => {
             // One line, whatever part of the request is in it.
@@ -70,7 +70,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     }
 }
 
-fn obey(arguments: &[String]) -> Done {
+fn run(arguments: &[String]) -> Done {
     if let [FOLLOW, parent, command @ ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         return follow(parent, command);
     }
@@ -93,10 +93,10 @@ fn follow(parent: &str, argv: &[&str]) -> Done {
     Err(Refused(EX_OSFILE, CommandError::Start((*program).to_owned(), error).to_string()))
 }
 
-fn read_order<T: DeserializeOwned>() -> Result<T, Refused> {
-    let read = process::read_input(MAX_ORDER, Deadline::after(ORDER_WAIT));
-    let json = read.map_err(|error| Refused(EX_DATAERR, format!("the order cannot be read: {error}")))?;
-    serde_json::from_slice(&json).map_err(|error| Refused(EX_DATAERR, format!("the order is not one: {error}")))
+fn read_request<T: DeserializeOwned>() -> Result<T, Refused> {
+    let read = process::read_input(MAX_REQUEST, Deadline::after(REQUEST_WAIT));
+    let json = read.map_err(|error| Refused(EX_DATAERR, format!("the request cannot be read: {error}")))?;
+    serde_json::from_slice(&json).map_err(|error| Refused(EX_DATAERR, format!("the request is malformed: {error}")))
 }
 
 fn refuse_master(config: &Config, name: &NodeName) -> Result<(), Refused> {
@@ -107,8 +107,8 @@ fn refuse_master(config: &Config, name: &NodeName) -> Result<(), Refused> {
 }
 
 fn console(config: &Config) -> Done {
-    let order: task::Order = read_order()?;
-    if let Some(name) = order.task.node() {
+    let request: task::Request = read_request()?;
+    if let Some(name) = request.task.node() {
         refuse_master(config, name)?;
     }
     let config::Console::Rake(rake) = &config.console else {
@@ -116,16 +116,16 @@ fn console(config: &Config) -> Done {
     };
     let command = &rake.command;
     let mut argv = Vec::new();
-    if order.task.node().is_none() {
+    if request.task.node().is_none() {
         argv.extend(["/proc/self/exe".to_owned(), FOLLOW.to_owned(), std::process::id().to_string()]);
     }
     argv.extend(command.argv.iter().cloned());
-    argv.extend(order.task.words(rake.release));
+    argv.extend(request.task.words(rake.release));
     let program = Program { argv, environment: command.environment.clone(), directory: command.directory.clone() };
-    let limit = command.timeout.min(Duration::from_secs(order.limit));
+    let limit = command.timeout.min(Duration::from_secs(request.limit));
     let ended = program.run_inheriting(Deadline::after(limit));
     // Processes that rake may have left behind must not hold the permit.
-    lock::give_back_input();
+    lock::release_input();
     match ended {
         Ok(ended) => Ok(ExitCode::from(ended.code.map_or(EX_UNAVAILABLE, of_rake))),
         Err(CommandError::TimedOut) => Ok(ExitCode::from(u8::try_from(EXIT_TIMED_OUT).unwrap_or(EX_UNAVAILABLE))),
@@ -148,8 +148,8 @@ fn is_own(code: u8) -> bool {
 }
 
 fn authority(config: &Config) -> Done {
-    let order: protocol::Order = read_order()?;
-    refuse_master(config, &order.name)?;
+    let request: protocol::Request = read_request()?;
+    refuse_master(config, &request.name)?;
     let authority = &config.authority;
     let settings = Settings {
         kind: authority.kind,
@@ -165,7 +165,7 @@ fn authority(config: &Config) -> Done {
         records: authority.records.clone(),
         timeout: authority.command.timeout,
     };
-    let answer = serde_json::to_vec(&executor::obey(&settings, &order)).unwrap_or_default();
+    let answer = serde_json::to_vec(&executor::execute(&settings, &request)).unwrap_or_default();
     io::stdout().lock().write_all(&answer).map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }

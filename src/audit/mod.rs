@@ -211,7 +211,7 @@ impl Audit {
         if kept.peek().is_none() {
             return;
         }
-        let Ok(Some(_lock)) = lock::try_take(&directory.with_extension("lock")) else { return };
+        let Ok(Some(_lock)) = lock::try_acquire(&directory.with_extension("lock")) else { return };
         for path in kept.take(MAX_RESENT) {
             let Ok(record) = trusted_file::read(&path, MAX_RECORD as u64, Owner::RootOrSelf) else { continue };
             if self.send(Severity::LOG_NOTICE, &record).is_err() || trusted_file::remove(&path).is_err() {

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use self::protocol::{Answer, Order, Verb};
+use self::protocol::{Answer, Request, Verb};
 use crate::model::name::NodeName;
 use crate::model::state_directory;
 use crate::system::clock::Deadline;
 use crate::system::command::{CommandError, Program};
 use crate::system::helper_call::HelperCall;
-use crate::system::lock::{LockError, Queue, Slots};
+use crate::system::lock::{LockError, Permits, Queue};
 use crate::system::text::excerpt;
 
 /// Why the CA did not do it.
@@ -74,7 +74,7 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub struct Authority {
     settings: Settings,
-    slots: Slots,
+    permits: Permits,
     queue: Queue,
 }
 
@@ -83,7 +83,7 @@ impl Authority {
     pub(crate) fn new(settings: Settings, state: &Path) -> Self {
         let locks = state_directory::locks(state);
         Self {
-            slots: Slots::new(&locks, "authority", 1),
+            permits: Permits::new(&locks, "authority", 1),
             queue: Queue::new(&locks, "authority-queue", settings.queue),
             settings,
         }
@@ -91,17 +91,17 @@ impl Authority {
 
     /// Has a verb done.
     pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
-        let slot = match verb {
+        let permit = match verb {
             Verb::Show | Verb::Check => None,
             Verb::Generate | Verb::Revoke => {
                 let wait = until.within(self.settings.queue_timeout);
-                Some(self.queue.wait(wait, || self.slots.try_take()).map_err(AuthorityError::Busy)?)
+                Some(self.queue.wait(wait, || self.permits.try_acquire()).map_err(AuthorityError::Busy)?)
             }
         };
         let call = HelperCall::new(&self.settings.helper, self.settings.timeout.min(until.left()));
-        let order = Order { verb, name: name.clone(), limit: call.seconds() };
-        let ended = call.capture(HelperCall::json(&order))?;
-        drop(slot);
+        let request = Request { verb, name: name.clone(), limit: call.seconds() };
+        let ended = call.capture(HelperCall::json(&request))?;
+        drop(permit);
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),
             Ok(Answer::TimedOut) => Err(AuthorityError::TimedOut),

@@ -22,7 +22,7 @@ pub enum Verb {
 /// A request: a verb, a name, and the time that it may take.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub struct Request {
     /// The verb.
     pub verb: Verb,
     /// The name of the certificate.

@@ -19,7 +19,7 @@ use self::listing::Listing;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List};
 use crate::system::clock::Deadline;
-use crate::system::lock::{Lease, Queue};
+use crate::system::lock::{InheritedLock, Queue};
 
 /// The exit code by which espm-helper says that the task ran past its time; rake has 0 and 1 alone.
 pub const EXIT_TIMED_OUT: u32 = 124;
@@ -83,4 +83,4 @@ pub trait Console: Debug {
 
 /// Leave to make one change of the console: a slot, where its kind has a bounded number of them.
 #[derive(Debug)]
-pub struct Permit(Option<Lease>);
+pub struct Permit(Option<InheritedLock>);

@@ -7,7 +7,7 @@
 mod backup;
 mod error;
 mod key;
-mod proof;
+mod output;
 mod row;
 mod tables;
 
@@ -112,15 +112,15 @@ impl Ledger {
     }
 
     /// Records that a node is about to be added, and the key that the request came with.
-    pub fn intend_to_add(&self, node: &Node, proof: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
-        let intended = self.insert(node, proof, key);
+    pub fn intend_to_add(&self, node: &Node, output: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
+        let intended = self.insert(node, output, key);
         if intended.is_err() {
-            self.remove_proof(proof.to_owned())?;
+            self.remove_output(output.to_owned())?;
         }
         intended
     }
 
-    fn insert(&self, node: &Node, proof: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
+    fn insert(&self, node: &Node, output: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
         let error = self.error();
         let name = node.name.as_str();
         let transaction = Transaction::new_unchecked(&self.database, TransactionBehavior::Immediate).map_err(&error)?;
@@ -132,7 +132,7 @@ impl Ledger {
                     name,
                     to_json(&Assignment::default()),
                     to_json(&node.assignment),
-                    proof,
+                    output,
                     self.request,
                     clock::now()
                 ],
@@ -150,17 +150,17 @@ impl Ledger {
         name: &NodeName,
         state: NodeState,
         wanted: Option<&Assignment>,
-        proof: &str,
+        output: &str,
     ) -> Result<(), LedgerError> {
         let statement = "UPDATE node SET state = ?2, wanted = ?3, proof = ?4, request = ?5, since = ?6 WHERE name = ?1";
-        let values = params![name.as_str(), state.word(), wanted.map(to_json), proof, self.request, clock::now()];
-        self.write_over_proof(name, |transaction| transaction.execute(statement, values))
+        let values = params![name.as_str(), state.word(), wanted.map(to_json), output, self.request, clock::now()];
+        self.write_and_remove_output(name, |transaction| transaction.execute(statement, values))
     }
 
     /// Records that a node has this assignment, and fills in a pending answer.
     pub fn settle(&self, node: &Node) -> Result<(), LedgerError> {
         let (name, assignment) = (node.name.as_str(), to_json(&node.assignment));
-        self.write_over_proof(&node.name, |transaction| {
+        self.write_and_remove_output(&node.name, |transaction| {
             transaction.execute(
                 "UPDATE node SET state = 'active', assignment = ?2, wanted = NULL, proof = NULL, request = ?3, since = ?4
                  WHERE name = ?1",
@@ -179,7 +179,7 @@ impl Ledger {
     /// Forgets a node, its certificate's state and the idempotency keys of its request.
     pub(crate) fn forget(&self, name: &NodeName) -> Result<(), LedgerError> {
         let statement = "DELETE FROM node WHERE name = ?1";
-        self.write_over_proof(name, |transaction| transaction.execute(statement, [name.as_str()]))
+        self.write_and_remove_output(name, |transaction| transaction.execute(statement, [name.as_str()]))
     }
 
     /// Records a node as espm's because the operator says so, and fills in a pending answer.
@@ -189,7 +189,7 @@ impl Ledger {
              request = ?3, since = ?4";
         let assignment = to_json(&node.assignment);
         let name = node.name.as_str();
-        self.write_over_proof(&node.name, |transaction| {
+        self.write_and_remove_output(&node.name, |transaction| {
             transaction.execute(statement, params![name, assignment, self.request, clock::now()])?;
             transaction.execute(PENDING, params![name, to_json(node)])
         })
@@ -229,17 +229,17 @@ impl Ledger {
     }
 
     /// As [`Ledger::write`]; then the output file that the row named before is removed.
-    fn write_over_proof(
+    fn write_and_remove_output(
         &self,
         name: &NodeName,
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
     ) -> Result<(), LedgerError> {
         let query = "SELECT proof FROM node WHERE name = ?1";
-        let proof =
+        let output =
             self.database.query_row(query, [name.as_str()], |row| row.get(0)).optional().map_err(self.error())?;
         self.write(write)?;
-        match proof.flatten() {
-            Some(proof) => self.remove_proof(proof),
+        match output.flatten() {
+            Some(output) => self.remove_output(output),
             None => Ok(()),
         }
     }
@@ -254,7 +254,7 @@ impl Ledger {
 
     /// Acquires the lock of a node, if it is free.
     pub(crate) fn try_lock(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
-        lock::try_take_passing(&state_directory::locks(&self.directory).join(format!("node.{name}")))
+        lock::try_acquire_removed(&state_directory::locks(&self.directory).join(format!("node.{name}")))
     }
 }
 
@@ -266,7 +266,7 @@ mod tests {
     use super::{CertificateState, Key, Ledger, LedgerError, NodeState, create};
     use crate::model::name::{GroupName, NodeName};
     use crate::model::node::{Assignment, Node};
-    use crate::model::state_directory::{database, proof as proof_file};
+    use crate::model::state_directory::{self, database};
     use crate::system::scratch::{at_last, scratch};
 
     fn made(name: &str) -> PathBuf {
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(entry.node.assignment, Assignment::default());
         ledger.settle(&node).unwrap();
         let entry = ledger.entry(&node.name).unwrap().unwrap();
-        assert_eq!((entry.state, entry.wanted, entry.proof), (NodeState::Active, None, None));
+        assert_eq!((entry.state, entry.wanted, entry.output), (NodeState::Active, None, None));
         assert_eq!(entry.node, node);
         ledger.certificate(&node.name, CertificateState::Issued, Some(("01", "AA"))).unwrap();
         ledger.certificate(&node.name, CertificateState::Revoking, None).unwrap();
@@ -315,9 +315,9 @@ mod tests {
         let taken = ledger.intend_to_add(&node("web02"), "q", Some(&key));
         assert!(matches!(taken, Err(LedgerError::KeyTaken)));
         assert!(ledger.entry(&node("web02").name).unwrap().is_none(), "nothing is left of the refused intent");
-        let (proof, _file) = ledger.new_proof("").unwrap();
-        assert!(ledger.intend_to_add(&node("web02"), &proof, Some(&key)).is_err());
-        assert!(!proof_file(&ledger.directory, &proof).exists(), "nor of its proof");
+        let (output, _file) = ledger.new_output("").unwrap();
+        assert!(ledger.intend_to_add(&node("web02"), &output, Some(&key)).is_err());
+        assert!(!state_directory::output(&ledger.directory, &output).exists(), "nor of its output");
         ledger.settle(&node("web01")).unwrap();
         assert_eq!(ledger.kept("c", "k").unwrap().unwrap().answer, Some(node("web01")));
         assert!(ledger.kept("other", "k").unwrap().is_none());
@@ -369,13 +369,13 @@ mod tests {
     #[test]
     fn a_proof_is_read_only_when_its_command_has_ended() {
         let ledger = Ledger::open(&made("proof"), "r").unwrap();
-        let (name, file) = ledger.new_proof("").unwrap();
-        assert!(ledger.try_read_proof(&name).unwrap().is_none());
+        let (name, file) = ledger.new_output("").unwrap();
+        assert!(ledger.try_read_output(&name).unwrap().is_none());
         std::io::Write::write_all(&mut &file, b"Node successfully created!\n").unwrap();
         drop(file);
-        assert_eq!(at_last(|| ledger.try_read_proof(&name).unwrap()), "Node successfully created!\n");
-        ledger.remove_proof(name.clone()).unwrap();
-        assert_eq!(ledger.try_read_proof(&name).unwrap().unwrap(), "");
+        assert_eq!(at_last(|| ledger.try_read_output(&name).unwrap()), "Node successfully created!\n");
+        ledger.remove_output(name.clone()).unwrap();
+        assert_eq!(ledger.try_read_output(&name).unwrap().unwrap(), "");
     }
 
     #[test]

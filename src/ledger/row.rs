@@ -66,7 +66,7 @@ pub struct Entry {
     /// The assignment of an unfinished intent.
     pub wanted: Option<Assignment>,
     /// The name of the output file of an unfinished intent's command.
-    pub proof: Option<String>,
+    pub output: Option<String>,
     /// Its certificate's state.
     pub certificate: Option<CertificateState>,
     /// When the row was last written, in seconds since 1970.
@@ -89,7 +89,7 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Result<Entry, Ledger
     let assignment: String = row.get(2)?;
     let wanted: Option<String> = row.get(3)?;
     let certificate: Option<String> = row.get(6)?;
-    let (proof, since) = (row.get(4)?, row.get(5)?);
+    let (output, since) = (row.get(4)?, row.get(5)?);
     let read = || {
         Some(Entry {
             node: Node { name: NodeName::parse(&name).ok()?, assignment: serde_json::from_str(&assignment).ok()? },
@@ -98,7 +98,7 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Result<Entry, Ledger
                 Some(json) => Some(serde_json::from_str(&json).ok()?),
                 None => None,
             },
-            proof,
+            output,
             certificate: match certificate {
                 Some(word) => Some(CertificateState::parse(&word)?),
                 None => None,

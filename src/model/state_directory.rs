@@ -15,8 +15,8 @@ pub fn locks(state: &Path) -> PathBuf {
     state.join("locks")
 }
 
-/// The proof file of that name.
-pub fn proof(state: &Path, name: &str) -> PathBuf {
+/// The output file of that name.
+pub fn output(state: &Path, name: &str) -> PathBuf {
     state.join("proofs").join(name)
 }
 

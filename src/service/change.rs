@@ -48,9 +48,9 @@ impl<'c> Locked<'c> {
     /// Waits until the command of an unfinished intent has ended, and reads what it printed.
     /// 503 when it still runs.
     pub(crate) fn output(&self, entry: &Entry) -> Result<String, Fault> {
-        let Some(name) = &entry.proof else { return Ok(String::new()) };
+        let Some(name) = &entry.output else { return Ok(String::new()) };
         let busy = "an earlier command for this node still runs; try again";
-        self.context.wait(busy, || self.ledger.try_read_proof(name))
+        self.context.wait(busy, || self.ledger.try_read_output(name))
     }
 
     /// Waits for a permit to change the console.
@@ -84,7 +84,7 @@ impl<'c> Audited<'_, 'c> {
         key: Option<&Key<'_>>,
     ) -> Result<Intended<'_, 'c>, Fault> {
         let ledger = &self.locked.ledger;
-        let (name, output) = ledger.new_proof(intent.head())?;
+        let (name, output) = ledger.new_output(intent.head())?;
         match &intent {
             Intent::Add { node } => ledger.intend_to_add(node, &name, key)?,
             Intent::Change { node, .. } => {

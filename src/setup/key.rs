@@ -52,7 +52,7 @@ pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
 fn alone(path: &Path) -> Result<Lock, SetupError> {
     load(path)?;
     let (file, until) = (trusted_file::beside(path, "lock"), Deadline::after(EDIT_WAIT));
-    match until.attempt(|| lock::try_take_passing(&file))? {
+    match until.attempt(|| lock::try_acquire_removed(&file))? {
         Some(lock) => Ok(lock),
         None => say(format!("{}: another espm-setup edits it; try again", path.display())),
     }

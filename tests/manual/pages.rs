@@ -216,7 +216,7 @@ fn helper(date: &str) -> String {
             &[
                 ("", "With console, the task's own; otherwise as in sysexits.h:"),
                 ("64", "The arguments are wrong."),
-                ("65", "The order is wrong, or names the master."),
+                ("65", "The request is wrong, or names the master."),
                 ("69", "The command could not be run to its end."),
                 ("72", "The command could not be started."),
                 ("78", "The configuration is wrong, or is not one to be trusted."),

@@ -15,7 +15,7 @@ use espm::authority::protocol;
 use espm::config::Config;
 use espm::console::catalogue::Catalogue;
 use espm::console::rake::output::{self, Completeness, Output, Separator};
-use espm::console::rake::task::{Order, Release, Task};
+use espm::console::rake::task::{Release, Request, Task};
 use espm::http::cgi::{self, MAX_BODY};
 use espm::http::node_body::{self, Shape};
 use espm::http::request::Body;
@@ -178,8 +178,8 @@ proptest! {
             Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() },
         ];
         for task in tasks {
-            let json = serde_json::to_vec(&Order { task: task.clone(), limit }).unwrap();
-            prop_assert_eq!(serde_json::from_slice::<Order>(&json).unwrap().task, task);
+            let json = serde_json::to_vec(&Request { task: task.clone(), limit }).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<Request>(&json).unwrap().task, task);
         }
     }
 
@@ -197,11 +197,11 @@ proptest! {
             other,
         ];
         for json in orders.iter().map(|order| order.to_string().into_bytes()).chain([bytes]) {
-            if let Ok(order) = serde_json::from_slice::<Order>(&json) {
+            if let Ok(order) = serde_json::from_slice::<Request>(&json) {
                 prop_assert!(order.task.node().is_none_or(|name| NodeName::parse(name.as_str()).is_ok()));
                 prop_assert!(order.task.words(Release::V1_2_7).iter().all(|word| !word.contains("db:")  || word.contains('=')));
             }
-            if let Ok(order) = serde_json::from_slice::<protocol::Order>(&json) {
+            if let Ok(order) = serde_json::from_slice::<protocol::Request>(&json) {
                 prop_assert!(NodeName::parse(order.name.as_str()).is_ok());
             }
         }

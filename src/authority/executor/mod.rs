@@ -19,12 +19,12 @@ use std::time::Duration;
 use self::failure::Failure;
 use self::files::Files;
 use self::record::{Record, Records};
-use super::protocol::{Answer, Issued, Order, Verb};
+use super::protocol::{Answer, Issued, Request, Verb};
 use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
 use crate::system::clock::Deadline;
 use crate::system::command::{CommandError, Program};
-use crate::system::lock::Lease;
+use crate::system::lock::InheritedLock;
 use crate::system::output_file::OutputFile;
 use crate::system::x509;
 
@@ -71,10 +71,10 @@ pub(crate) struct Settings {
 }
 
 /// Does what a request asks for.
-pub(crate) fn obey(settings: &Settings, order: &Order) -> Answer {
-    let ordered = Duration::from_secs(order.limit);
-    let wait = Deadline::after(settings.timeout.min(ordered));
-    match attempt(settings, order, wait, Deadline::after(settings.timeout.min(ordered.max(LEAST)))) {
+pub(crate) fn execute(settings: &Settings, request: &Request) -> Answer {
+    let asked = Duration::from_secs(request.limit);
+    let wait = Deadline::after(settings.timeout.min(asked));
+    match attempt(settings, request, wait, Deadline::after(settings.timeout.min(asked.max(LEAST)))) {
         Ok(answer) => answer,
         Err(Failure::Command(CommandError::TimedOut)) => Answer::TimedOut,
         Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_))) => {
@@ -84,22 +84,25 @@ pub(crate) fn obey(settings: &Settings, order: &Order) -> Answer {
     }
 }
 
-fn attempt(settings: &Settings, order: &Order, wait: Deadline, until: Deadline) -> Result<Answer, Failure> {
+fn attempt(settings: &Settings, request: &Request, wait: Deadline, until: Deadline) -> Result<Answer, Failure> {
     let records = Records::open(&settings.records)?;
-    let name = &order.name;
-    let output = records.output(name);
+    let name = &request.name;
     let files = Files { ssldir: &settings.ssldir, cadir: &settings.cadir, name };
-    match order.verb {
-        Verb::Show => return Ca { settings, records, output, name, files, until, lock: None }.show(),
-        Verb::Check => return Ca { settings, records, output, name, files, until, lock: None }.check(),
-        Verb::Generate | Verb::Revoke => {}
+    let mut ca = Ca { settings, output: records.output(name), records, name, files, until, lock: None };
+    let change = match request.verb {
+        Verb::Show => return ca.show(),
+        Verb::Check => return ca.check(),
+        Verb::Generate => Ca::generate,
+        Verb::Revoke => Ca::revoke,
+    };
+    ca.lock = wait.within(LOCK_WAIT).attempt(|| ca.records.try_lock())?;
+    if ca.lock.is_none() {
+        return Ok(Answer::Busy);
     }
-    let Some(lock) = wait.within(LOCK_WAIT).attempt(|| records.try_lock())? else { return Ok(Answer::Busy) };
-    let ca = Ca { settings, records, output, name, files, until, lock: Some(&lock) };
-    let answer = if order.verb == Verb::Generate { ca.generate() } else { ca.revoke() };
-    // After an error a command may still be there, and has the lock until it is gone.
-    if answer.is_ok() {
-        lock.give_back();
+    let answer = change(&ca);
+    // After an error a command may still be there, and holds the lock until it is gone.
+    if let (Ok(_), Some(lock)) = (&answer, ca.lock) {
+        lock.release();
     }
     answer
 }
@@ -114,7 +117,7 @@ struct Ca<'a> {
     files: Files<'a>,
     until: Deadline,
     /// The lock around every change, which the commands share.
-    lock: Option<&'a Lease>,
+    lock: Option<InheritedLock>,
 }
 
 impl Ca<'_> {
@@ -174,8 +177,8 @@ impl Ca<'_> {
                 }
             }
         }
-        let alone = self.lock.ok_or_else(|| io::Error::other("the CA is not locked"));
-        let input = alone.and_then(|lock| lock.input(b"").map_err(|error| io::Error::other(error.to_string())));
+        let lock = self.lock.as_ref().ok_or_else(|| io::Error::other("the CA is not locked"));
+        let input = lock.and_then(|lock| lock.input(b"").map_err(io::Error::other));
         program.run_into(output, input.map_err(CommandError::Io)?, self.until).map(drop)
     }
 }

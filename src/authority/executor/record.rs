@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::model::name::NodeName;
-use crate::system::lock::Lease;
+use crate::system::lock::InheritedLock;
 use crate::system::output_file::OutputFile;
 use crate::system::trusted_file::{self, FileError, Owner};
 
@@ -53,8 +53,8 @@ impl Records {
 
     /// Acquires the lock around every change of the CA, if it is free.
     /// Commands share it.
-    pub(crate) fn try_lock(&self) -> Result<Option<Lease>, FileError> {
-        Lease::try_take(&self.0.join("lock"))
+    pub(crate) fn try_lock(&self) -> Result<Option<InheritedLock>, FileError> {
+        InheritedLock::try_acquire(&self.0.join("lock"))
     }
 
     /// The record of a name.

@@ -95,7 +95,7 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
     let entries = Ledger::open(&config.state, "check").and_then(|ledger| {
         ledger.check_integrity()?;
         if settle {
-            ledger.sweep_proofs()?;
+            ledger.sweep_outputs()?;
         }
         ledger.entries(false)
     });

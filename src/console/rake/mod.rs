@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::output::{excerpt, names};
-use self::task::{Order, Release, Task};
+use self::task::{Release, Request, Task};
 use self::verdict::verdict;
 use self::worker::{Worker, WorkerError};
 use super::listing::Listing;
@@ -29,7 +29,7 @@ use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::command::Program;
 use crate::system::helper_call::HelperCall;
-use crate::system::lock::{self, Lease, Lock, Queue, Slots};
+use crate::system::lock::{self, InheritedLock, Lock, Permits, Queue};
 use crate::system::process;
 use crate::system::text::plain;
 use crate::system::trusted_file;
@@ -107,7 +107,7 @@ impl Rake {
     fn warm_lines(
         &self,
         task: &Task,
-        slot: &Lease,
+        slot: &InheritedLock,
         limit: Duration,
     ) -> Result<Option<(u32, String, String)>, ConsoleError> {
         if self.settings.worker.is_none() {
@@ -123,7 +123,7 @@ impl Rake {
     fn ask_worker(
         &self,
         task: &Task,
-        slot: &Lease,
+        slot: &InheritedLock,
         outputs: [&File; 2],
         limit: Duration,
     ) -> Result<Option<u32>, ConsoleError> {
@@ -141,25 +141,30 @@ impl Rake {
         }
     }
 
-    fn cold_lines(&self, task: Task, slot: &Lease, limit: Duration) -> Result<(u32, String, String), ConsoleError> {
+    fn cold_lines(
+        &self,
+        task: Task,
+        slot: &InheritedLock,
+        limit: Duration,
+    ) -> Result<(u32, String, String), ConsoleError> {
         let call = HelperCall::new(&self.settings.helper, limit);
-        let ended = call.capture(order(task, slot, &call)?)?;
+        let ended = call.capture(request(task, slot, &call)?)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
         Ok((judge_code(ended.code, &stderr)?, stdout, stderr))
     }
 
-    fn run_cold(&self, task: Task, slot: &Lease, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
+    fn run_cold(&self, task: Task, slot: &InheritedLock, proof: &File, limit: Duration) -> Result<u32, ConsoleError> {
         let call = HelperCall::new(&self.settings.helper, limit);
-        let ended = call.run_into(proof, order(task, slot, &call)?)?;
+        let ended = call.run_into(proof, request(task, slot, &call)?)?;
         judge_code(ended.code, &read_back(proof)?)
     }
 
     /// Waits for a slot, in which one run may be made.
-    pub fn slot(&self, until: Deadline) -> Result<Lease, ConsoleError> {
+    pub fn slot(&self, until: Deadline) -> Result<InheritedLock, ConsoleError> {
         let at_once = self.settings.concurrency.unwrap_or_else(process::processors);
-        let slots = Slots::new(&state_directory::locks(&self.state), "console", at_once);
-        Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_lease())?)
+        let slots = Permits::new(&state_directory::locks(&self.state), "console", at_once);
+        Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_acquire_inherited())?)
     }
 
     /// What a run may take now.
@@ -227,7 +232,7 @@ impl Console for Rake {
         let turn = self.queue.wait(until.within(self.settings.queue_timeout), || {
             Ok(match answered() {
                 Some(listing) => Some(Turn::Answered(listing)),
-                None => lock::try_take(&lock_path)?.map(Turn::Ask),
+                None => lock::try_acquire(&lock_path)?.map(Turn::Ask),
             })
         })?;
         let _turn = match turn {
@@ -288,11 +293,11 @@ impl Console for Rake {
     }
 }
 
-/// The order in the slot's own file, which is the run's standard input: so the slot is taken for as long
+/// The request in the slot's own file, which is the run's standard input: so the slot is taken for as long
 /// as any process of the run lives, whatever becomes of this one; who runs rake gives it back after that.
-fn order(task: Task, slot: &Lease, call: &HelperCall<'_>) -> Result<File, ConsoleError> {
-    let order = Order { task, limit: call.seconds() };
-    slot.input(&HelperCall::json(&order)).map_err(ConsoleError::File)
+fn request(task: Task, slot: &InheritedLock, call: &HelperCall<'_>) -> Result<File, ConsoleError> {
+    let request = Request { task, limit: call.seconds() };
+    slot.input(&HelperCall::json(&request)).map_err(ConsoleError::File)
 }
 
 fn read_back(output: &File) -> Result<String, ConsoleError> {

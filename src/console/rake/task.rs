@@ -111,7 +111,7 @@ pub enum Task {
 /// A task and the seconds that it may take.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub struct Request {
     /// The task.
     pub task: Task,
     /// Seconds.
@@ -212,7 +212,7 @@ fn variables(node: &Node) -> [String; 4] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, Release, Task};
+    use super::{Release, Request, Task};
     use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
     use crate::model::node::{Assignment, Node};
 
@@ -275,10 +275,10 @@ mod tests {
     #[test]
     fn an_order_with_a_bad_name_is_no_order() {
         let order = |name: &str| format!(r#"{{"task":{{"task":"delete","name":"{name}","groups":[]}},"limit":1}}"#);
-        assert!(serde_json::from_str::<Order>(&order("web01")).is_ok());
+        assert!(serde_json::from_str::<Request>(&order("web01")).is_ok());
         for bad in ["--all", "WEB01", "a b", "ca", "0x1"] {
-            assert!(serde_json::from_str::<Order>(&order(bad)).is_err(), "{bad}");
+            assert!(serde_json::from_str::<Request>(&order(bad)).is_err(), "{bad}");
         }
-        assert!(serde_json::from_str::<Order>(r#"{"task":{"task":"db:drop"},"limit":1}"#).is_err());
+        assert!(serde_json::from_str::<Request>(r#"{"task":{"task":"db:drop"},"limit":1}"#).is_err());
     }
 }

@@ -128,7 +128,7 @@ fn word(directory: &Path, files: &BTreeMap<PathBuf, Vec<u8>>, name: &str) -> Str
     assert!(entries.iter().any(|entry| entry.node.name.as_str() == "before"), "an empty ledger");
     let entry = entries.iter().find(|entry| entry.node.name.as_str() == name);
     let Some(entry) = entry else { return "none".to_owned() };
-    if let Some(proof) = &entry.proof {
+    if let Some(proof) = &entry.output {
         assert!(directory.join("proofs").join(proof).exists(), "{name} has no proof");
     }
     entry.state.word().to_owned()

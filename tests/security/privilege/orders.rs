@@ -97,7 +97,7 @@ fn invalid_order_runs_nothing_and_is_one_line() {
     }
     for order in to_console {
         let came = site.attack(CONSOLE, &order);
-        assert!(came.stderr.starts_with("espm-helper: the order is not one: "), "{:.200}: {came:?}", order);
+        assert!(came.stderr.starts_with("espm-helper: the request is malformed: "), "{:.200}: {came:?}", order);
         came.refused(65, "espm-helper: ");
     }
     let mut to_authority = vec![
@@ -111,10 +111,10 @@ fn invalid_order_runs_nothing_and_is_one_line() {
     );
     to_authority.extend(HOSTILE.map(|name| verb("revoke", name)));
     for order in to_authority {
-        site.attack(AUTHORITY, &order).refused(65, "espm-helper: the order is not one: ");
+        site.attack(AUTHORITY, &order).refused(65, "espm-helper: the request is malformed: ");
     }
     let invalid = [b"{\"verb\":\"show\",\"name\":\"".as_slice(), b"\xff\xfe", b"\",\"limit\":1}"].concat();
-    site.attack(AUTHORITY, invalid).refused(65, "espm-helper: the order is not one: ");
+    site.attack(AUTHORITY, invalid).refused(65, "espm-helper: the request is malformed: ");
     assert_eq!(site.untouched(), before);
 }
 
@@ -223,7 +223,7 @@ fn unfinished_order_is_given_up() {
             scope.spawn(move || site.attack(&script, ""))
         });
         for asked in asked {
-            asked.join().unwrap().refused(65, "espm-helper: the order cannot be read: it does not come to its end");
+            asked.join().unwrap().refused(65, "espm-helper: the request cannot be read: its end does not come");
         }
     });
     assert_eq!(site.untouched(), before);

@@ -18,26 +18,26 @@ const UNUSED: Duration = Duration::from_secs(2 * 60 * 60);
 impl Ledger {
     /// Creates the output file of a new intent's command, under a name that nobody can guess. A `head` that is not
     /// empty is its first line and tells the kind of the run.
-    pub(crate) fn new_proof(&self, head: &str) -> Result<(String, File), LedgerError> {
+    pub(crate) fn new_output(&self, head: &str) -> Result<(String, File), LedgerError> {
         let name = random::name().map_err(LedgerError::Random)?;
-        let mut file = self.output(&name).create_with_room()?;
+        let mut file = self.output_file(&name).create_with_room()?;
         if !head.is_empty() {
             let written = writeln!(file, "{head}").and_then(|()| file.sync_data());
-            written.map_err(|error| FileError::io(&self.proof_path(&name), error))?;
+            written.map_err(|error| FileError::io(&self.output_path(&name), error))?;
         }
         Ok((name, file))
     }
 
     /// Reads an output file; `None` while its command runs. A missing file is empty.
-    pub(crate) fn try_read_proof(&self, name: &str) -> Result<Option<String>, FileError> {
-        self.output(name).read()
+    pub(crate) fn try_read_output(&self, name: &str) -> Result<Option<String>, FileError> {
+        self.output_file(name).read()
     }
 
     /// Removes the output files that no row names.
     /// Those of requests that died before they recorded their intent, or after they recorded their outcome.
     /// Tells how many.
-    pub(crate) fn sweep_proofs(&self) -> Result<usize, LedgerError> {
-        let directory = self.proof_path("");
+    pub(crate) fn sweep_outputs(&self) -> Result<usize, LedgerError> {
+        let directory = self.output_path("");
         let error = |error| FileError::io(&directory, error);
         let mut swept = 0;
         for entry in std::fs::read_dir(&directory).map_err(error)? {
@@ -46,31 +46,31 @@ impl Ledger {
             // The intent of a new one may be about to be recorded.
             let old = modified.elapsed().is_ok_and(|age| age > UNUSED);
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if old && self.try_read_proof(&name)?.is_some() && !self.names_proof(&name)? {
-                self.remove_proof(name)?;
+            if old && self.try_read_output(&name)?.is_some() && !self.names_output(&name)? {
+                self.remove_output(name)?;
                 swept += 1;
             }
         }
         Ok(swept)
     }
 
-    fn names_proof(&self, name: &str) -> Result<bool, LedgerError> {
+    fn names_output(&self, name: &str) -> Result<bool, LedgerError> {
         let query = "SELECT count(*) FROM node WHERE proof = ?1";
         self.database.query_row(query, [name], |row| row.get::<_, i64>(0)).map(|rows| rows > 0).map_err(self.error())
     }
 
     /// Removes an output file that no row names any more.
     /// One that a power loss brings back is swept.
-    pub(super) fn remove_proof(&self, name: String) -> Result<(), LedgerError> {
-        Ok(self.output(&name).discard()?)
+    pub(super) fn remove_output(&self, name: String) -> Result<(), LedgerError> {
+        Ok(self.output_file(&name).discard()?)
     }
 
-    fn output(&self, name: &str) -> OutputFile {
-        OutputFile::at(self.proof_path(name))
+    fn output_file(&self, name: &str) -> OutputFile {
+        OutputFile::at(self.output_path(name))
     }
 
-    fn proof_path(&self, name: &str) -> PathBuf {
-        state_directory::proof(&self.directory, name)
+    fn output_path(&self, name: &str) -> PathBuf {
+        state_directory::output(&self.directory, name)
     }
 }
 
@@ -90,21 +90,21 @@ mod tests {
         create(&directory).unwrap();
         let ledger = Ledger::open(&directory, "r").unwrap();
         let long_ago = SystemTime::now() - UNUSED * 2;
-        let (young, file) = ledger.new_proof("").unwrap();
+        let (young, file) = ledger.new_output("").unwrap();
         drop(file);
-        let (named, file) = ledger.new_proof("").unwrap();
+        let (named, file) = ledger.new_output("").unwrap();
         let node = Node { name: NodeName::parse("web01").unwrap(), assignment: Assignment::default() };
         ledger.intend_to_add(&node, &named, None).unwrap();
         file.set_modified(long_ago).unwrap();
         drop(file);
-        let (held, holder) = ledger.new_proof("").unwrap();
+        let (held, holder) = ledger.new_output("").unwrap();
         holder.set_modified(long_ago).unwrap();
-        let (unused, file) = ledger.new_proof("").unwrap();
+        let (unused, file) = ledger.new_output("").unwrap();
         file.set_modified(long_ago).unwrap();
         drop(file);
-        let sweep = || Some(ledger.sweep_proofs().unwrap()).filter(|swept| *swept > 0);
+        let sweep = || Some(ledger.sweep_outputs().unwrap()).filter(|swept| *swept > 0);
         assert_eq!(at_last(sweep), 1);
-        let is_there = |name: &str| ledger.proof_path(name).exists();
+        let is_there = |name: &str| ledger.output_path(name).exists();
         assert!(is_there(&young) && is_there(&named) && is_there(&held) && !is_there(&unused));
         drop(holder);
         assert_eq!(at_last(sweep), 1);
