@@ -60,7 +60,7 @@ fn published(enc: &Enc) -> Option<String> {
 pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, String>> {
     let path = ini.with_file_name(enc_ini::FILE);
     path.try_exists().is_ok_and(|there| there).then(|| {
-        let classifier = Classifier::load(&path)?;
+        let classifier = Classifier::load(&path).map_err(|error| error.to_string())?;
         if classifier.published != enc.published {
             let (theirs, ours) = (classifier.published.display(), enc.published.display());
             return Err(format!("{}: [enc] published: is {theirs}, espm publishes in {ours}", path.display()));

@@ -17,8 +17,12 @@ pub struct Layout {
     pub catalogue: &'static str,
     /// The configuration of `espm-enc`.
     pub enc_ini: &'static str,
-    /// The web server's certificate and key.
+    /// Directory of the web server's certificate and key.
     pub certificates: &'static str,
+    /// The web server's certificate.
+    pub certificate: &'static str,
+    /// The web server's key.
+    pub key: &'static str,
     /// The ledger.
     pub state: &'static str,
     /// Published nodes.
@@ -44,6 +48,8 @@ pub const BY_HAND: Layout = Layout {
     catalogue: "/opt/espm/etc/catalogue.ini",
     enc_ini: "/opt/espm/etc/enc.ini",
     certificates: "/opt/espm/etc/certs",
+    certificate: "/opt/espm/etc/certs/espm.pem",
+    key: "/opt/espm/etc/certs/espm.key",
     state: "/opt/espm/state",
     nodes: "/opt/espm/nodes",
     records: "/opt/espm/authority",
@@ -61,6 +67,8 @@ pub const PACKAGED: Layout = Layout {
     catalogue: "/etc/espm/catalogue.ini",
     enc_ini: "/etc/espm/enc.ini",
     certificates: "/etc/espm/certs",
+    certificate: "/etc/espm/certs/espm.pem",
+    key: "/etc/espm/certs/espm.key",
     state: "/var/lib/espm/state",
     nodes: "/var/lib/espm/nodes",
     records: "/var/lib/espm/authority",

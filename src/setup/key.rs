@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
 use super::{SetupError, load, say};
-use crate::config::{Config, check_client_name};
+use crate::config::{CLIENT_NAME, Config, is_client_name};
 use crate::model::psk::Psk;
 use crate::system::clock::Deadline;
 use crate::system::lock::{self, Lock};
@@ -32,7 +32,9 @@ pub(super) fn make() -> Result<Psk, SetupError> {
 
 /// Adds a key under a new name.
 pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
-    check_client_name(name).map_err(|what| SetupError::Say(format!("{name}: {what}")))?;
+    if !is_client_name(name) {
+        return say(format!("{name}: {CLIENT_NAME}"));
+    }
     let _alone = alone(path)?;
     let config = load(path)?;
     if config.clients.iter().any(|client| client.name == name) {

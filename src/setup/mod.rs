@@ -25,7 +25,7 @@ use self::distribution::System;
 use self::templates::{Printer, Unit, Vhost};
 use crate::audit;
 use crate::config::layout;
-use crate::config::{self, Config};
+use crate::config::{self, CLIENT_NAME, Config};
 use crate::console::rake::task::Release;
 use crate::system::trusted_file::{FileError, Owner};
 use crate::system::x509;
@@ -297,8 +297,9 @@ fn load(path: &Path) -> Result<Config, SetupError> {
 }
 
 fn set_up(new: New) -> Result<(), SetupError> {
-    config::check_client_name(&new.client)
-        .map_err(|what| SetupError::Say(format!("--client {}: {what}", new.client)))?;
+    if !config::is_client_name(&new.client) {
+        return say(format!("--client {}: {CLIENT_NAME}", new.client));
+    }
     let host = new.host.clone().unwrap_or_else(certificate::host_name);
     let ini = new.directory.join("espm.ini");
     let certificate = new.certificates.join("espm.pem");
@@ -325,7 +326,7 @@ fn set_up(new: New) -> Result<(), SetupError> {
     let release = new.console_release.or_else(|| detect::release(&puppet, new.console_user.as_deref(), &new.state));
     let master = new.master.clone().or_else(|| puppet.master.clone()).unwrap_or_else(|| host.clone());
     let text = espm_ini::text(&new, &puppet, (&certificate, &key), release, &master, &psk.digest());
-    let config = Config::from_text(&text).map_err(SetupError::Say)?;
+    let config = Config::from_text(&text).map_err(|wrong| SetupError::Say(wrong.to_string()))?;
 
     let files = files::Files {
         state: &new.state,

@@ -1,16 +1,20 @@
 //! The manual pages: what the programs' help does not say is written here.
 
 use clap_mangen::Man;
+use espm::config::layout;
+use espm::config::{KEYS, Key, enc_ini};
 use roff::{Inline, Roff, bold, italic, roman};
 
+use super::sample;
+
 /// Every page's file name and text.
-pub(crate) fn all(date: &str, sample: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn all(date: &str) -> Vec<(&'static str, String)> {
     vec![
         ("espm.8", tidy(&espm(date))),
         ("espm-setup.8", tidy(&setup(date))),
         ("espm-helper.8", tidy(&helper(date))),
         ("espm-enc.1", tidy(&enc(date))),
-        ("espm.ini.5", tidy(&ini(date, sample))),
+        ("espm.ini.5", tidy(&ini(date))),
     ]
 }
 
@@ -126,8 +130,8 @@ fn usage(usage: &str) -> Vec<Inline> {
 
 fn espm(date: &str) -> String {
     let files: &[(&str, &str)] = &[
-        ("/opt/espm/etc/espm.ini", "The configuration, root:espm 0640; see espm.ini(5)."),
-        ("/opt/espm/state", "The ledger and what else espm has to keep, espm 0750."),
+        (layout::this().ini, "The configuration, root:espm 0640; see espm.ini(5)."),
+        (layout::this().state, "The ledger and what else espm has to keep, espm 0750."),
         ("/run/espm/espm.sock", "The socket to the web server, espm:web server 0660."),
     ];
     program(
@@ -142,7 +146,7 @@ fn espm(date: &str) -> String {
                         "GATEWAY_INTERFACE",
                         "If set, espm handles the one CGI request that is in its environment and on its standard input, and ignores its arguments.",
                     ),
-                    ("ESPM_CONFIG", "The configuration of such a request, in place of /opt/espm/etc/espm.ini."),
+                    ("ESPM_CONFIG", "The configuration of such a request, in place of the default."),
                     ("LISTEN_PID, LISTEN_FDS", "A socket from systemd; see sd_listen_fds(3)."),
                 ],
             ),
@@ -176,14 +180,14 @@ fn setup(date: &str) -> String {
                 "FILES",
                 &[
                     (
-                        "/opt/espm/etc/espm.ini",
+                        layout::this().ini,
                         "The configuration that is made: root, the group of the state directory, 0640.",
                     ),
                     (
-                        "/opt/espm/etc/certs/espm.pem, espm.key",
-                        "The web server's certificate and its key; the key is root's, 0600.",
+                        layout::this().certificates,
+                        "The web server's certificate, espm.pem, and its key, espm.key; the key is root's, 0600.",
                     ),
-                    ("/opt/espm/state/ledger.sqlite", "The empty ledger."),
+                    (layout::this().state, "The empty ledger, ledger.sqlite."),
                 ],
             ),
             (
@@ -238,92 +242,73 @@ fn enc(date: &str) -> String {
                 ("", "For a Puppet server without a console: external_nodes in puppet.conf(5) names it. It runs as the Puppet server's user, reads two files and writes nothing."),
             ],
         ),
-        ("OPTIONS", &[("-c FILE", "Its configuration, in place of /opt/espm/etc/enc.ini.")]),
-        (
-            "FILES",
-            &[
-                ("/opt/espm/etc/enc.ini", "Root's, and nobody else may write it. Its section [enc] has two keys, both absolute paths."),
-                ("published", "Where espm publishes nodes: the same as published in [console] of espm.ini(5). Default: /opt/espm/nodes."),
-                ("fallback", "The program that is asked for all other nodes, with the node's name as its only argument. Default: none."),
-            ],
-        ),
-        ("EXIT STATUS", &[("0", "The classification was printed."), ("1", "It cannot be told, and why is on standard error: the catalogue fails and no node loses its classes."), ("other", "The fallback's.")]),
+        ("OPTIONS", &[("-c FILE", "Its configuration, in place of the default.")]),
+        ("FILES", &[(layout::this().enc_ini, "Root's, and nobody else may write it. Its section [enc] has these keys:")]),
     ]));
+    let mut roff = Roff::new();
+    entries(&mut roff, enc_ini::KEYS.into_iter().flatten());
+    page.push_str(&roff.render());
+    page.push_str(&sections(&[(
+        "EXIT STATUS",
+        &[
+            ("0", "The classification was printed."),
+            (
+                "1",
+                "It cannot be told, and why is on standard error: the catalogue fails and no node loses its classes.",
+            ),
+            ("other", "The fallback's."),
+        ],
+    )]));
     page.push_str(&see_also("espm-enc"));
     page
 }
 
-/// A key of the sample: `key = value`, in a comment or not.
-fn key_of(line: &str) -> Option<&str> {
-    let line = line.strip_prefix("# ").unwrap_or(line);
-    let (key, _) = line.split_once(" = ")?;
-    key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then_some(line)
-}
-
-/// The sample's sections and keys, each with the comment that stands above it.
-fn ini(date: &str, sample: &str) -> String {
+/// The sections and keys of espm.ini, each with its help.
+fn ini(date: &str) -> String {
     let about = "configuration of espm, the agent that prepares Puppet nodes";
-    let path = [italic("/opt/espm/etc/espm.ini")];
-    let mut page = head("espm.ini", "5", date, about, &path);
+    let mut page = head("espm.ini", "5", date, about, &[italic(layout::this().ini)]);
     let mut roff = Roff::new();
     roff.control("SH", ["DESCRIPTION"]);
-    let mut blocks = sample.split("\n\n");
-    for paragraph in blocks.next().unwrap().split("\n#\n") {
+    for paragraph in sample::ESPM {
         roff.control("PP", []);
-        let lines: Vec<&str> = paragraph.lines().collect();
-        roff.text([roman(comment(&lines).trim_start_matches("espm.ini: "))]);
+        roff.text([roman(paragraph)]);
     }
-    for block in blocks {
-        if block.starts_with('[') {
-            section(&mut roff, block);
-        } else {
-            example(&mut roff, block);
+    let mut section = "";
+    for group in sample::groups(&KEYS) {
+        if group[0].section != section {
+            if section == "authority" {
+                example(&mut roff);
+            }
+            section = group[0].section;
+            roff.control("SS", [format!("[{section}]").as_str()]);
         }
+        if let Some(kind) = group[0].kind {
+            roff.control("PP", []);
+            roff.text([roman(sample::for_kind(kind))]);
+        }
+        entries(&mut roff, group);
     }
     page.push_str(&roff.render());
     page.push_str(&see_also("espm.ini"));
     page
 }
 
-/// The text of comment lines, the number signs and the line ends taken away.
-fn comment(lines: &[&str]) -> String {
-    let words = lines.iter().map(|line| line.trim_start_matches('#').trim()).filter(|line| !line.is_empty());
-    words.collect::<Vec<_>>().join(" ")
-}
-
-fn section(roff: &mut Roff, block: &str) {
-    let mut lines = block.lines().peekable();
-    roff.control("SS", [lines.next().unwrap()]);
-    let mut said = Vec::new();
-    while let Some(line) = lines.next() {
-        let Some(key) = key_of(line) else {
-            said.push(line);
-            continue;
-        };
+/// Each key with its default or an example, and its help.
+fn entries<'a>(roff: &mut Roff, keys: impl IntoIterator<Item = &'a Key>) {
+    for key in keys {
         roff.control("TP", []);
-        roff.text([bold(key)]);
-        // Keys right below each other share the comment above them.
-        while let Some(another) = lines.peek().copied().and_then(key_of) {
-            roff.control("TQ", []);
-            roff.text([bold(another)]);
-            lines.next();
-        }
-        roff.text([roman(comment(&said))]);
-        said.clear();
+        roff.text([bold(format!("{} = {}", key.name, (key.value)(layout::this())))]);
+        roff.text([roman(sample::help(key))]);
     }
 }
 
-/// A block in comments: what it is for, then lines as they are written.
-fn example(roff: &mut Roff, block: &str) {
-    let lines: Vec<&str> = block.lines().collect();
-    let split = lines.iter().position(|line| *line == "#").unwrap_or(lines.len());
-    let (said, shown) = lines.split_at(split);
+fn example(roff: &mut Roff) {
     roff.control("PP", []);
-    roff.text([roman(comment(said))]);
+    roff.text([roman(sample::NEWER.0)]);
     roff.control("PP", []);
     roff.control("nf", []);
-    for line in shown.iter().skip(1) {
-        roff.text([roman(line.trim_start_matches("# "))]);
+    for line in sample::NEWER.1.lines() {
+        roff.text([roman(line)]);
     }
     roff.control("fi", []);
 }
