@@ -3,6 +3,7 @@
 use clap_mangen::Man;
 use espm::config::layout;
 use espm::config::{KEYS, Key, enc_ini};
+use espm::model::fault::Problem;
 use roff::{Inline, Roff, bold, italic, roman};
 
 use super::sample;
@@ -19,7 +20,7 @@ pub(crate) fn all(date: &str) -> Vec<(&'static str, String)> {
 }
 
 /// A page of a program that has a command line of clap's: its options, then its commands with theirs.
-fn program(command: &clap::Command, section: &str, date: &str, rest: &[(&str, &[(&str, &str)])]) -> String {
+fn program(command: &clap::Command, section: &str, date: &str, rest: &str) -> String {
     let man = Man::new(command.clone()).section(section).date(date).manual("espm");
     let mut page = Vec::new();
     man.render_title(&mut page).unwrap();
@@ -34,7 +35,7 @@ fn program(command: &clap::Command, section: &str, date: &str, rest: &[(&str, &[
     let mut built = command.clone();
     built.build();
     commands(&built, &mut page);
-    page.push_str(&sections(rest));
+    page.push_str(rest);
     page.push_str(&see_also(command.get_name()));
     page
 }
@@ -138,7 +139,7 @@ fn espm(date: &str) -> String {
         &espm::cli::command_line(),
         "8",
         date,
-        &[
+        &(sections(&[
             (
                 "ENVIRONMENT",
                 &[
@@ -166,8 +167,25 @@ fn espm(date: &str) -> String {
                     "No more requests are taken; those that run are let end, for as long as request_timeout and 15 seconds.",
                 )],
             ),
-        ],
+        ]) + &problems()),
     )
+}
+
+/// What an audit record has as its outcome, and an answer as its type.
+fn problems() -> String {
+    let mut roff = Roff::new();
+    roff.control("SH", ["PROBLEMS"]);
+    roff.text([roman(
+        "Each request that fails has one of these words as its outcome in the audit and as the end of its answer's type.",
+    )]);
+    for problem in Problem::ALL {
+        let (client, operator) = problem.advice();
+        roff.control("TP", []);
+        roff.text([bold(format!("{} ({})", problem.word(), problem.status()))]);
+        let operator = if operator.is_empty() { String::new() } else { format!(" Operator: {operator}") };
+        roff.text([roman(format!("{} Client: {client}{operator}", problem.meaning()))]);
+    }
+    roff.render()
 }
 
 fn setup(date: &str) -> String {
@@ -175,7 +193,7 @@ fn setup(date: &str) -> String {
         &espm::setup::command_line(),
         "8",
         date,
-        &[
+        &sections(&[
             (
                 "FILES",
                 &[
@@ -198,7 +216,7 @@ fn setup(date: &str) -> String {
                     ("2", "The command line is wrong."),
                 ],
             ),
-        ],
+        ]),
     )
 }
 
