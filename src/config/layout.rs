@@ -82,9 +82,15 @@ pub const PACKAGED: Layout = Layout {
 /// Directories that only a package's programs are in.
 const PACKAGES: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/libexec/espm"];
 
+static THIS: OnceLock<&Layout> = OnceLock::new();
+
+/// Takes another layout for this program's; for what makes a package's files, and only before [`this`] is asked.
+pub fn assume(layout: &'static Layout) {
+    let _ = THIS.set(layout);
+}
+
 /// The layout that this program belongs to.
 pub fn this() -> &'static Layout {
-    static THIS: OnceLock<&Layout> = OnceLock::new();
     THIS.get_or_init(|| std::env::current_exe().map_or(&BY_HAND, |program| of(&program)))
 }
 

@@ -256,7 +256,7 @@ mod tests {
             (
                 "kind = puppet-cert",
                 "kind = puppet-cert\nconfig = /puppet.conf",
-                "[authority] config: is for kind = puppetserver-ca alone, found kind = puppet-cert; remove line 14",
+                "[authority] config: is for kind = puppetserver-ca alone, found kind = puppet-cert; remove line 13",
             ),
             (
                 "command = /opt/puppet/bin/puppet cert",

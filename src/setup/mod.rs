@@ -246,6 +246,15 @@ pub fn command_line() -> clap::Command {
     Cli::command()
 }
 
+/// The files that packages install as they are: names and texts, for Debian and below `redhat` for Red Hat.
+pub fn packaged(config: &Config) -> Vec<(PathBuf, String)> {
+    let below = |directory: &'static str, system| {
+        let files = templates::packaged(config, system).into_iter();
+        files.map(move |(name, text)| (Path::new(directory).join(name), text))
+    };
+    below("", System::Debian).chain(below("redhat", System::Redhat)).collect()
+}
+
 /// Runs `espm-setup`.
 pub fn main() -> ExitCode {
     if let Some(failed) = detect::become_apart() {
@@ -255,9 +264,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         None => set_up(cli.new),
         Some(Command::Vhost { kind, of }) => of.print(|printer| printer.vhost(kind)),
-        Some(Command::Sudoers { cgi, of }) => {
-            of.print(|printer| printer.sudoers(cgi.then_some(printer.system.apache_user())))
-        }
+        Some(Command::Sudoers { cgi, of }) => of.print(|printer| printer.sudoers(cgi)),
         Some(Command::Cgi { of }) => of.print(|printer| printer.cgi()),
         Some(Command::Unit { kind, group, of }) => {
             of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.nginx_group())))

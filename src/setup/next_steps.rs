@@ -23,14 +23,11 @@ pub(super) fn steps(printer: &Printer<'_>) -> String {
         let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
         text.push_str(&format!("{heading}\n\n{lines}\n"));
     };
-    part("Next, as root:", [users(printer), enc(printer), sudo(printer, None), check(printer)].concat());
+    part("Next, as root:", [users(printer), enc(printer), sudo(printer, false), check(printer)].concat());
     part("The gate, with systemd:", gate(printer, system.nginx_group()));
     part("And one web server. nginx:", nginx(printer));
     part("Apache, FastCGI:", [apache_gate(printer), apache(printer, false)].concat());
-    part(
-        "Apache, CGI, without the gate:",
-        [sudo(printer, Some(system.apache_user())), cgi(printer), apache(printer, true)].concat(),
-    );
+    part("Apache, CGI, without the gate:", [sudo(printer, true), cgi(printer), apache(printer, true)].concat());
     text
 }
 
@@ -70,10 +67,10 @@ fn enc(printer: &Printer<'_>) -> Vec<String> {
     lines
 }
 
-fn sudo(printer: &Printer<'_>, web_user: Option<&str>) -> Vec<String> {
+fn sudo(printer: &Printer<'_>, cgi: bool) -> Vec<String> {
     let file = "/etc/sudoers.d/espm";
-    let option = if web_user.is_some() { " --cgi" } else { "" };
-    if is_there(file, &printer.sudoers(web_user)) {
+    let option = if cgi { " --cgi" } else { "" };
+    if is_there(file, &printer.sudoers(cgi)) {
         return vec![];
     }
     vec![

@@ -18,12 +18,16 @@ fn read(name: &str) -> String {
     fs::read_to_string(shipped(name)).unwrap()
 }
 
+/// What espm-setup prints of a shop's configuration; a package has the same with its own places.
+fn printed(shop: &Shop, words: &[&str]) -> String {
+    run(Command::new(shop.bin("espm-setup")).args(words).arg("--config").arg(shop.ini()))
+}
+
 /// The units in a directory, with a program that is there.
 fn units() -> PathBuf {
-    let dir = scratch();
-    for name in ["espm.socket", "espm.service"] {
-        let text = read(&format!("systemd/{name}")).replace("/usr/sbin/espm", env!("CARGO_BIN_EXE_espm"));
-        fs::write(dir.join(name), text).unwrap();
+    let (dir, shop) = (scratch(), Shop::prepare(&crate::shop::Plan::default()));
+    for kind in ["socket", "service"] {
+        fs::write(dir.join(format!("espm.{kind}")), printed(&shop, &["unit", kind])).unwrap();
     }
     dir
 }
@@ -46,13 +50,12 @@ fn systemd_finds_no_fault_in_the_units_and_the_service_is_exposed_no_more_than_s
 
 #[test]
 fn a_stop_and_a_death_of_the_gate_cut_no_command_off() {
-    let service = read("systemd/espm.service");
-    for line in ["KillMode=process", "OOMPolicy=continue", "Restart=on-failure", "StartLimitIntervalSec=0"] {
-        assert!(service.lines().any(|found| found == line), "{line}");
-    }
     // The gate itself waits request_timeout and 15 s; systemd waits longer.
     let shop = Shop::prepare(&crate::shop::Plan { ini: vec![("espm", "request_timeout = 77")], ..Default::default() });
-    let printed = run(Command::new(shop.bin("espm-setup")).args(["unit", "service", "--config"]).arg(shop.ini()));
+    let printed = printed(&shop, &["unit", "service"]);
+    for line in ["KillMode=process", "OOMPolicy=continue", "Restart=on-failure", "StartLimitIntervalSec=0"] {
+        assert!(printed.lines().any(|found| found == line), "{line}");
+    }
     let stop = printed.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
     assert!(stop.parse::<u64>().unwrap() > 77 + 15, "{printed}");
     let start = format!("ExecStart={} -c {}", shop.bin("espm").display(), shop.ini().display());
@@ -61,11 +64,12 @@ fn a_stop_and_a_death_of_the_gate_cut_no_command_off() {
 
 #[test]
 fn red_hats_socket_differs_from_debians_in_the_group_alone() {
-    let lines = |name: &str| {
-        let text = read(name);
+    let shop = Shop::prepare(&crate::shop::Plan::default());
+    let lines = |system: &str| {
+        let text = printed(&shop, &["unit", "socket", "--system", system]);
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
     };
-    let (debian, red_hat) = (lines("systemd/espm.socket"), lines("rpm/espm.socket"));
+    let (debian, red_hat) = (lines("debian"), lines("redhat"));
     let different: Vec<_> = debian.iter().zip(&red_hat).filter(|(one, other)| one != other).collect();
     assert_eq!(debian.len(), red_hat.len());
     assert_eq!(different, [(&"SocketGroup=www-data".to_owned(), &"SocketGroup=nginx".to_owned())]);
@@ -81,9 +85,10 @@ fn apparmor_takes_the_profile() {
 
 #[test]
 fn the_snippet_for_ones_own_nginx_has_the_lines_of_the_vhost() {
-    let vhost = read("nginx/espm.conf");
+    let shop = Shop::prepare(&crate::shop::Plan::default());
+    let vhost = printed(&shop, &["vhost", "nginx"]);
     let known: Vec<&str> = vhost.lines().map(str::trim).collect();
-    let snippet = read("nginx/snippet.conf");
+    let snippet = printed(&shop, &["vhost", "nginx-snippet"]);
     let (_, body) = snippet.split_once("\nlocation ").unwrap();
     for line in body.lines().skip(1).map(str::trim).filter(|line| !line.starts_with('#')) {
         assert!(known.contains(&line), "{line}");

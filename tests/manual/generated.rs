@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap_complete::{Shell, generate};
-use espm::config::{KEYS, enc_ini, layout};
+use espm::config::layout;
 
 use super::{pages, sample};
 
@@ -14,10 +14,8 @@ pub(crate) fn root() -> &'static Path {
 /// Every file's name and text, with the paths of this program's layout.
 pub(crate) fn all() -> Vec<(PathBuf, String)> {
     let date = release_date(&std::fs::read_to_string(root().join("conf/CHANGELOG.md")).unwrap());
-    let mut files = vec![
-        ("espm.ini".into(), sample::file(&sample::ESPM, &KEYS, layout::this())),
-        ("enc.ini".into(), sample::file(&sample::ENC, &enc_ini::KEYS, layout::this())),
-    ];
+    let mut files =
+        vec![("espm.ini".into(), sample::espm(layout::this())), ("enc.ini".into(), sample::enc(layout::this()))];
     files.extend(pages::all(&date).into_iter().map(|(name, text)| (Path::new("man").join(name), text)));
     for (program, command) in [("espm", espm::cli::command_line()), ("espm-setup", espm::setup::command_line())] {
         for (shell, name) in [(Shell::Bash, format!("{program}.bash")), (Shell::Zsh, format!("_{program}"))] {

@@ -19,7 +19,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use espm::config::layout::{BY_HAND, PACKAGED};
-use espm::config::{Config, KEYS};
+use espm::config::{Absent, KEYS};
 
 use self::generated::root;
 
@@ -36,7 +36,7 @@ fn directory() -> &'static Path {
 
 #[test]
 fn conf_espm_ini_is_the_sample_that_the_keys_make() {
-    let (path, text) = (root().join("conf/espm.ini"), sample::file(&sample::ESPM, &KEYS, &BY_HAND));
+    let (path, text) = (root().join("conf/espm.ini"), sample::espm(&BY_HAND));
     if std::env::var_os("ESPM_WRITE").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
@@ -47,31 +47,22 @@ fn conf_espm_ini_is_the_sample_that_the_keys_make() {
     );
 }
 
-/// The sample as it is used: with a client, and with the lines in comments that `also` has.
-fn used(text: &str, also: impl Fn(&str) -> bool) -> Result<Config, String> {
-    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
-        Some(key) if key.contains(" = ") && (key.starts_with("NAME = ") || also(key)) => key.replace("NAME", "cloud"),
-        _ => line.to_owned(),
-    });
-    Config::from_text(&lines.collect::<Vec<_>>().join("\n")).map_err(|wrong| wrong.to_string())
-}
-
 #[test]
 fn every_value_of_the_sample_is_accepted() {
     for layout in [&BY_HAND, &PACKAGED] {
-        let text = sample::file(&sample::ESPM, &KEYS, layout);
-        used(&text, |_| false).unwrap();
+        let text = sample::espm(layout);
+        sample::with_lines(&text, |_| false).unwrap();
         let optional: Vec<String> = KEYS
             .iter()
             .copied()
             .flatten()
-            .filter(|key| key.absent == espm::config::Absent::Optional && key.name != "config")
+            .filter(|key| key.absent == Absent::Optional && key.name != "config")
             .map(|key| format!("{} = {}", key.name, (key.value)(layout)))
             .collect();
         assert!(optional.len() > 4, "{optional:?}");
         // Below [authority] stands one more section in comments, with a user of its own.
         let (ours, _) = text.split_once("# [authority]").unwrap();
-        used(ours, |key| optional.iter().any(|line| line == key)).unwrap();
+        sample::with_lines(ours, |key| optional.iter().any(|line| line == key)).unwrap();
         let (before, rest) = text.split_once("[console]\n").unwrap();
         let (_, after) = rest.split_once("[authority]\n").unwrap();
         let enc: String = KEYS
@@ -81,9 +72,9 @@ fn every_value_of_the_sample_is_accepted() {
             .filter(|key| key.section == "console" && key.kind == Some("enc"))
             .map(|key| format!("{} = {}\n", key.name, (key.value)(layout)))
             .collect();
-        used(&format!("{before}[console]\nkind = enc\n{enc}[authority]\n{after}"), |_| false).unwrap();
+        sample::with_lines(&format!("{before}[console]\nkind = enc\n{enc}[authority]\n{after}"), |_| false).unwrap();
         let newer = format!("{}{}", text.split_once("[authority]\n").unwrap().0, sample::NEWER.1);
-        used(&newer, |_| false).unwrap();
+        sample::with_lines(&newer, |_| false).unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sample configurations: every key with its help, and with its default or an example.
 
 use espm::config::layout::Layout;
-use espm::config::{Absent, Key};
+use espm::config::{Absent, Config, KEYS, Key, Wrong, enc_ini};
 
 /// The head of `espm.ini`; its first paragraphs are the manual page's description, too.
 pub(crate) const ESPM: [&str; 2] = [
@@ -12,7 +12,7 @@ pub(crate) const ESPM: [&str; 2] = [
 ];
 
 /// The head of `enc.ini`.
-pub(crate) const ENC: [&str; 1] =
+const ENC: [&str; 1] =
     ["The configuration of espm-enc, Puppet's external_nodes where there is no console. Owner root, mode 0644."];
 
 /// What stands in the place of `[authority]` on newer masters.
@@ -62,8 +62,26 @@ pub(crate) fn for_kind(kind: &str) -> String {
     format!("With kind = {kind} alone:")
 }
 
-/// A file with these keys, in a layout.
-pub(crate) fn file(head: &[&str], keys: &[&'static [Key]], layout: &Layout) -> String {
+/// The sample of espm.ini.
+pub(crate) fn espm(layout: &Layout) -> String {
+    file(&ESPM, &KEYS, layout)
+}
+
+/// The sample of enc.ini.
+pub(crate) fn enc(layout: &Layout) -> String {
+    file(&ENC, &enc_ini::KEYS, layout)
+}
+
+/// The configuration of a sample of espm.ini, with a client and with those lines in comments that `also` takes.
+pub(crate) fn with_lines(text: &str, also: impl Fn(&str) -> bool) -> Result<Config, Wrong> {
+    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(key) if key.contains(" = ") && (key.starts_with("NAME = ") || also(key)) => key.replace("NAME", "cloud"),
+        _ => line.to_owned(),
+    });
+    Config::from_text(&lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn file(head: &[&str], keys: &[&'static [Key]], layout: &Layout) -> String {
     let mut text = head.iter().map(|paragraph| comment(paragraph)).collect::<Vec<_>>().join("#\n");
     let mut section = "";
     for group in groups(keys) {
