@@ -25,7 +25,7 @@ use crate::model::state_directory;
 use crate::system::trusted_file::{self, Owner};
 
 /// Bytes of a file.
-const MAX_FILE: u64 = 64 * 1024;
+pub(crate) const MAX_FILE: u64 = 64 * 1024;
 
 /// A client.
 #[derive(Debug, Clone)]

@@ -9,56 +9,27 @@
 mod certificate;
 mod detect;
 mod distribution;
+mod error;
 mod espm_ini;
 mod files;
 mod key;
 mod next_steps;
 mod templates;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::distribution::System;
+use self::error::SetupError;
 use self::templates::{Printer, Unit, Vhost};
 use crate::audit;
 use crate::config::layout;
-use crate::config::{self, CLIENT_NAME, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::console::rake::task::Release;
-use crate::system::trusted_file::{FileError, Owner};
+use crate::system::trusted_file::Owner;
 use crate::system::x509;
-
-/// Why set-up did nothing.
-#[derive(Debug)]
-pub enum SetupError {
-    /// A file or directory is in the way, missing or cannot be used.
-    File(FileError),
-    /// Something that the administrator has to do first, or wrote wrong.
-    Say(String),
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::Say(what) => f.write_str(what),
-        }
-    }
-}
-
-impl std::error::Error for SetupError {}
-
-impl From<FileError> for SetupError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-fn say<T>(what: impl Into<String>) -> Result<T, SetupError> {
-    Err(SetupError::Say(what.into()))
-}
 
 /// Set up espm on a Puppet master
 ///
@@ -267,7 +238,7 @@ pub fn main() -> ExitCode {
         Some(Command::Sudoers { cgi, of }) => of.print(|printer| printer.sudoers(cgi)),
         Some(Command::Cgi { of }) => of.print(|printer| printer.cgi()),
         Some(Command::Unit { kind, group, of }) => {
-            of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.nginx_group())))
+            of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.names().nginx_group)))
         }
         Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => key::add(&config, &name).map(|psk| {
             println!(
@@ -299,65 +270,58 @@ impl Of {
     }
 }
 
-fn load(path: &Path) -> Result<Config, SetupError> {
-    Config::load(path, Owner::RootOrSelf).map_err(|error| SetupError::Say(error.to_string()))
+fn load(path: &Path) -> Result<Config, ConfigError> {
+    Config::load(path, Owner::RootOrSelf)
 }
 
-fn set_up(new: New) -> Result<(), SetupError> {
+impl New {
+    fn ini(&self) -> PathBuf {
+        self.directory.join("espm.ini")
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.certificates.join("espm.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.certificates.join("espm.key")
+    }
+
+    fn has_console(&self) -> bool {
+        self.console_kind.as_deref() != Some("enc")
+    }
+}
+
+fn set_up(mut new: New) -> Result<(), SetupError> {
     if !config::is_client_name(&new.client) {
-        return say(format!("--client {}: {CLIENT_NAME}", new.client));
+        return Err(SetupError::ClientName(format!("--client {}", new.client)));
     }
-    let host = new.host.clone().unwrap_or_else(certificate::host_name);
-    let ini = new.directory.join("espm.ini");
-    let certificate = new.certificates.join("espm.pem");
-    let key = new.certificates.join("espm.key");
-    let puppet = match &new.detect {
-        Some(puppet) => detect::detect(puppet)?,
-        None => detect::enterprise(),
-    };
-    let puppet = puppet.overridden_by(&new);
-    if puppet.console_kind == "enc" && new.console_release.is_some() {
-        return say("--console-release: is for a console that rake runs; there is none here (--console-kind enc)");
+    detect::fill_in(&mut new)?;
+    if !new.has_console() && new.console_release.is_some() {
+        return Err(SetupError::ReleaseWithoutConsole);
     }
-    let directories = files::Directories {
-        configuration: &new.directory,
-        certificates: &new.certificates,
-        state: &new.state,
-        records: &new.records,
-        authority_user: puppet.authority_user.as_deref(),
-    };
-    let group = directories.check(&[&ini, &certificate, &key])?;
-
+    let group = files::check(&new)?;
     let psk = key::make()?;
-    let tls = certificate::make(&host, &new.san, new.key_type)?;
-    let release = new.console_release.or_else(|| detect::release(&puppet, new.console_user.as_deref(), &new.state));
-    let master = new.master.clone().or_else(|| puppet.master.clone()).unwrap_or_else(|| host.clone());
-    let text = espm_ini::text(&new, &puppet, (&certificate, &key), release, &master, &psk.digest());
-    let config = Config::from_text(&text).map_err(|wrong| SetupError::Say(wrong.to_string()))?;
+    let tls = certificate::make(new.host.as_deref().unwrap_or_default(), &new.san, new.key_type)?;
+    new.console_release = new.console_release.or_else(|| detect::release(&new));
+    let text = espm_ini::text(&new, &psk.digest());
+    let config = Config::from_text(&text)?;
+    let identity = x509::identity(&tls.certificate)?;
+    files::write(&new, group, &text, &tls)?;
 
-    let files = files::Files {
-        state: &new.state,
-        ini: (&ini, &text),
-        certificate: (&certificate, &tls.certificate),
-        key: (&key, &tls.key),
-    };
-    files.write(group)?;
-    let identity = x509::identity(&tls.certificate).map_err(|error| SetupError::Say(error.to_string()))?;
     println!("Key of {}, shown this once:\n\n    {}\n", new.client, psk.reveal());
     println!(
         "Certificate for the client to pin, SHA-256 fingerprint:\n{}\n\n{}",
         identity.fingerprint, tls.certificate
     );
-    println!("Certificate:    {}\nIts key:        {}", certificate.display(), key.display());
-    println!("Configuration:  {}\nLedger:         {}", ini.display(), new.state.display());
-    match release {
+    println!("Certificate:    {}\nIts key:        {}", new.certificate().display(), new.key().display());
+    println!("Configuration:  {}\nLedger:         {}", new.ini().display(), new.state.display());
+    match new.console_release {
         Some(release) => println!("Console:        rake, with the tasks of release {}\n", release.word()),
         None => println!("Console:        none; {} says what may be assigned\n", new.catalogue.display()),
     }
-    let ini = std::path::absolute(&ini).unwrap_or(ini);
-    print!(
-        "{}",
-        next_steps::steps(&Printer { config: &config, ini: &ini, system: new.system.unwrap_or_else(System::here) })
-    );
+    let ini = std::path::absolute(new.ini()).unwrap_or_else(|_| new.ini());
+    let system = new.system.unwrap_or_else(System::here);
+    print!("{}", next_steps::steps(&Printer { config: &config, ini: &ini, system }));
     Ok(())
 }

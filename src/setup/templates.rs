@@ -113,7 +113,7 @@ impl Printer<'_> {
         // A percent sign is systemd's own.
         let in_unit = |text: String| Some(text.replace('%', "%%"));
         match name {
-            "apache_logs" => Some(self.system.apache_logs().to_owned()),
+            "apache_logs" => Some(self.system.names().apache_logs.to_owned()),
             "authority_rule" => rule(config.authority.command.user.as_ref(), "ESPM_AUTHORITY"),
             "certificate" => path(&config.tls.certificate),
             "cgi" => Some(layout.cgi.to_owned()),
@@ -137,7 +137,7 @@ impl Printer<'_> {
             "stop_timeout" => Some((config.request_timeout.as_secs() + STOP_MARGIN).to_string()),
             "sudo" => path(&config.sudo),
             "web_timeout" => Some((config.request_timeout.as_secs() + MARGIN).to_string()),
-            "web_user" => Some(self.system.apache_user().to_owned()),
+            "web_user" => Some(self.system.names().apache_user.to_owned()),
             _ => None,
         }
     }
@@ -168,7 +168,7 @@ pub(super) fn beside(name: &str, default: &str) -> PathBuf {
 /// The files that a package installs as they are, for its system: names and texts.
 pub(super) fn packaged(config: &Config, system: System) -> Vec<(&'static str, String)> {
     let printer = Printer { config, ini: Path::new(PACKAGED.ini), system };
-    let unit = |unit| printer.unit(unit, system.nginx_group());
+    let unit = |unit| printer.unit(unit, system.names().nginx_group);
     vec![
         ("nginx.conf", printer.vhost(Vhost::Nginx)),
         ("nginx-snippet.conf", printer.vhost(Vhost::NginxSnippet)),
