@@ -46,7 +46,7 @@ keys! {
         directory: PathBuf = key::PATH, default("/");
         /// Variables for the command beyond PATH, HOME and LANG.
         environment: Vec<(String, String)> = key::ENVIRONMENT, list("RUBYLIB=/opt/puppet/lib");
-        /// User that the command runs as, through sudo; espm's own without this line.
+        /// User that the command runs as, through sudo; by default espm's own.
         user: Option<String> = key::USER, optional("pe-puppet");
         /// Longest time for one run of the command; a revocation alone may wait 60 s for the CA's own lock.
         timeout: Duration = key::SECONDS, default("120");

@@ -45,7 +45,7 @@ keys! {
         directory: PathBuf = key::PATH, required("/opt/puppet/share/puppet-dashboard");
         /// Variables for rake beyond PATH, HOME and LANG.
         environment: Vec<(String, String)> = key::ENVIRONMENT, list("RUBYLIB=/opt/puppet/lib");
-        /// User that rake runs as, through sudo; espm's own without this line.
+        /// User that rake runs as, through sudo; by default espm's own.
         user: Option<String> = key::USER, optional("puppet-dashboard");
         /// Longest time for one run of rake.
         timeout: Duration = key::SECONDS, default("120");
@@ -65,8 +65,7 @@ keys! {
         /// Socket of a worker that has booted the console already (espm.rake), asked before rake is started; its
         /// directory belongs to the console's user and the group espm.
         worker: Option<PathBuf> = key::PATH, optional("/run/espm-console/worker.sock");
-        /// Runs of rake at once, each about 2 s of a processor and 100 MB; without this line, as many as there are
-        /// processors.
+        /// Runs of rake at once, each about 2 s of a processor and 100 MB; by default as many as there are processors.
         concurrency: Option<usize> = key::RUNS, optional("2");
         /// How long a list of classes or groups is kept; 0 asks the console each time.
         cache: Duration = key::SECONDS_OR_NONE, default("60");

@@ -25,6 +25,11 @@ pub(super) struct Made {
     pub(super) key: String,
 }
 
+/// This host's name.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
+}
+
 /// Makes a certificate for a host and its other names.
 pub(super) fn make(host: &str, others: &[String], key_type: KeyType) -> Result<Made, SetupError> {
     let mut names: Vec<String> = Vec::new();

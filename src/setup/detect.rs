@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{New, SetupError};
+use super::SetupError;
+use super::options::Values;
 use crate::audit;
+use crate::config;
 use crate::console::rake::task::{Release, Task};
 use crate::system::clock::Deadline;
 use crate::system::command::{self, Program};
@@ -15,7 +17,7 @@ use crate::system::process;
 pub(super) const PUPPETS: [&str; 3] = ["/opt/puppetlabs/bin/puppet", "/opt/puppet/bin/puppet", "/usr/bin/puppet"];
 
 /// Puppet Enterprise's console.
-const CONSOLE: &str = "/opt/puppet/share/puppet-dashboard";
+const RAKEFILE: &str = "/opt/puppet/share/puppet-dashboard/Rakefile";
 
 /// Word for the first of [`PUPPETS`] that is there.
 pub(super) const INSTALLED: &str = "installed";
@@ -26,38 +28,8 @@ const APART: &str = "apart";
 /// How long Puppet or rake may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Fills in what the administrator has not given: from the installed Puppet where that is asked for, from this host,
-/// and from Puppet Enterprise 2.5's documents.
-pub(super) fn fill_in(new: &mut New) -> Result<(), SetupError> {
-    if let Some(puppet) = new.detect.clone() {
-        detect(&puppet, new)?;
-    }
-    let host = new.host.get_or_insert_with(host_name).clone();
-    new.master.get_or_insert(host);
-    set(&mut new.console_kind, "rake");
-    set(
-        &mut new.console_command,
-        "/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production",
-    );
-    set(&mut new.console_directory, CONSOLE);
-    set(&mut new.authority_kind, "puppet-cert");
-    set(&mut new.authority_command, "/opt/puppet/bin/puppet cert");
-    set(&mut new.ssldir, "/etc/puppetlabs/puppet/ssl");
-    set(&mut new.cadir, "/etc/puppetlabs/puppet/ssl/ca");
-    Ok(())
-}
-
-/// This host's name.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
-}
-
-fn set<T: for<'a> From<&'a str>>(slot: &mut Option<T>, value: &str) {
-    slot.get_or_insert_with(|| value.into());
-}
-
 /// Asks a `puppet` program, or the installed one.
-fn detect(puppet: &Path, new: &mut New) -> Result<(), SetupError> {
+pub(super) fn detect(puppet: &Path, keys: &mut Values) -> Result<(), SetupError> {
     let installed = || PUPPETS.iter().map(Path::new).find(|path| path.exists());
     let puppet = if puppet == Path::new(INSTALLED) { installed() } else { Some(puppet) };
     let puppet = puppet.ok_or(SetupError::NoPuppet)?;
@@ -69,18 +41,17 @@ fn detect(puppet: &Path, new: &mut New) -> Result<(), SetupError> {
         let found = values.find(|(name, _)| *name == key).map(|(_, value)| value.trim());
         found.ok_or_else(|| SetupError::NotPrinted { puppet: puppet.to_owned(), key })
     };
-    set(&mut new.console_kind, if Path::new(CONSOLE).join("Rakefile").exists() { "rake" } else { "enc" });
+    keys.fill(["console", "kind"], if Path::new(RAKEFILE).exists() { "rake" } else { "enc" });
     let server = puppet.with_file_name("puppetserver");
-    set(&mut new.authority_kind, if server.exists() { "puppetserver-ca" } else { "puppet-cert" });
-    if new.authority_kind.as_deref() == Some("puppetserver-ca") {
-        set(&mut new.authority_command, &format!("{} ca", server.display()));
-        set(&mut new.authority_config, value("config")?);
+    keys.fill(["authority", "kind"], if server.exists() { "puppetserver-ca" } else { "puppet-cert" });
+    if keys.get(["authority", "kind"]) == Some("puppetserver-ca") {
+        keys.fill(["authority", "command"], &format!("{} ca", server.display()));
+        keys.fill(["authority", "config"], value("config")?);
     }
-    set(&mut new.authority_command, &format!("{} cert", puppet.display()));
-    set(&mut new.authority_user, value("user")?);
-    set(&mut new.ssldir, value("ssldir")?);
-    set(&mut new.cadir, value("cadir")?);
-    set(&mut new.master, value("certname")?);
+    keys.fill(["authority", "command"], &format!("{} cert", puppet.display()));
+    for (name, key) in [("user", "user"), ("ssldir", "ssldir"), ("cadir", "cadir"), ("master", "certname")] {
+        keys.fill(["authority", name], value(key)?);
+    }
     Ok(())
 }
 
@@ -89,18 +60,16 @@ fn detect(puppet: &Path, new: &mut New) -> Result<(), SetupError> {
 /// rake runs as the user that it will run as, the console's or espm's own, and without root's terminal. Otherwise the
 /// console's code could become root, and what a console writes while it boots, its log above all, would be root's and
 /// closed to the console from then on.
-pub(super) fn release(new: &New) -> Option<Release> {
-    let directory = new.console_directory.as_deref().filter(|_| new.has_console())?;
+pub(super) fn release(rake: &config::Command, state: &Path) -> Release {
     let mut argv = vec!["/proc/self/exe".to_owned(), APART.to_owned()];
-    argv.extend(new.console_command.as_deref()?.split_whitespace().map(str::to_owned));
+    argv.extend(rake.argv.iter().cloned());
     argv.extend(Task::Tasks.words(Release::V1_2_7));
-    let ask = || run(argv, directory);
-    let listed = match &new.console_user {
+    let ask = || run(argv, &rake.directory);
+    let listed = match &rake.user {
         Some(user) => process::as_user(user, ask),
-        None => process::as_owner_of(&new.state, ask),
+        None => process::as_owner_of(state, ask),
     };
-    let listed = listed.ok().flatten().unwrap_or_default();
-    Some(Release::from_task_list(&listed).unwrap_or(Release::V1_2_7))
+    Release::from_task_list(&listed.ok().flatten().unwrap_or_default()).unwrap_or(Release::V1_2_7)
 }
 
 /// Becomes the command in this program's arguments, where it has started itself for that.

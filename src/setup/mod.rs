@@ -10,10 +10,10 @@ mod certificate;
 mod detect;
 mod distribution;
 mod error;
-mod espm_ini;
 mod files;
 mod key;
 mod next_steps;
+mod options;
 mod templates;
 
 use std::path::{Path, PathBuf};
@@ -23,13 +23,16 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::distribution::System;
 use self::error::SetupError;
+use self::options::Values;
 use self::templates::{Printer, Unit, Vhost};
 use crate::audit;
 use crate::config::layout;
-use crate::config::{self, Config, ConfigError};
-use crate::console::rake::task::Release;
+use crate::config::{self, Config, ConfigError, Console};
 use crate::system::trusted_file::Owner;
 use crate::system::x509;
+
+/// `[console] release`.
+const RELEASE: [&str; 2] = ["console", "release"];
 
 /// Set up espm on a Puppet master
 ///
@@ -120,7 +123,7 @@ enum KeyType {
     Rsa,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 struct New {
     /// Directory for espm.ini
     #[arg(short = 'd', long, default_value = layout::this().etc, value_name = "DIR")]
@@ -128,19 +131,7 @@ struct New {
     /// Directory for the certificate and its key
     #[arg(short = 'c', long, default_value = layout::this().certificates, value_name = "DIR")]
     certificates: PathBuf,
-    /// Port of the web server
-    #[arg(short = 'p', long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
-    port: u16,
-    /// Directory for the ledger; its owner is the user that espm runs as
-    #[arg(long, default_value = layout::this().state, value_name = "DIR")]
-    state: PathBuf,
-    /// Socket between the web server and espm
-    #[arg(long, default_value = "/run/espm/espm.sock", value_name = "PATH")]
-    listen: PathBuf,
-    /// The program espm-helper
-    #[arg(long, default_value = layout::this().helper, value_name = "PATH")]
-    helper: PathBuf,
-    /// The host's name, for the certificate [default: this host's]
+    /// Host name for the certificate [default: this host's]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// Another name or address for the certificate; can be repeated
@@ -152,64 +143,14 @@ struct New {
     /// Name of the first client
     #[arg(long, default_value = "cloud", value_name = "NAME")]
     client: String,
-    /// Find Puppet's paths and users out from `puppet config print` [default PUPPET: the installed one]
+    /// Ask `puppet config print` for Puppet's paths and users [default PUPPET: the installed one]
     #[arg(long, value_name = "PUPPET", num_args = 0..=1, default_missing_value = detect::INSTALLED)]
     detect: Option<PathBuf>,
-    /// rake (a console) or enc (none: a catalogue and espm-enc) [default: rake]
-    #[arg(long, value_name = "KIND", value_parser = ["rake", "enc"])]
-    console_kind: Option<String>,
-    /// The console's rake, up to the task [default: Puppet Enterprise's]
-    #[arg(long, value_name = "COMMAND")]
-    console_command: Option<String>,
-    /// Directory that rake runs in [default: /opt/puppet/share/puppet-dashboard]
-    #[arg(long, value_name = "DIR")]
-    console_directory: Option<PathBuf>,
-    /// User that rake runs as [default: espm's own]
-    #[arg(long, value_name = "USER")]
-    console_user: Option<String>,
-    /// The console's release: 1.2.2, 1.2.7, 1.2.23 or 3.0 [default: found out from rake's tasks]
-    #[arg(long, value_name = "RELEASE", value_parser = parse_release)]
-    console_release: Option<Release>,
-    /// With enc: the operator's catalogue of classes and groups
-    #[arg(long, value_name = "FILE", default_value = layout::this().catalogue)]
-    catalogue: PathBuf,
-    /// With enc: directory that nodes are published in; belongs to espm's user
-    #[arg(long, value_name = "DIR", default_value = layout::this().nodes)]
-    published: PathBuf,
-    /// Whose certificate commands: puppet-cert or puppetserver-ca [default: puppet-cert]
-    #[arg(long, value_name = "KIND", value_parser = ["puppet-cert", "puppetserver-ca"])]
-    authority_kind: Option<String>,
-    /// The certificate command, up to the verb [default: /opt/puppet/bin/puppet cert]
-    #[arg(long, value_name = "COMMAND")]
-    authority_command: Option<String>,
-    /// User that the certificate command runs as [default: espm's own]
-    #[arg(long, value_name = "USER")]
-    authority_user: Option<String>,
-    /// puppet.conf, for puppetserver-ca run by another user than root
-    #[arg(long, value_name = "FILE")]
-    authority_config: Option<PathBuf>,
-    /// Puppet's ssldir [default: /etc/puppetlabs/puppet/ssl]
-    #[arg(long, value_name = "DIR")]
-    ssldir: Option<PathBuf>,
-    /// Puppet's cadir [default: /etc/puppetlabs/puppet/ssl/ca]
-    #[arg(long, value_name = "DIR")]
-    cadir: Option<PathBuf>,
-    /// Directory for the records of espm's certificates; belongs to the CA's user
-    #[arg(long, default_value = layout::this().records, value_name = "DIR")]
-    records: PathBuf,
-    /// The master's own certname, which is never touched [default: the host's name]
-    #[arg(long, value_name = "NAME")]
-    master: Option<String>,
-    /// Whose paths and users the next steps are printed with [default: this machine's]
+    /// System whose paths and users the next steps have [default: this machine's]
     #[arg(long, value_enum)]
     system: Option<System>,
-    /// Syslog's socket
-    #[arg(long, default_value = "/dev/log", value_name = "PATH")]
-    syslog: PathBuf,
-}
-
-fn parse_release(word: &str) -> Result<Release, &'static str> {
-    Release::parse(word).ok_or("want 1.2.2, 1.2.7, 1.2.23 or 3.0")
+    #[command(flatten)]
+    keys: Values,
 }
 
 /// The command line, as its help, its manual page and its completions have it.
@@ -274,53 +215,46 @@ fn load(path: &Path) -> Result<Config, ConfigError> {
     Config::load(path, Owner::RootOrSelf)
 }
 
-impl New {
-    fn ini(&self) -> PathBuf {
-        self.directory.join("espm.ini")
-    }
-
-    fn certificate(&self) -> PathBuf {
-        self.certificates.join("espm.pem")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.certificates.join("espm.key")
-    }
-
-    fn has_console(&self) -> bool {
-        self.console_kind.as_deref() != Some("enc")
-    }
-}
-
 fn set_up(mut new: New) -> Result<(), SetupError> {
     if !config::is_client_name(&new.client) {
         return Err(SetupError::ClientName(format!("--client {}", new.client)));
     }
-    detect::fill_in(&mut new)?;
-    if !new.has_console() && new.console_release.is_some() {
+    if let Some(puppet) = &new.detect {
+        detect::detect(puppet, &mut new.keys)?;
+    }
+    let host = new.host.unwrap_or_else(certificate::host_name);
+    let release = new.keys.get(RELEASE).map(str::to_owned);
+    if release.is_some() && new.keys.get(["console", "kind"]) == Some("enc") {
         return Err(SetupError::ReleaseWithoutConsole);
     }
-    let group = files::check(&new)?;
+    new.keys.fill(["authority", "master"], &host);
+    new.keys.fill_rest();
     let psk = key::make()?;
-    let tls = certificate::make(new.host.as_deref().unwrap_or_default(), &new.san, new.key_type)?;
-    new.console_release = new.console_release.or_else(|| detect::release(&new));
-    let text = espm_ini::text(&new, &psk.digest());
-    let config = Config::from_text(&text)?;
+    let (certificate, key) = (new.certificates.join("espm.pem"), new.certificates.join("espm.key"));
+    let text = |keys: &Values| keys.text(&certificate, &key, &new.client, &psk.digest());
+    let mut config = Config::from_text(&text(&new.keys))?;
+    let ini = new.directory.join("espm.ini");
+    let group = files::check(&ini, &config)?;
+    let tls = certificate::make(&host, &new.san, new.key_type)?;
+    if let (Console::Rake(rake), None) = (&config.console, release) {
+        new.keys.replace(RELEASE, detect::release(&rake.command, &config.state).word());
+        config = Config::from_text(&text(&new.keys))?;
+    }
     let identity = x509::identity(&tls.certificate)?;
-    files::write(&new, group, &text, &tls)?;
+    files::write(&ini, &text(&new.keys), &config, group, &tls)?;
 
     println!("Key of {}, shown this once:\n\n    {}\n", new.client, psk.reveal());
     println!(
         "Certificate for the client to pin, SHA-256 fingerprint:\n{}\n\n{}",
         identity.fingerprint, tls.certificate
     );
-    println!("Certificate:    {}\nIts key:        {}", new.certificate().display(), new.key().display());
-    println!("Configuration:  {}\nLedger:         {}", new.ini().display(), new.state.display());
-    match new.console_release {
-        Some(release) => println!("Console:        rake, with the tasks of release {}\n", release.word()),
-        None => println!("Console:        none; {} says what may be assigned\n", new.catalogue.display()),
+    println!("Certificate:    {}\nIts key:        {}", certificate.display(), key.display());
+    println!("Configuration:  {}\nLedger:         {}", ini.display(), config.state.display());
+    match &config.console {
+        Console::Rake(rake) => println!("Console:        rake, with the tasks of release {}\n", rake.release.word()),
+        Console::Enc(enc) => println!("Console:        none; {} says what may be assigned\n", enc.catalogue.display()),
     }
-    let ini = std::path::absolute(new.ini()).unwrap_or_else(|_| new.ini());
+    let ini = std::path::absolute(&ini).unwrap_or(ini);
     let system = new.system.unwrap_or_else(System::here);
     print!("{}", next_steps::steps(&Printer { config: &config, ini: &ini, system }));
     Ok(())
