@@ -16,8 +16,8 @@ keys! {
     pub struct Classifier in "enc" {
         /// Directory where espm publishes nodes: [console] published of espm.ini.
         published: PathBuf = key::PATH, default(nodes);
-        /// Program that espm-enc becomes for a node that espm has not published; without this line such a node has
-        /// no classes.
+        /// Program that espm-enc becomes for a node that espm has not published; without it, such a node has no
+        /// classes.
         fallback: Option<PathBuf> = key::PATH, optional("/usr/local/bin/our-classifier");
     }
 }

@@ -9,7 +9,7 @@ use super::layout::{self, Layout};
 use super::wrong::Wrong;
 use crate::system::ini;
 
-/// What holds without a key's line.
+/// Effect of a missing line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
     /// The key has its default value.
@@ -31,7 +31,7 @@ pub struct Key {
     pub kind: Option<&'static str>,
     /// Values that are accepted, as a noun phrase.
     pub want: &'static str,
-    /// What holds without the line.
+    /// Effect of a missing line.
     pub absent: Absent,
     /// The default where there is one, or else an example.
     pub value: fn(&Layout) -> &'static str,

@@ -1,7 +1,6 @@
-//! Where the parts of espm are: in a package's places, or in `/opt/espm` where it was put by hand.
+//! Places of espm's files: a package's, or `/opt/espm` for an installation by hand.
 //!
-//! A program knows which from where it was started: the kernel says so, and nothing that a user, a
-//! client or a web server can set does.
+//! A program derives them from its own path, which the kernel reports: no user, client or web server can set them.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -41,7 +40,7 @@ pub struct Layout {
     pub console: &'static str,
 }
 
-/// Put by hand, as the original was.
+/// Installed by hand, as the original was.
 pub const BY_HAND: Layout = Layout {
     etc: "/opt/espm/etc",
     ini: "/opt/espm/etc/espm.ini",
@@ -79,7 +78,7 @@ pub const PACKAGED: Layout = Layout {
     console: "/usr/share/espm/console",
 };
 
-/// Directories that only a package's programs are in.
+/// Directories of a package's programs.
 const PACKAGES: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/libexec/espm"];
 
 static THIS: OnceLock<&Layout> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! `espm.ini`: what the administrator decides.
+//! `espm.ini`, the administrator's decisions.
 //!
 //! Each key is declared once, in a row of [`key::keys`]: reader, messages, sample and manual page come from it.
 //! Every message names the file, the section and the key. An unknown key is an error, and so is one without a meaning.
@@ -165,7 +165,7 @@ fn load<T>(path: &Path, owner: Owner, from_text: fn(&str) -> Result<T, Wrong>) -
     from_text(&text).map_err(|wrong| ConfigError::Content { path: path.to_owned(), wrong })
 }
 
-/// What the name of a client is.
+/// The rule for a client's name.
 pub const CLIENT_NAME: &str = "a client's name is 1 to 32 lower-case letters, digits, '-' and '_'";
 
 /// Whether a client can have this name.

@@ -13,17 +13,17 @@ pub enum ConfigError {
     /// The file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Something in it is wrong.
+    /// Its content is wrong.
     #[error("{path}: {wrong}")]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The mistake.
         wrong: Wrong,
     },
 }
 
-/// What is wrong in a text.
+/// The first mistake in a text.
 #[derive(Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "each field is named in its text")]
 pub enum Wrong {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-/// What is declared of a problem.
+/// The declaration of a problem.
 struct Row {
     status: u16,
     word: &'static str,
@@ -67,7 +67,7 @@ problems! {
     /// The path is known, the method is not; Allow lists the methods.
     MethodNotAllowed = 405, "method-not-allowed", "Method not allowed", None;
         "Correct the request.", ""
-    /// A node of this name exists, whoever made it.
+    /// A node of this name exists, made by espm or not.
     NameTaken = 409, "name-taken", "The name is taken", None;
         "Take another name.", ""
     /// The CA has a certificate of this name that espm did not make, or the name is one of the master's.
@@ -126,12 +126,12 @@ impl Problem {
         self.row().retry_after
     }
 
-    /// One sentence that says what has happened.
+    /// The event, in one sentence.
     pub fn meaning(self) -> &'static str {
         self.row().meaning.trim_start()
     }
 
-    /// What the client and what the operator does; the second is empty where there is nothing to do.
+    /// Advice for the client and for the operator; the second is empty where there is nothing to do.
     pub const fn advice(self) -> (&'static str, &'static str) {
         let row = self.row();
         (row.client, row.operator)
@@ -143,12 +143,12 @@ impl Problem {
     }
 }
 
-/// What is wrong with one field of a body.
+/// An error in one field of a body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// Where: a JSON path such as `groups[1]` or `parameters.role`.
+    /// JSON path, such as `groups[1]` or `parameters.role`.
     pub field: String,
-    /// What is wrong, and what to send instead.
+    /// The error, and what to send instead.
     pub detail: String,
 }
 
@@ -159,7 +159,7 @@ impl FieldError {
     }
 }
 
-/// What a client reads of a failure: a problem's members (RFC 9457, section 3.1), and `errors`.
+/// A client's view of a failure: a problem's members (RFC 9457, section 3.1), and `errors`.
 #[derive(Debug, Serialize)]
 pub struct PublicFault<'a> {
     r#type: String,
@@ -177,7 +177,7 @@ pub struct Fault {
     pub problem: Problem,
     /// One sentence for the client.
     pub detail: Cow<'static, str>,
-    /// What is wrong, field by field.
+    /// Errors, field by field.
     pub errors: Vec<FieldError>,
     /// The methods that the path has, for `Allow`.
     pub allow: Option<String>,
@@ -190,20 +190,20 @@ impl Fault {
         Self { problem, detail: detail.into(), errors: Vec::new(), allow: None, cause: None }
     }
 
-    /// The same with its cause, for the log alone.
+    /// Adds the cause, for the log alone.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// The path does not have this method, but these.
+    /// A path that has only these methods.
     pub fn method_not_allowed(allow: &str) -> Self {
         let detail = format!("this path has the methods {allow}");
         Self { allow: Some(allow.to_owned()), ..Self::new(Problem::MethodNotAllowed, detail) }
     }
 
-    /// There is nothing here, or nothing of ours: one answer for both.
+    /// Nothing at this path, or nothing that espm made: one answer for both.
     pub fn not_found() -> Self {
         Self::new(Problem::NotFound, "there is nothing at this path")
     }

@@ -1,10 +1,10 @@
-//! What Debian and Red Hat name differently.
+//! Names of files, users and services on Debian and on Red Hat.
 
 use std::path::Path;
 
 use clap::ValueEnum;
 
-/// Whose names for files, users and services; each stands for its descendants, too.
+/// A family of distributions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum System {
     /// Debian, Ubuntu

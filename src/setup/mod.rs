@@ -1,8 +1,8 @@
 //! Set-up: makes the key, the certificate, the configuration and the empty ledger; prints the vhost;
 //! rotates keys.
 //!
-//! Everything is checked before anything is written; what exists is never overwritten, and what was
-//! written is taken away again when a later step fails.
+//! Everything is checked before anything is written. No existing file is overwritten, and the files that were
+//! written are removed when a later step fails.
 
 #![allow(clippy::print_stdout, reason = "its output is for the administrator who runs it")]
 
@@ -51,14 +51,14 @@ struct Cli {
 enum Command {
     /// Print the web server's vhost with the paths of a configuration
     Vhost {
-        /// Which
+        /// Web server and protocol
         kind: Vhost,
         #[command(flatten)]
         of: Of,
     },
     /// Print sudo's rules with the users and paths of a configuration
     Sudoers {
-        /// With those that Apache's CGI script needs
+        /// Also print the rules that Apache's CGI script needs
         #[arg(long)]
         cgi: bool,
         #[command(flatten)]
@@ -71,9 +71,9 @@ enum Command {
     },
     /// Print a unit for systemd
     Unit {
-        /// Which
+        /// Unit
         kind: Unit,
-        /// The web server's group [default: that of the system's nginx]
+        /// Group of the web server [default: that of the system's nginx]
         #[arg(long, value_name = "GROUP")]
         group: Option<String>,
         #[command(flatten)]
@@ -86,13 +86,13 @@ enum Command {
     },
 }
 
-/// What is printed is printed for this configuration, on this system.
+/// The configuration and the system that a file is printed for.
 #[derive(Debug, Args)]
 struct Of {
     /// The configuration
     #[arg(long, default_value = layout::this().ini, value_name = "FILE")]
     config: PathBuf,
-    /// Whose paths and users [default: this machine's]
+    /// System whose paths and users are printed [default: this machine's]
     #[arg(long, value_enum)]
     system: Option<System>,
 }
@@ -107,7 +107,7 @@ enum PskAct {
 
 #[derive(Debug, Args)]
 struct PskName {
-    /// The client's name: lower-case letters, digits, '-' and '_'; it is in every audit record
+    /// Name of the client: lower-case letters, digits, '-' and '_'; it is in every audit record
     name: String,
     /// The configuration
     #[arg(long, default_value = layout::this().ini, value_name = "FILE")]
@@ -153,7 +153,7 @@ struct New {
     keys: Values,
 }
 
-/// The command line, as its help, its manual page and its completions have it.
+/// The command line, from which help, manual page and completions come.
 pub fn command_line() -> clap::Command {
     Cli::command()
 }

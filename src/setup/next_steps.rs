@@ -1,4 +1,4 @@
-//! What the administrator types after set-up: exact lines, and only those that are still needed.
+//! The lines that the administrator types after set-up: only those that are still needed.
 
 use std::fmt::Write;
 use std::os::unix::fs::MetadataExt;
@@ -38,7 +38,7 @@ pub(super) fn steps(printer: &Printer<'_>) -> String {
     text
 }
 
-/// The users of the console's and the CA's commands read the configuration.
+/// Lines that let the users of the console's and the CA's commands read the configuration.
 fn users(printer: &Printer<'_>) -> Vec<String> {
     let console = match &printer.config.console {
         Console::Rake(rake) => rake.command.user.as_deref(),
@@ -51,7 +51,7 @@ fn users(printer: &Printer<'_>) -> Vec<String> {
     outsiders.map(|user| format!("usermod -aG {name} {user}")).collect()
 }
 
-/// What a master without a console needs.
+/// Lines for a master without a console.
 fn enc(printer: &Printer<'_>) -> Vec<String> {
     let Console::Enc(enc) = &printer.config.console else { return vec![] };
     let (published, catalogue) = (enc.published.display(), enc.catalogue.display());
@@ -103,7 +103,7 @@ fn gate(printer: &Printer<'_>, group: &str) -> Vec<String> {
     lines
 }
 
-/// Where Apache's group is not nginx's.
+/// Lines for a system where Apache's group is not nginx's.
 fn apache_gate(printer: &Printer<'_>) -> Vec<String> {
     let (group, names) = (printer.system.names().apache_user, printer.system.names());
     if group == names.nginx_group {
@@ -142,7 +142,7 @@ fn apache(printer: &Printer<'_>, kind: Vhost) -> Vec<String> {
     lines
 }
 
-/// The script, and the configuration's path for it.
+/// Lines for the script, and for the configuration's path.
 fn cgi(printer: &Printer<'_>) -> Vec<String> {
     let script = layout::this().cgi;
     let mut lines = print(printer, "cgi", &[script], &printer.cgi());

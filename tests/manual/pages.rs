@@ -1,4 +1,4 @@
-//! The manual pages: what the programs' help does not say is written here.
+//! The manual pages; text that is not in the programs' help is written here.
 
 use clap_mangen::Man;
 use espm::config::layout;
@@ -132,7 +132,7 @@ fn usage(usage: &str) -> Vec<Inline> {
 fn espm(date: &str) -> String {
     let files: &[(&str, &str)] = &[
         (layout::this().ini, "The configuration, root:espm 0640; see espm.ini(5)."),
-        (layout::this().state, "The ledger and what else espm has to keep, espm 0750."),
+        (layout::this().state, "The ledger, locks and cached lists, espm 0750."),
         ("/run/espm/espm.sock", "The socket to the web server, espm:web server 0660."),
     ];
     program(
@@ -145,7 +145,7 @@ fn espm(date: &str) -> String {
                 &[
                     (
                         "GATEWAY_INTERFACE",
-                        "If set, espm handles the one CGI request that is in its environment and on its standard input, and ignores its arguments.",
+                        "If set, espm handles one CGI request, from its environment and its standard input, and ignores its arguments.",
                     ),
                     ("ESPM_CONFIG", "The configuration of such a request, in place of the default."),
                     ("LISTEN_PID, LISTEN_FDS", "A socket from systemd; see sd_listen_fds(3)."),
@@ -155,8 +155,8 @@ fn espm(date: &str) -> String {
             (
                 "EXIT STATUS",
                 &[
-                    ("0", "Done; everything that check looked at is right."),
-                    ("1", "Not done, and why is on standard error; or check has a line with FAIL."),
+                    ("0", "Done; check found no fault."),
+                    ("1", "Not done, and the reason is on standard error; or check has a line with FAIL."),
                     ("2", "The command line is wrong."),
                 ],
             ),
@@ -164,14 +164,14 @@ fn espm(date: &str) -> String {
                 "SIGNALS",
                 &[(
                     "SIGTERM, SIGINT",
-                    "No more requests are taken; those that run are let end, for as long as request_timeout and 15 seconds.",
+                    "espm takes no more requests and waits for those that run, for request_timeout and 15 seconds at most.",
                 )],
             ),
         ]) + &problems()),
     )
 }
 
-/// What an audit record has as its outcome, and an answer as its type.
+/// Outcomes in the audit, and types of answers.
 fn problems() -> String {
     let mut roff = Roff::new();
     roff.control("SH", ["PROBLEMS"]);
@@ -197,10 +197,7 @@ fn setup(date: &str) -> String {
             (
                 "FILES",
                 &[
-                    (
-                        layout::this().ini,
-                        "The configuration that is made: root, the group of the state directory, 0640.",
-                    ),
+                    (layout::this().ini, "The new configuration: root, the group of the state directory, 0640."),
                     (
                         layout::this().certificates,
                         "The web server's certificate, espm.pem, and its key, espm.key; the key is root's, 0600.",
@@ -212,7 +209,7 @@ fn setup(date: &str) -> String {
                 "EXIT STATUS",
                 &[
                     ("0", "Done."),
-                    ("1", "Nothing was made or changed, and why is on standard error."),
+                    ("1", "Nothing was made or changed, and the reason is on standard error."),
                     ("2", "The command line is wrong."),
                 ],
             ),
@@ -227,8 +224,8 @@ fn helper(date: &str) -> String {
         (
             "DESCRIPTION",
             &[
-                ("", "espm starts it through sudo(8) as the console's or the CA's user, with the arguments that /etc/sudoers.d/espm fixes. It is not for the shell."),
-                ("", "It reads one order, JSON, from standard input; parses every name in it again; takes the command from FILE and nothing from its environment; runs it within its time limit. FILE must be root's, and nobody else may write it. The master's own name is refused."),
+                ("", "espm starts it through sudo(8) as the console's or the CA's user, with the arguments that are in /etc/sudoers.d/espm. Do not start it from a shell."),
+                ("", "It reads one order, JSON, from standard input and parses every name in it again. It takes the command from FILE and nothing from its environment, and runs it within its time limit. FILE must be root's, and nobody else may write it. The master's own name is refused."),
                 ("console", "One rake task; its output is espm-helper's own output."),
                 ("authority", "One verb of the CA's; the answer, JSON, is on standard output."),
             ],
@@ -239,9 +236,9 @@ fn helper(date: &str) -> String {
                 ("", "With console, the task's own; otherwise as in sysexits.h:"),
                 ("64", "The arguments are wrong."),
                 ("65", "The order is wrong, or names the master."),
-                ("69", "The command could not be run to its end."),
+                ("69", "The command did not complete."),
                 ("72", "The command could not be started."),
-                ("78", "The configuration is wrong, or is not one to be trusted."),
+                ("78", "The configuration is wrong or cannot be trusted."),
             ],
         ),
     ]));
@@ -272,7 +269,7 @@ fn enc(date: &str) -> String {
             ("0", "The classification was printed."),
             (
                 "1",
-                "It cannot be told, and why is on standard error: the catalogue fails and no node loses its classes.",
+                "Not classified, and the reason is on standard error: the catalogue fails, so that no node loses its classes.",
             ),
             ("other", "The fallback's."),
         ],

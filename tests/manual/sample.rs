@@ -15,7 +15,7 @@ pub(crate) const ESPM: [&str; 2] = [
 const ENC: [&str; 1] =
     ["The configuration of espm-enc, Puppet's external_nodes where there is no console. Owner root, mode 0644."];
 
-/// What stands in the place of `[authority]` on newer masters.
+/// `[authority]` on newer masters.
 pub(crate) const NEWER: (&str, &str) = (
     "With Puppet 6, 7 or 8, in place of the section above (on Debian's own packages: /usr/bin/puppetserver, \
      /var/lib/puppet/ssl and /etc/puppet/puppetserver/ca):",
@@ -57,7 +57,7 @@ pub(crate) fn groups(keys: &[&'static [Key]]) -> Vec<Vec<&'static Key>> {
     groups
 }
 
-/// What is said above the keys of one kind.
+/// The line above the keys of one kind.
 pub(crate) fn for_kind(kind: &str) -> String {
     format!("With kind = {kind} alone:")
 }
