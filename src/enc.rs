@@ -36,7 +36,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     };
     let config = match Classifier::load(config) {
         Ok(config) => config,
-        Err(what) => return fail(&what),
+        Err(error) => return fail(&error.to_string()),
     };
     let published = match name.to_str().and_then(|name| NodeName::parse(name).ok()) {
         Some(name) => trusted_file::optional(published(&config.published, &name)),

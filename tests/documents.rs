@@ -14,70 +14,9 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The sections, keys and values of an INI file, those in comments too.
-fn keys_of(ini: &str) -> Vec<(String, String, String)> {
-    let mut section = String::new();
-    let mut keys = Vec::new();
-    for line in ini.lines() {
-        let line = line.trim_start_matches(['#', ';']).trim();
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            name.clone_into(&mut section);
-        } else if let Some((key, value)) = line.split_once('=') {
-            let key = key.trim();
-            if !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
-                keys.push((section.clone(), key.to_owned(), value.trim().to_owned()));
-            }
-        }
-    }
-    keys
-}
-
 /// Every key that the configuration has, but for the clients' names in `[psk]`.
 fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    KEYS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)))
-}
-
-#[test]
-fn the_sample_ini_has_every_key_and_no_other() {
-    let keys = keys_of(&read("conf/espm.ini"));
-    for (section, key) in known_keys() {
-        let there = keys.iter().any(|(s, k, _)| s == section && k == key);
-        assert!(there, "[{section}] {key} is not in conf/espm.ini");
-    }
-    for (section, key, _) in &keys {
-        let known = section == "psk" || known_keys().any(|(s, k)| s == section && k == key);
-        assert!(known, "conf/espm.ini has [{section}] {key}, which is not a key");
-    }
-}
-
-/// The configuration that a sample's keys make, each with its first value, for a kind of console and without some keys.
-fn configuration(keys: &[(String, String, String)], kind: &str, without: impl Fn(&str) -> bool) -> String {
-    let mut text = format!("[psk]\ncloud = {}\n", espm::model::psk::Psk::new("key".into()).digest());
-    for (section, known) in KEYS.iter().filter(|(section, _)| *section != "psk") {
-        text.push_str(&format!("[{section}]\n"));
-        for key in *known {
-            let value = keys.iter().find(|(s, k, _)| s == section && k == key).map(|(_, _, value)| value.as_str());
-            match value {
-                Some(_) if (*section, *key) == ("console", "kind") => text.push_str(&format!("kind = {kind}\n")),
-                Some(value) if !(*section == "console" && without(key)) => text.push_str(&format!("{key} = {value}\n")),
-                _ => {}
-            }
-        }
-    }
-    text
-}
-
-#[test]
-fn every_value_of_the_sample_ini_is_valid() {
-    let keys = keys_of(&read("conf/espm.ini"));
-    let of_enc = |key: &str| matches!(key, "catalogue" | "published");
-    let of_both = |key: &str| matches!(key, "kind" | "queue" | "queue_timeout");
-    for text in [configuration(&keys, "rake", of_enc), configuration(&keys, "enc", |key| !of_enc(key) && !of_both(key))]
-    {
-        if let Err(what) = espm::config::Config::from_text(&text) {
-            panic!("conf/espm.ini: {what}");
-        }
-    }
+    KEYS.iter().copied().flatten().filter(|key| key.section != "psk").map(|key| (key.section, key.name))
 }
 
 /// README.md and the pages of docs/, by name.

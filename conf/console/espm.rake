@@ -3,17 +3,18 @@
 #   rake -s -f .../Rakefile -R DIRECTORY_OF_THIS_FILE RAILS_ENV=production ESPM_CONFIG=.../espm.ini espm:serve
 #
 # The process that waits has no connection to the database and reads nothing that a client sends.
-# The user espm (the owner of [espm] state), this one and root can have the runs of TASKS, about any node but
-# the master, and nothing else; nobody else who can open the socket is heard. The child says HELLO; it is sent
+# The user espm (the owner of [espm] state), this one and root may run TASKS, about any node but the master, and
+# nothing else. Nobody else is heard, even if the socket can be opened. The child says HELLO; it is sent
 # the two outputs and the slot (descriptors, each with one byte), then words that each end in NUL: seconds,
 # tasks, variables, "end"; it says "ended STATUS" or "refused: WHY".
-# Where it says nothing, nobody knows what it has done.
+# If it says nothing, its effect is unknown.
 #
 # ESPM_IDLE    seconds without a request after which the worker ends; without it, it stays
 # LISTEN_FDS   the socket is descriptor 3 (systemd) and outlives the worker
 #
 # For Ruby 1.8.7 to 3.x with rake 0.8.7 to 13, without gems.
 
+require 'etc'
 require 'fcntl'
 require 'socket'
 
@@ -72,7 +73,14 @@ class EspmWorker
   def lines(path)
     File.readlines(path)
   rescue Errno::EACCES
-    abort "espm: #{path}: Permission denied; add the console's user to the file's group: usermod -aG"
+    add = "usermod -aG #{name(:getgrgid, File.stat(path).gid)} #{name(:getpwuid, Process.euid)}"
+    abort "espm: #{path}: Permission denied; add the console's user to the file's group: #{add}"
+  end
+
+  def name(find, id)
+    Etc.send(find, id).name
+  rescue ArgumentError, NoMethodError # it has none
+    id
   end
 
   # What the first task of a child would load is loaded here; the connection that this needs is given up.
@@ -120,7 +128,7 @@ class EspmWorker
     return unless @heard.include?(client.getsockopt(Socket::SOL_SOCKET, PEERCRED).unpack('i3')[1])
     pid = fork { child(client) }
     @children[pid] = now + READ + @timeout + 1
-  rescue SystemCallError # who asked is gone, or this machine has no room; espm runs rake itself
+  rescue SystemCallError # the caller is gone, or this machine has no room; espm runs rake itself
     sleep TICK
     nil
   ensure
@@ -165,16 +173,16 @@ class EspmWorker
     limit([seconds, @timeout].min)
     variables.each { |name, value| ENV[name] = value }
     status = run(tasks)
-    slot.flock(File::LOCK_UN) # what the tasks have left behind shall not keep it
+    slot.flock(File::LOCK_UN) # a process that the tasks left behind must not keep it
     client.write("ended #{status}\n")
   rescue Refused
     client.write("refused: #{$!.message}\n")
-  rescue Exception # no request, or nobody who waits for its end
+  rescue Exception # no request, or no caller
   ensure
     exit!(0)
   end
 
-  # From now on the child has so many seconds, and its outputs their size. A stop of this thread is the parent's to see.
+  # Gives the child so many seconds, and its outputs their size. If this thread stops, the parent kills the child.
   def limit(seconds)
     @limit.kill if @limit
     last = now + seconds
@@ -194,12 +202,12 @@ class EspmWorker
     names = tasks =~ /\A\w+:list\z/ ? [] : %w[classes groups name parameters]
     raise Refused, 'these are not variables of espm' unless variables.map { |name, _| name }.sort == names
     wrong, = variables.find { |name, value| !good?(name, value) }
-    raise Refused, "#{wrong}: not such a value" if wrong
+    raise Refused, "#{wrong}: its value is not accepted" if wrong
     # The first output is the proof, which espm has locked. Here it is the same lock: it lasts as long
     # as any process has that output.
     files = outputs.all? { |output| output.stat.file? } && outputs[0].flock(File::LOCK_EX | File::LOCK_NB)
     raise Refused, 'the output is not a file that espm has locked' unless files
-    # So is the slot's, in the place of who asked for it.
+    # So does the slot's, in the place of the caller.
     held = slot.stat.file? && slot.flock(File::LOCK_EX | File::LOCK_NB)
     raise Refused, 'the slot is not a file that espm has locked' unless held
     [[words[0].to_i, 1].max, tasks.split(' '), variables]

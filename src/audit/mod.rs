@@ -11,7 +11,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend, Severity};
+pub use syslog::Facility;
+use syslog::{Formatter3164, Logger, LoggerBackend, Severity};
 use thiserror::Error;
 
 use self::logfmt::{MAX_RECORD, escape, list, logfmt};

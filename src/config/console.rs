@@ -1,82 +1,112 @@
-//! `[console]`: the one that rake runs, or none.
+//! `[console]`: rake, or no console.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::command::Command;
-use super::section::Section;
+use super::Command;
+use super::key::{self, Absent, File, Key, Value, keys};
+use super::wrong::Wrong;
 use crate::console::rake::task::Release;
 use crate::system::process;
 
-/// The keys of `[console]` that belong to one kind alone.
-const RAKE_KEYS: [&str; 9] =
-    ["command", "directory", "environment", "user", "worker", "release", "concurrency", "timeout", "cache"];
-const ENC_KEYS: [&str; 2] = ["catalogue", "published"];
-
-/// `[console]` with `kind = rake`
-#[derive(Debug)]
-pub struct Rake {
-    /// rake.
-    pub command: Command,
-    /// The socket of the worker that is asked before rake is started.
-    pub worker: Option<PathBuf>,
-    /// Its tasks.
-    pub release: Release,
-    /// Runs at once; by default as many as there are processors, which only those count who run something.
-    pub concurrency: Option<usize>,
-    /// How long a list is good.
-    pub cache: Duration,
+/// How nodes are classified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rake,
+    Enc,
 }
 
-/// `[console]` with `kind = enc`
-#[derive(Debug)]
-pub struct Enc {
-    /// The operator's catalogue.
-    pub catalogue: PathBuf,
-    /// Where nodes are published.
-    pub published: PathBuf,
-    /// Requests that may wait.
-    pub queue: usize,
+const KIND: Value<Kind> = Value {
+    want: "rake or enc",
+    parse: |text| match text {
+        "rake" => Ok(Kind::Rake),
+        "enc" => Ok(Kind::Enc),
+        _ => Err(text),
+    },
+};
+
+const RELEASE: Value<Release> =
+    Value { want: "1.2.2, 1.2.7, 1.2.23 or 3.0", parse: |text| Release::parse(text).ok_or(text) };
+
+keys! {
+    /// The kind of `[console]`.
+    struct Which in "console" {
+        /// How nodes are classified: rake runs the tasks of Puppet Enterprise's console or of Puppet Dashboard; enc
+        /// needs no console.
+        kind: Kind = KIND, default("rake");
+    }
 }
 
-/// `[console]`
+keys! {
+    impl Command by RakeCommand in "console" for "rake" {
+        /// Command line of rake up to the task.
+        argv as "command": Vec<String> = key::COMMAND, required("/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production");
+        /// Directory that rake runs in; rake reads files from it, so nobody else may write it.
+        directory: PathBuf = key::PATH, required("/opt/puppet/share/puppet-dashboard");
+        /// Variables for rake beyond PATH, HOME and LANG.
+        environment: Vec<(String, String)> = key::ENVIRONMENT, list("RUBYLIB=/opt/puppet/lib");
+        /// User that rake runs as, through sudo; by default espm's own.
+        user: Option<String> = key::USER, optional("puppet-dashboard");
+        /// Longest time for one run of rake.
+        timeout: Duration = key::SECONDS, default("120");
+        /// Requests that may wait for a run of rake; the next one is answered 503.
+        queue: usize = key::PLACES, default("64");
+        /// Longest time that a request waits for a run of rake before it is answered 503.
+        queue_timeout: Duration = key::SECONDS_OR_NONE, default("60");
+    }
+}
+
+keys! {
+    /// `[console]` with `kind = rake`.
+    pub struct Rake in "console" for "rake" {
+        /// Oldest console release that has the same tasks: 1.2.2 (to 1.2.6), 1.2.7 (to 1.2.22), 1.2.23 (and 2.0) or
+        /// 3.0 (and newer).
+        release: Release = RELEASE, required("1.2.7");
+        /// Socket of a worker that has booted the console already (espm.rake), asked before rake is started; its
+        /// directory belongs to the console's user and the group espm.
+        worker: Option<PathBuf> = key::PATH, optional("/run/espm-console/worker.sock");
+        /// Runs of rake at once, each about 2 s of a processor and 100 MB; by default as many as there are processors.
+        concurrency: Option<usize> = key::RUNS, optional("2");
+        /// How long a list of classes or groups is kept; 0 asks the console each time.
+        cache: Duration = key::SECONDS_OR_NONE, default("60");
+    } with |file| {
+        /// How rake is run.
+        command: Command = RakeCommand::read(file)?;
+    }
+}
+
+keys! {
+    /// `[console]` with `kind = enc`.
+    pub struct Enc in "console" for "enc" {
+        /// Catalogue of the classes and groups that may be assigned, root's.
+        catalogue: PathBuf = key::PATH, default(catalogue);
+        /// Directory where espm publishes each node for espm-enc; its owner is espm, its mode 0750.
+        published: PathBuf = key::PATH, default(nodes);
+        /// Requests that may wait for another one about the same node; the next one is answered 503.
+        queue: usize = key::PLACES, default("64");
+    }
+}
+
+/// `[console]`.
 #[derive(Debug)]
 pub enum Console {
-    /// The one that rake runs.
+    /// The console that rake runs.
     Rake(Rake),
-    /// None: the operator's catalogue and espm's own classifier.
+    /// No console: the operator's catalogue and espm's own classifier.
     Enc(Enc),
 }
 
 impl Console {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, String> {
-        let rake = section.word(
-            "kind",
-            Some("rake"),
-            |word| ["enc", "rake"].iter().position(|kind| *kind == word),
-            "rake or enc",
-        )? == 1;
-        let others: &[&str] = if rake { &ENC_KEYS } else { &RAKE_KEYS };
-        if let Some(key) = others.iter().find(|key| section.has(key)) {
-            return Err(format!("[console] {key}: is for kind = {} alone", if rake { "enc" } else { "rake" }));
+    pub(super) const KEYS: [&'static [Key]; 4] = [Which::KEYS, RakeCommand::KEYS, Rake::KEYS, Enc::KEYS];
+
+    pub(super) fn read(file: &File) -> Result<Self, Wrong> {
+        match Which::read(file)?.kind {
+            Kind::Rake => Rake::read(file).map(Self::Rake),
+            Kind::Enc => Enc::read(file).map(Self::Enc),
         }
-        if !rake {
-            return Ok(Self::Enc(Enc {
-                catalogue: section.placed("catalogue", |layout| layout.catalogue)?,
-                published: section.placed("published", |layout| layout.nodes)?,
-                queue: section.count("queue", 64, 0)?,
-            }));
-        }
-        Ok(Self::Rake(Rake {
-            command: Command::read(section, None)?,
-            worker: section.has("worker").then(|| section.path("worker", None)).transpose()?,
-            release: section.word("release", None, Release::parse, "1.2.2, 1.2.7, 1.2.23 or 3.0")?,
-            concurrency: if section.has("concurrency") { Some(section.count("concurrency", 1, 1)?) } else { None },
-            cache: section.seconds("cache", 60, 0)?,
-        }))
     }
 
-    /// Handlers that can wait for it or work with it at once.
+    /// Handlers that can wait for the console or work with it at once.
     pub fn most_at_once(&self) -> usize {
         match self {
             Self::Rake(rake) => rake.concurrency.unwrap_or_else(process::processors) + rake.command.queue,

@@ -1,57 +1,41 @@
-//! `enc.ini`: what the classifier, `espm-enc`, is told.
+//! `enc.ini`: the configuration of the classifier, `espm-enc`.
 //!
-//! Apart from `espm.ini`, which the Puppet server's user may not read.
+//! It is not in `espm.ini`, which the Puppet server's user may not read.
 
 use std::path::{Path, PathBuf};
 
-use crate::config::layout;
-use crate::system::ini;
-use crate::system::trusted_file::{self, Owner};
+use super::key::{self, Absent, File, Key, keys};
+use super::wrong::{ConfigError, Wrong};
+use crate::system::trusted_file::Owner;
 
-/// Its name, beside `espm.ini`.
+/// File name, beside `espm.ini`.
 pub const FILE: &str = "enc.ini";
 
-/// Bytes of the file.
-const MAX_FILE: u64 = 64 * 1024;
-
-/// The classifier's configuration.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Classifier {
-    /// The directory of the published nodes.
-    pub published: PathBuf,
-    /// The program that it becomes for every other node.
-    pub fallback: Option<PathBuf>,
+keys! {
+    /// `[enc]`.
+    pub struct Classifier in "enc" {
+        /// Directory where espm publishes nodes: [console] published of espm.ini.
+        published: PathBuf = key::PATH, default(nodes);
+        /// Program that espm-enc becomes for a node that espm has not published; without it, such a node has no
+        /// classes.
+        fallback: Option<PathBuf> = key::PATH, optional("/usr/local/bin/our-classifier");
+    }
 }
+
+/// Its keys.
+pub const KEYS: [&[Key]; 1] = [Classifier::KEYS];
 
 impl Classifier {
     /// Reads the file, which only root may be able to write or to replace.
     ///
     /// # Errors
-    /// A sentence that names the file, the section and the key.
-    pub fn load(path: &Path) -> Result<Self, String> {
-        trusted_file::check_way(path, Owner::Root).map_err(|error| error.to_string())?;
-        let text = trusted_file::read(path, MAX_FILE, Owner::Root).map_err(|error| error.to_string())?;
-        Self::from_text(&text).map_err(|what| format!("{}: {what}", path.display()))
+    /// When the file cannot be trusted, or something in it is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        super::load(path, Owner::Root, Self::from_text)
     }
 
-    fn from_text(text: &str) -> Result<Self, String> {
-        let mut config = Self { published: PathBuf::from(layout::this().nodes), fallback: None };
-        for section in ini::read(text).map_err(|error| error.to_string())? {
-            if section.name != "enc" {
-                return Err(format!("[{}]: is not known; want [enc]", section.name));
-            }
-            for (key, value, _) in section.entries {
-                if !value.starts_with('/') {
-                    return Err(format!("[enc] {key}: want an absolute path, found {value:?}"));
-                }
-                match key.as_str() {
-                    "published" => config.published = value.into(),
-                    "fallback" => config.fallback = Some(value.into()),
-                    _ => return Err(format!("[enc] {key}: is not known; want published or fallback")),
-                }
-            }
-        }
-        Ok(config)
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        Self::read(&File::read(text, &KEYS)?)
     }
 }
 
@@ -69,10 +53,12 @@ mod tests {
     fn what_another_can_write_or_replace_names_no_path() {
         let path = scratch("classifier").join("enc.ini");
         trusted_file::write_new(&path, 0o666, b"[enc]\n").unwrap();
-        assert!(Classifier::load(&path).unwrap_err().starts_with(&std::env::temp_dir().display().to_string()));
+        assert!(
+            Classifier::load(&path).unwrap_err().to_string().starts_with(&std::env::temp_dir().display().to_string())
+        );
         // root's, and so read: what is wrong is the text.
         let error = Classifier::load(Path::new("/etc/passwd")).unwrap_err();
-        assert_eq!(error, "/etc/passwd: line 1: comes before the first [section]");
+        assert_eq!(error.to_string(), "/etc/passwd: line 1: comes before the first [section]");
     }
 
     #[test]

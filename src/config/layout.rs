@@ -1,7 +1,6 @@
-//! Where the parts of espm are: in a package's places, or in `/opt/espm` where it was put by hand.
+//! Places of espm's files: a package's, or `/opt/espm` for an installation by hand.
 //!
-//! A program knows which from where it was started: the kernel says so, and nothing that a user, a
-//! client or a web server can set does.
+//! A program derives them from its own path, which the kernel reports: no user, client or web server can set them.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -17,8 +16,12 @@ pub struct Layout {
     pub catalogue: &'static str,
     /// The configuration of `espm-enc`.
     pub enc_ini: &'static str,
-    /// The web server's certificate and key.
+    /// Directory of the web server's certificate and key.
     pub certificates: &'static str,
+    /// The web server's certificate.
+    pub certificate: &'static str,
+    /// The web server's key.
+    pub key: &'static str,
     /// The ledger.
     pub state: &'static str,
     /// Published nodes.
@@ -37,13 +40,15 @@ pub struct Layout {
     pub console: &'static str,
 }
 
-/// Put by hand, as the original was.
+/// Installed by hand, as the original was.
 pub const BY_HAND: Layout = Layout {
     etc: "/opt/espm/etc",
     ini: "/opt/espm/etc/espm.ini",
     catalogue: "/opt/espm/etc/catalogue.ini",
     enc_ini: "/opt/espm/etc/enc.ini",
     certificates: "/opt/espm/etc/certs",
+    certificate: "/opt/espm/etc/certs/espm.pem",
+    key: "/opt/espm/etc/certs/espm.key",
     state: "/opt/espm/state",
     nodes: "/opt/espm/nodes",
     records: "/opt/espm/authority",
@@ -61,6 +66,8 @@ pub const PACKAGED: Layout = Layout {
     catalogue: "/etc/espm/catalogue.ini",
     enc_ini: "/etc/espm/enc.ini",
     certificates: "/etc/espm/certs",
+    certificate: "/etc/espm/certs/espm.pem",
+    key: "/etc/espm/certs/espm.key",
     state: "/var/lib/espm/state",
     nodes: "/var/lib/espm/nodes",
     records: "/var/lib/espm/authority",
@@ -71,12 +78,18 @@ pub const PACKAGED: Layout = Layout {
     console: "/usr/share/espm/console",
 };
 
-/// Directories that only a package's programs are in.
+/// Directories of a package's programs.
 const PACKAGES: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/libexec/espm"];
+
+static THIS: OnceLock<&Layout> = OnceLock::new();
+
+/// Takes another layout for this program's; for what makes a package's files, and only before [`this`] is asked.
+pub fn assume(layout: &'static Layout) {
+    let _ = THIS.set(layout);
+}
 
 /// The layout that this program belongs to.
 pub fn this() -> &'static Layout {
-    static THIS: OnceLock<&Layout> = OnceLock::new();
     THIS.get_or_init(|| std::env::current_exe().map_or(&BY_HAND, |program| of(&program)))
 }
 

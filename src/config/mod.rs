@@ -1,153 +1,142 @@
-//! `espm.ini`: what the administrator decides.
+//! `espm.ini`, the administrator's decisions.
 //!
-//! Every message names the file, the section and the key. What is not known is an error.
+//! Each key is declared once, in a row of [`key::keys`]: reader, messages, sample and manual page come from it.
+//! Every message names the file, the section and the key. An unknown key is an error, and so is one without a meaning.
 
-mod client;
-mod command;
+mod authority;
 mod console;
 pub mod enc_ini;
+mod key;
 pub mod layout;
-mod section;
+mod wrong;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::client::Client;
-pub use self::command::Command;
+pub use self::authority::Authority;
+use self::authority::AuthorityCommand;
 pub use self::console::{Console, Enc, Rake};
-use self::section::Section;
+pub use self::key::{Absent, Key};
+use self::key::{File, Value, keys};
+pub use self::wrong::{ConfigError, Wrong};
 use crate::audit::{self, Destination};
-use crate::authority::executor::Kind;
 use crate::model::psk::PskDigest;
 use crate::model::state_directory;
-use crate::system::ini;
-use crate::system::trusted_file::{self, FileError, Owner};
+use crate::system::trusted_file::{self, Owner};
 
-/// Bytes of the file.
-const MAX_FILE: u64 = 64 * 1024;
+/// Bytes of a file.
+pub(crate) const MAX_FILE: u64 = 64 * 1024;
 
-/// Why the configuration is not used.
-#[derive(Debug)]
-pub enum ConfigError {
-    /// The file cannot be used.
-    File(FileError),
-    /// Something in it is wrong: the file, and what.
-    Content(PathBuf, String),
+/// A client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The name of its key, which is the client's name in the audit.
+    pub name: String,
+    /// The digest of the key.
+    pub digest: PskDigest,
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::Content(path, what) => write!(f, "{}: {what}", path.display()),
-        }
+/// A command of the console's or the CA's, and how it is run.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The words before those of a task or an action.
+    pub argv: Vec<String>,
+    /// Where it runs.
+    pub directory: PathBuf,
+    /// Variables beyond the basic ones.
+    pub environment: Vec<(String, String)>,
+    /// The user that it runs as; `None` when that is espm's own.
+    pub user: Option<String>,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// How long one may wait.
+    pub queue_timeout: Duration,
+}
+
+keys! {
+    /// The configuration.
+    pub struct Config in "espm" {
+        /// Socket between the web server and espm, which makes it when systemd passes none.
+        listen: PathBuf = key::PATH, default("/run/espm/espm.sock");
+        /// Directory of the ledger, mode 0750; its owner is the user that espm runs as.
+        state: PathBuf = key::PATH, default(state);
+        /// Whether a request that did not come over TLS is refused.
+        require_tls: bool = key::FLAG, default("yes");
+        /// Longest time for one request, waiting included. The web server waits 15 s longer, so print its vhost again
+        /// (espm-setup vhost) after a change.
+        request_timeout: Duration = key::SECONDS, default("300");
+        /// Program that runs a command as the console's or the CA's user; /etc/sudoers.d/espm names it, too.
+        helper: PathBuf = key::PATH, default(helper);
+        /// Program that starts the helper where a section below has a user.
+        sudo: PathBuf = key::PATH, default("/usr/bin/sudo");
+    } with |file| {
+        /// `[psk]`: the clients and their keys' digests.
+        clients: Vec<Client> = read_clients(file)?;
+        /// `[tls]`.
+        tls: Tls = Tls::read(file)?;
+        /// `[console]`.
+        console: Console = Console::read(file)?;
+        /// `[authority]`.
+        authority: Authority = Authority::read(file)?;
+        /// `[audit]`.
+        audit: Destination = Audit::read(file)?.destination(&state);
     }
 }
 
-impl std::error::Error for ConfigError {}
+/// `[psk]` has a key for each client.
+const PSK: Key = Key {
+    section: "psk",
+    name: key::ANY_NAME,
+    kind: None,
+    want: "sha256: and 64 hexadecimal digits",
+    absent: Absent::Required,
+    value: |_| "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    doc: "Name of a client and the SHA-256 of its preshared key; 'espm-setup psk add NAME' makes a key, prints it once \
+          and adds the line.",
+};
 
-/// `[tls]`
-#[derive(Debug)]
-pub struct Tls {
-    /// The web server's certificate.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-    /// The port.
-    pub port: u16,
+keys! {
+    /// `[tls]`.
+    pub struct Tls in "tls" {
+        /// Certificate of the web server; espm checks it and prints its path into vhosts.
+        certificate: PathBuf = key::PATH, required(certificate);
+        /// Private key of the certificate, root's, mode 0600.
+        key: PathBuf = key::PATH, required(key);
+        /// Port of the web server.
+        port: u16 = key::PORT, default("8443");
+    }
 }
 
-/// `[authority]`
-#[derive(Debug)]
-pub struct Authority {
-    /// Whose commands.
-    pub kind: Kind,
-    /// The command.
-    pub command: Command,
-    /// `puppet.conf`, for `puppetserver ca`.
-    pub config: Option<PathBuf>,
-    /// Puppet's `ssldir`.
-    pub ssldir: PathBuf,
-    /// Puppet's `cadir`.
-    pub cadir: PathBuf,
-    /// The records of the CA's verbs.
-    pub records: PathBuf,
-    /// The master's own certname, which is never touched.
-    pub master: String,
+const FACILITY: Value<audit::Facility> =
+    Value { want: "a syslog facility", parse: |text| audit::facility(text).ok_or(text) };
+
+keys! {
+    /// `[audit]`.
+    struct Audit in "audit" {
+        /// Socket of syslog.
+        socket: PathBuf = key::PATH, default("/dev/log");
+        /// Syslog facility of the audit records.
+        facility: audit::Facility = FACILITY, default("authpriv");
+        /// Whether a change is refused when its audit record cannot be sent.
+        required: bool = key::FLAG, default("yes");
+    }
 }
 
-/// The configuration.
-#[derive(Debug)]
-pub struct Config {
-    /// The socket that the gate makes when it is given none.
-    pub listen: PathBuf,
-    /// The state directory.
-    pub state: PathBuf,
-    /// Whether requests must come over TLS.
-    pub require_tls: bool,
-    /// Seconds for one request.
-    pub request_timeout: Duration,
-    /// The program that runs commands as the console's or the CA's user.
-    pub helper: PathBuf,
-    /// sudo.
-    pub sudo: PathBuf,
-    /// The clients and their keys' digests.
-    pub clients: Vec<Client>,
-    /// `[tls]`
-    pub tls: Tls,
-    /// `[console]`
-    pub console: Console,
-    /// `[authority]`
-    pub authority: Authority,
-    /// `[audit]`
-    pub audit: Destination,
+impl Audit {
+    fn destination(self, state: &Path) -> Destination {
+        let Self { socket, facility, required } = self;
+        Destination { socket, facility, required, unsent: state_directory::unsent(state) }
+    }
 }
 
-/// Every section and its keys. `[psk]` has a key for each client.
-pub const KEYS: &[(&str, &[&str])] = &[
-    ("espm", &["listen", "state", "require_tls", "request_timeout", "helper", "sudo"]),
-    ("psk", &[]),
-    ("tls", &["certificate", "key", "port"]),
-    (
-        "console",
-        &[
-            "kind",
-            "command",
-            "directory",
-            "environment",
-            "user",
-            "worker",
-            "release",
-            "concurrency",
-            "queue",
-            "queue_timeout",
-            "timeout",
-            "cache",
-            "catalogue",
-            "published",
-        ],
-    ),
-    (
-        "authority",
-        &[
-            "kind",
-            "command",
-            "directory",
-            "environment",
-            "user",
-            "config",
-            "ssldir",
-            "cadir",
-            "records",
-            "master",
-            "queue",
-            "queue_timeout",
-            "timeout",
-        ],
-    ),
-    ("audit", &["socket", "facility", "required"]),
-];
+/// Every key, in the order in which documents have them.
+pub const KEYS: [&[Key]; 10] = {
+    let [which, command, rake, enc] = Console::KEYS;
+    let [authority, ca] = [Authority::KEYS, AuthorityCommand::KEYS];
+    [Config::KEYS, &[PSK], Tls::KEYS, which, command, rake, enc, authority, ca, Audit::KEYS]
+};
 
 impl Config {
     /// Reads the file, which only root, or the user that reads it, may be able to write or to replace.
@@ -155,110 +144,52 @@ impl Config {
     /// # Errors
     /// When the file cannot be trusted, or something in it is wrong.
     pub fn load(path: &Path, owner: Owner) -> Result<Self, ConfigError> {
-        trusted_file::check_way(path, owner).map_err(ConfigError::File)?;
-        let text = trusted_file::read(path, MAX_FILE, owner).map_err(ConfigError::File)?;
-        Self::from_text(&text).map_err(|what| ConfigError::Content(path.to_owned(), what))
+        load(path, owner, Self::from_text)
     }
 
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// A sentence that names the section and the key.
-    pub fn from_text(text: &str) -> Result<Self, String> {
-        let sections = ini::read(text).map_err(|error| error.to_string())?;
-        check_known(&sections)?;
-        let section = |name| Section::of(&sections, name);
-        let espm = section("espm");
-        let tls = section("tls");
-        let console = section("console");
-        let authority = section("authority");
-        let audit = section("audit");
-        let state = espm.placed("state", |layout| layout.state)?;
-        Ok(Self {
-            listen: espm.path("listen", Some("/run/espm/espm.sock"))?,
-            require_tls: espm.flag("require_tls", true)?,
-            request_timeout: espm.seconds("request_timeout", 300, 1)?,
-            helper: espm.placed("helper", |layout| layout.helper)?,
-            sudo: espm.path("sudo", Some("/usr/bin/sudo"))?,
-            clients: read_clients(&section("psk"))?,
-            tls: Tls {
-                certificate: tls.path("certificate", None)?,
-                key: tls.path("key", None)?,
-                port: u16::try_from(tls.number("port", 8443, 1, 65_535)?).unwrap_or(8443),
-            },
-            console: Console::read(&console)?,
-            authority: Authority {
-                kind: authority.word("kind", None, parse_kind, "puppet-cert or puppetserver-ca")?,
-                command: Command::read(&authority, Some("/"))?,
-                config: if authority.has("config") { Some(authority.path("config", None)?) } else { None },
-                ssldir: authority.path("ssldir", None)?,
-                cadir: authority.path("cadir", None)?,
-                records: authority.placed("records", |layout| layout.records)?,
-                master: authority.text("master", None)?.to_ascii_lowercase(),
-            },
-            audit: Destination {
-                socket: audit.path("socket", Some("/dev/log"))?,
-                facility: audit.word("facility", Some("authpriv"), audit::facility, "a syslog facility")?,
-                required: audit.flag("required", true)?,
-                unsent: state_directory::unsent(&state),
-            },
-            state,
-        })
+    /// The section, the key, and what is wrong with it.
+    pub fn from_text(text: &str) -> Result<Self, Wrong> {
+        let file = File::read(text, &KEYS)?;
+        let config = Self::read(&file)?;
+        file.check_kinds()?;
+        Ok(config)
     }
 }
 
-fn parse_kind(word: &str) -> Option<Kind> {
-    match word {
-        "puppet-cert" => Some(Kind::PuppetCert),
-        "puppetserver-ca" => Some(Kind::PuppetserverCa),
-        _ => None,
-    }
+fn load<T>(path: &Path, owner: Owner, from_text: fn(&str) -> Result<T, Wrong>) -> Result<T, ConfigError> {
+    trusted_file::check_way(path, owner)?;
+    let text = trusted_file::read(path, MAX_FILE, owner)?;
+    from_text(&text).map_err(|wrong| ConfigError::Content { path: path.to_owned(), wrong })
 }
 
-fn check_known(sections: &[ini::Section]) -> Result<(), String> {
-    for section in sections {
-        let name = &section.name;
-        let Some((_, known)) = KEYS.iter().find(|(known, _)| known == name) else {
-            let names: Vec<_> = KEYS.iter().map(|(name, _)| format!("[{name}]")).collect();
-            return Err(format!("[{name}] line {}: is not known; want {}", section.line, names.join(", ")));
-        };
-        let unknown = section.entries.iter().find(|(key, _, _)| name != "psk" && !known.contains(&key.as_str()));
-        if let Some((key, _, line)) = unknown {
-            return Err(format!("[{name}] {key}: line {line}: is not known; want one of {}", known.join(", ")));
-        }
-    }
-    Ok(())
-}
+/// The rule for a client's name.
+pub const CLIENT_NAME: &str = "a client's name is 1 to 32 lower-case letters, digits, '-' and '_'";
 
-/// Checks the name of a client.
-///
-/// # Errors
-/// A sentence that says what a name is.
-pub fn check_client_name(name: &str) -> Result<(), &'static str> {
-    let good = (1..=32).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
-    if good { Ok(()) } else { Err("a client's name is 1 to 32 lower-case letters, digits, '-' and '_'") }
+/// Whether a client can have this name.
+pub fn is_client_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 /// The keys of `[psk]`: each is a client.
-fn read_clients(psk: &Section<'_>) -> Result<Vec<Client>, String> {
-    let mut clients = Vec::new();
-    for (name, value, _) in psk.entries {
-        check_client_name(name).map_err(|what| format!("[psk] {name}: {what}"))?;
-        let digest = PskDigest::parse(value).ok_or_else(|| {
-            format!("[psk] {name}: want sha256: and 64 hexadecimal digits; 'espm-setup psk add {name}' makes a key")
-        })?;
-        clients.push(Client { name: name.clone(), digest });
-    }
-    if clients.is_empty() {
-        return Err("[psk]: has no key, so nobody could ask; 'espm-setup psk add NAME' makes one".into());
-    }
-    Ok(clients)
+fn read_clients(file: &File) -> Result<Vec<Client>, Wrong> {
+    let client = |(name, value, _): &(String, String, usize)| {
+        if !is_client_name(name) {
+            return Err(Wrong::ClientName(name.clone()));
+        }
+        let digest = PskDigest::parse(value).ok_or_else(|| Wrong::Digest(name.clone()))?;
+        Ok(Client { name: name.clone(), digest })
+    };
+    let clients: Vec<_> = file.entries(PSK.section).iter().map(client).collect::<Result<_, _>>()?;
+    if clients.is_empty() { Err(Wrong::NoKey) } else { Ok(clients) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Console};
+    use super::{Config, Console, KEYS};
 
     const GOOD: &str = "
         [psk]
@@ -279,7 +210,7 @@ mod tests {
     ";
 
     fn error(from: &str, to: &str) -> String {
-        Config::from_text(&GOOD.replace(from, to)).unwrap_err()
+        Config::from_text(&GOOD.replace(from, to)).unwrap_err().to_string()
     }
 
     #[test]
@@ -299,7 +230,7 @@ mod tests {
             ("key = /k.pem", "kye = /k.pem", "[tls] kye: line 6: is not known; want one of certificate, key, port"),
             ("key = /k.pem", "key = k.pem", "[tls] key: want an absolute path, found \"k.pem\""),
             ("key = /k.pem", "key =", "[tls] key: is empty"),
-            ("key = /k.pem", "", "[tls] key: is missing"),
+            ("key = /k.pem", "", "[tls] key: is missing; add a line such as key = /opt/espm/etc/certs/espm.key"),
             ("key = /k.pem", "key = /a\nkey = /b", "[tls] key: is given twice"),
             ("key = /k.pem", "key = /a ; old", "[tls] key: a value holds no '#' or ';'"),
             ("key = /k.pem", "key", "[tls] line 6: want KEY = VALUE"),
@@ -311,9 +242,32 @@ mod tests {
                 "[console] timeout: want whole seconds from 1 to 3600, found \"ten\"",
             ),
             ("release =", "kind = perl\nrelease =", "[console] kind: want rake or enc, found \"perl\""),
-            ("release =", "catalogue = /c\nrelease =", "[console] catalogue: is for kind = enc alone"),
+            (
+                "release =",
+                "catalogue = /c\nrelease =",
+                "[console] catalogue: is for kind = enc alone, found kind = rake; remove line 10",
+            ),
             ("/opt/puppet/bin/rake -f", "rake -f", "[console] command: want a program's absolute path"),
-            ("RAILS_ENV=production", "$ENV", "[console] command: want plain words, since no shell reads them"),
+            (
+                "RAILS_ENV=production",
+                "$ENV",
+                "[console] command: want a program's absolute path and plain words, because no shell reads them, found \"$ENV\"",
+            ),
+            (
+                "kind = puppet-cert",
+                "kind = puppet-cert\nconfig = /puppet.conf",
+                "[authority] config: is for kind = puppetserver-ca alone, found kind = puppet-cert; remove line 13",
+            ),
+            (
+                "command = /opt/puppet/bin/puppet cert",
+                "environment = TOKEN",
+                "[authority] command: is missing; add a line such as command = /opt/puppet/bin/puppet cert",
+            ),
+            (
+                "command = /opt/puppet/bin/puppet cert",
+                "command = /puppet cert\nenvironment = A=1 =hidden",
+                "[authority] environment: want NAME=VALUE words, found \"\"",
+            ),
             ("master =", "user = -u\nmaster =", "[authority] user: want a user's name"),
             ("cloud = sha256:ba", "cloud = sha256:", "[psk] cloud: want sha256: and 64 hexadecimal digits"),
             ("cloud = sha256:ba", "Cloud = sha256:ba", "[psk] Cloud: a client's name is"),
@@ -321,6 +275,20 @@ mod tests {
             let found = error(from, to);
             assert!(found.starts_with(message), "{found:?} for {message:?}");
         }
-        assert!(Config::from_text("").unwrap_err().contains("[psk]: has no key"));
+        assert!(Config::from_text("").unwrap_err().to_string().contains("[psk]: has no key"));
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_refused_whatever_its_value() {
+        let (before, rest) = GOOD.split_once("command = /opt/puppet/bin/rake").unwrap();
+        let enc = format!("{before}kind = enc\n{}", &rest[rest.find("[authority]").unwrap()..]);
+        Config::from_text(&enc).unwrap();
+        for key in KEYS.iter().copied().flatten().filter(|key| key.kind == Some("rake") && key.name != "queue") {
+            let text = enc.replace("kind = enc", &format!("kind = enc\n{} = banana", key.name));
+            let message = format!("[console] {}: is for kind = rake alone, found kind = enc; remove line 9", key.name);
+            assert_eq!(Config::from_text(&text).unwrap_err().to_string(), message);
+        }
+        let text = enc.replace("kind = enc", "kind = enc\nqueue = banana");
+        assert!(Config::from_text(&text).unwrap_err().to_string().starts_with("[console] queue: want a whole number"));
     }
 }

@@ -7,7 +7,7 @@ use rcgen::{
     PKCS_RSA_SHA256, RsaKeySize, SerialNumber, date_time_ymd,
 };
 
-use super::{KeyType, SetupError, say};
+use super::{KeyType, SetupError};
 use crate::system::clock;
 use crate::system::random;
 
@@ -17,7 +17,7 @@ const DAY: u64 = 24 * 60 * 60;
 const LIFE: Duration = Duration::from_secs(3652 * DAY);
 
 /// The longest common name that X.509 allows (RFC 5280, ub-common-name).
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 
 /// A certificate and its private key, PEM.
 pub(super) struct Made {
@@ -32,26 +32,20 @@ pub(super) fn host_name() -> String {
 
 /// Makes a certificate for a host and its other names.
 pub(super) fn make(host: &str, others: &[String], key_type: KeyType) -> Result<Made, SetupError> {
-    let name = |name: &str| {
+    let mut names: Vec<String> = Vec::new();
+    for name in std::iter::once(host).chain(others.iter().map(String::as_str)) {
         let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:*".contains(&b));
-        if good && name.len() <= MAX_NAME {
-            Ok(name.to_owned())
-        } else {
-            say(format!("{name:?} is no host name or address of at most 64 characters; give --host or --san"))
+        if !good || name.len() > MAX_NAME {
+            return Err(SetupError::HostName(name.to_owned()));
         }
-    };
-    let mut names = vec![name(host)?];
-    for other in others {
-        let other = name(other)?;
-        if !names.contains(&other) {
-            names.push(other);
+        if !names.iter().any(|found| found == name) {
+            names.push(name.to_owned());
         }
     }
-    let failed = |error: rcgen::Error| SetupError::Say(format!("the certificate cannot be made: {error}"));
     let mut serial = [0; 16];
-    random::fill(&mut serial).map_err(|error| SetupError::Say(error.to_string()))?;
+    random::fill(&mut serial).map_err(SetupError::Random)?;
     let now = Duration::from_secs(u64::try_from(clock::now()).unwrap_or_default());
-    let mut params = CertificateParams::new(names).map_err(failed)?;
+    let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, host);
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     // A day of tolerance for clients whose clock is behind.
@@ -63,8 +57,7 @@ pub(super) fn make(host: &str, others: &[String], key_type: KeyType) -> Result<M
     let key = match key_type {
         KeyType::Ecdsa => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
         KeyType::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_3072),
-    }
-    .map_err(failed)?;
-    let certificate = params.self_signed(&key).map_err(failed)?;
+    }?;
+    let certificate = params.self_signed(&key)?;
     Ok(Made { certificate: certificate.pem(), key: key.serialize_pem() })
 }

@@ -1,10 +1,10 @@
-//! What Debian and Red Hat name differently.
+//! Names of files, users and services on Debian and on Red Hat.
 
 use std::path::Path;
 
 use clap::ValueEnum;
 
-/// Whose names for files, users and services; of each, its descendants' too.
+/// A family of distributions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum System {
     /// Debian, Ubuntu
@@ -13,50 +13,50 @@ pub(super) enum System {
     Redhat,
 }
 
+/// The names.
+pub(super) struct Names {
+    /// Group that nginx runs with.
+    pub(super) nginx_group: &'static str,
+    /// User and group that Apache runs with.
+    pub(super) apache_user: &'static str,
+    /// Apache's service.
+    pub(super) apache_service: &'static str,
+    /// Apache's directory for logs, in its own configuration's words.
+    pub(super) apache_logs: &'static str,
+    /// nginx's file for the vhost.
+    pub(super) nginx_file: &'static str,
+    /// Apache's file for the vhost with FastCGI.
+    pub(super) apache_file: &'static str,
+    /// Apache's file for the vhost with CGI.
+    pub(super) apache_cgi_file: &'static str,
+}
+
 impl System {
     /// This machine's.
     pub(super) fn here() -> Self {
         if Path::new("/etc/redhat-release").exists() { Self::Redhat } else { Self::Debian }
     }
 
-    /// The group that nginx runs with.
-    pub(super) fn nginx_group(self) -> &'static str {
+    pub(super) fn names(self) -> &'static Names {
         match self {
-            Self::Debian => "www-data",
-            Self::Redhat => "nginx",
-        }
-    }
-
-    /// The user and the group that Apache runs with.
-    pub(super) fn apache_user(self) -> &'static str {
-        match self {
-            Self::Debian => "www-data",
-            Self::Redhat => "apache",
-        }
-    }
-
-    /// nginx's file for a vhost.
-    pub(super) fn nginx_file(self) -> &'static str {
-        match self {
-            Self::Debian => "/etc/nginx/sites-available/espm",
-            Self::Redhat => "/etc/nginx/conf.d/espm.conf",
-        }
-    }
-
-    /// Apache's file for a vhost, behind which espm is a FastCGI or a CGI program.
-    pub(super) fn apache_file(self, cgi: bool) -> &'static str {
-        match self {
-            Self::Debian if cgi => "/etc/apache2/sites-available/espm-cgi.conf",
-            Self::Debian => "/etc/apache2/sites-available/espm.conf",
-            Self::Redhat => "/etc/httpd/conf.d/espm.conf",
-        }
-    }
-
-    /// Apache's directory for logs, in its own configuration's words.
-    pub(super) fn apache_logs(self) -> &'static str {
-        match self {
-            Self::Debian => "${APACHE_LOG_DIR}",
-            Self::Redhat => "/var/log/httpd",
+            Self::Debian => &Names {
+                nginx_group: "www-data",
+                apache_user: "www-data",
+                apache_service: "apache2",
+                apache_logs: "${APACHE_LOG_DIR}",
+                nginx_file: "/etc/nginx/sites-available/espm",
+                apache_file: "/etc/apache2/sites-available/espm.conf",
+                apache_cgi_file: "/etc/apache2/sites-available/espm-cgi.conf",
+            },
+            Self::Redhat => &Names {
+                nginx_group: "nginx",
+                apache_user: "apache",
+                apache_service: "httpd",
+                apache_logs: "/var/log/httpd",
+                nginx_file: "/etc/nginx/conf.d/espm.conf",
+                apache_file: "/etc/httpd/conf.d/espm.conf",
+                apache_cgi_file: "/etc/httpd/conf.d/espm.conf",
+            },
         }
     }
 }

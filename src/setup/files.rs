@@ -3,90 +3,70 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{SetupError, say};
+use super::SetupError;
+use super::certificate::Made;
+use crate::config::Config;
 use crate::ledger;
 use crate::model::state_directory;
 use crate::system::process;
-use crate::system::trusted_file;
+use crate::system::trusted_file::{self, FileError};
 
-/// The directories that have to be there before.
-pub(super) struct Directories<'a> {
-    pub(super) configuration: &'a Path,
-    pub(super) certificates: &'a Path,
-    pub(super) state: &'a Path,
-    pub(super) records: &'a Path,
-    /// The user that the CA's command runs as, where it is not espm's own.
-    pub(super) authority_user: Option<&'a str>,
+/// Checks that the directories are there and nothing is in the way; returns the state directory's group.
+pub(super) fn check(ini: &Path, config: &Config) -> Result<u32, SetupError> {
+    let (state, tls, authority) = (&config.state, &config.tls, &config.authority);
+    let parent = |path: &Path| path.parent().unwrap_or(Path::new(".")).to_owned();
+    let owner = authority.command.user.as_deref().unwrap_or("espm");
+    let missing: Vec<_> = [
+        (parent(ini), "mkdir -p".to_owned()),
+        (parent(&tls.certificate), "mkdir -p".to_owned()),
+        (state.clone(), "install -d -o espm -g espm -m 0750".to_owned()),
+        (authority.records.clone(), format!("install -d -o {owner} -g {owner} -m 0700")),
+    ]
+    .into_iter()
+    .filter(|(path, _)| !path.is_dir())
+    .map(|(path, make)| format!("{make} {}", path.display()))
+    .collect();
+    if !missing.is_empty() {
+        return Err(SetupError::Missing(missing));
+    }
+    let files = [ini, &tls.certificate, &tls.key].map(Path::to_owned).into_iter().chain(state_directory::all(state));
+    let existing: Vec<_> = files.filter(|path| path.symlink_metadata().is_ok()).collect();
+    if !existing.is_empty() {
+        return Err(SetupError::Existing(existing));
+    }
+    Ok(std::fs::metadata(state).map_err(|error| FileError::io(state, error))?.gid())
 }
 
-impl Directories<'_> {
-    /// Checks that the directories are there and nothing is in the way; tells the state directory's group.
-    pub(super) fn check(&self, files: &[&PathBuf]) -> Result<u32, SetupError> {
-        let state = self.state;
-        let needed = [
-            (self.configuration, "mkdir -p".to_owned()),
-            (self.certificates, "mkdir -p".to_owned()),
-            (state, "install -d -o espm -g espm -m 0750".to_owned()),
-            (self.records, format!("install -d -o {0} -g {0} -m 0700", self.authority_user.unwrap_or("espm"))),
-        ];
-        let missing: Vec<_> = needed.iter().filter(|(path, _)| !path.is_dir()).collect();
-        if !missing.is_empty() {
-            let commands: Vec<_> =
-                missing.iter().map(|(path, make)| format!("    {make} {}", path.display())).collect();
-            return say(format!("these directories are missing; make them first:\n{}", commands.join("\n")));
+/// Writes everything; when one file fails, all that was written is removed, and nothing that another
+/// set-up has written since the check.
+pub(super) fn write(ini: &Path, text: &str, config: &Config, group: u32, tls: &Made) -> Result<(), SetupError> {
+    let mut made = Vec::new();
+    let written = write_all(ini, text, config, group, tls, &mut made);
+    if written.is_err() {
+        for path in made {
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
         }
-        let state_files = state_directory::all(state);
-        let there: Vec<_> =
-            files.iter().copied().chain(&state_files).filter(|path| path.symlink_metadata().is_ok()).collect();
-        if !there.is_empty() {
-            let names: Vec<_> = there.iter().map(|path| format!("    {}", path.display())).collect();
-            return say(format!("nothing is overwritten; these exist already:\n{}", names.join("\n")));
-        }
-        let metadata =
-            std::fs::metadata(state).map_err(|error| SetupError::File(trusted_file::FileError::io(state, error)))?;
-        Ok(metadata.gid())
     }
+    written
 }
 
-/// What set-up writes: each path with its content.
-pub(super) struct Files<'a> {
-    /// The state directory.
-    pub(super) state: &'a Path,
-    /// The configuration.
-    pub(super) ini: (&'a Path, &'a str),
-    /// The web server's certificate.
-    pub(super) certificate: (&'a Path, &'a str),
-    /// Its private key.
-    pub(super) key: (&'a Path, &'a str),
-}
-
-impl Files<'_> {
-    /// Writes everything; when one thing fails, all that was written is removed, and nothing that another
-    /// set-up has written since the check.
-    pub(super) fn write(&self, group: u32) -> Result<(), SetupError> {
-        let mut made = Vec::new();
-        let written = self.write_all(group, &mut made);
-        if written.is_err() {
-            for path in made {
-                let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
-            }
-        }
-        written
-    }
-
-    fn write_all(&self, group: u32, made: &mut Vec<PathBuf>) -> Result<(), SetupError> {
-        let mut write = |path: &Path, mode, text: &str| {
-            trusted_file::write_new(path, mode, text.as_bytes()).map(|()| made.push(path.to_owned()))
-        };
-        write(self.key.0, 0o600, self.key.1)?;
-        write(self.certificate.0, 0o640, self.certificate.1)?;
-        let io = |path: &Path, error| SetupError::File(trusted_file::FileError::io(path, error));
-        let created = process::as_owner_of(self.state, || ledger::create(self.state));
-        created.map_err(|error| io(self.state, error))?.map_err(|error| SetupError::Say(error.to_string()))?;
-        made.extend(state_directory::all(self.state));
-        // Last: while there is no configuration, nothing runs.
-        trusted_file::write_new(self.ini.0, 0o640, self.ini.1.as_bytes())?;
-        made.push(self.ini.0.to_owned());
-        std::os::unix::fs::chown(self.ini.0, None, Some(group)).map_err(|error| io(self.ini.0, error))
-    }
+fn write_all(
+    ini: &Path,
+    text: &str,
+    config: &Config,
+    group: u32,
+    tls: &Made,
+    made: &mut Vec<PathBuf>,
+) -> Result<(), SetupError> {
+    let write = |path: &Path, mode, text: &str, made: &mut Vec<PathBuf>| {
+        trusted_file::write_new(path, mode, text.as_bytes()).map(|()| made.push(path.to_owned()))
+    };
+    let (state, io) = (&config.state, |path: &Path, error| FileError::io(path, error));
+    write(&config.tls.key, 0o600, &tls.key, made)?;
+    write(&config.tls.certificate, 0o640, &tls.certificate, made)?;
+    process::as_owner_of(state, || ledger::create(state)).map_err(|error| io(state, error))??;
+    made.extend(state_directory::all(state));
+    // Last: while there is no configuration, nothing runs.
+    write(ini, 0o640, text, made)?;
+    Ok(std::os::unix::fs::chown(ini, None, Some(group)).map_err(|error| io(ini, error))?)
 }

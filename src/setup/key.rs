@@ -6,10 +6,11 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
-use super::{SetupError, load, say};
-use crate::config::{Config, check_client_name};
+use super::{SetupError, load};
+use crate::config::{Config, ConfigError, MAX_FILE, Wrong, is_client_name};
 use crate::model::psk::Psk;
 use crate::system::clock::Deadline;
+use crate::system::ini;
 use crate::system::lock::{self, Lock};
 use crate::system::random;
 use crate::system::trusted_file::{self, Owner};
@@ -17,34 +18,45 @@ use crate::system::trusted_file::{self, Owner};
 /// Random bytes of a key: 288 bits, 48 characters in base64url (RFC 4648, section 5).
 const KEY_BYTES: usize = 36;
 
-/// Bytes of a configuration.
-const MAX_FILE: u64 = 64 * 1024;
-
-/// How long another one who edits the file is waited for, which takes milliseconds.
+/// How long another edit of the file is waited for; one takes milliseconds.
 const EDIT_WAIT: Duration = Duration::from_secs(10);
 
 /// A new key.
 pub(super) fn make() -> Result<Psk, SetupError> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    random::fill(bytes.as_mut_slice()).map_err(|error| SetupError::Say(error.to_string()))?;
+    random::fill(bytes.as_mut_slice()).map_err(SetupError::Random)?;
     Ok(Psk::new(BASE64URL_NOPAD.encode(bytes.as_slice())))
 }
 
 /// Adds a key under a new name.
 pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
-    check_client_name(name).map_err(|what| SetupError::Say(format!("{name}: {what}")))?;
+    if !is_client_name(name) {
+        return Err(SetupError::ClientName(name.to_owned()));
+    }
     let _alone = alone(path)?;
-    let config = load(path)?;
-    if config.clients.iter().any(|client| client.name == name) {
-        return say(format!("{}: [psk] {name} exists; take another name, then retire this one", path.display()));
+    if load(path)?.clients.iter().any(|client| client.name == name) {
+        return Err(SetupError::KeyExists { path: path.to_owned(), name: name.to_owned() });
     }
     let psk = make()?;
-    rewrite(path, (name, true), |text| {
-        let line = format!("{name} = {}\n", psk.digest());
-        let with_line = |row: &str| if header(row) == Some("psk") { format!("{row}{line}") } else { row.into() };
-        text.split_inclusive('\n').map(with_line).collect()
-    })?;
+    edit(path, |rows, psks| rows.insert(psks.line, format!("{name} = {}\n", psk.digest())))?;
     Ok(psk)
+}
+
+/// Removes the key of a name.
+pub(super) fn retire(path: &Path, name: &str) -> Result<(), SetupError> {
+    let _alone = alone(path)?;
+    let there: Vec<_> = load(path)?.clients.into_iter().map(|client| client.name).collect();
+    if !there.iter().any(|client| client == name) {
+        return Err(SetupError::NoKey { path: path.to_owned(), name: name.to_owned(), there });
+    }
+    if there.len() == 1 {
+        return Err(SetupError::OnlyKey { path: path.to_owned(), name: name.to_owned() });
+    }
+    edit(path, |rows, psks| {
+        for (_, _, line) in psks.entries.iter().filter(|(client, _, _)| client == name) {
+            rows.remove(line - 1);
+        }
+    })
 }
 
 /// Lets one at a time edit the file: of two who read it at once, the second to write would bring back a key
@@ -52,47 +64,18 @@ pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
 fn alone(path: &Path) -> Result<Lock, SetupError> {
     load(path)?;
     let (file, until) = (trusted_file::beside(path, "lock"), Deadline::after(EDIT_WAIT));
-    match until.attempt(|| lock::try_acquire_removed(&file))? {
-        Some(lock) => Ok(lock),
-        None => say(format!("{}: another espm-setup edits it; try again", path.display())),
-    }
+    until.attempt(|| lock::try_acquire_removed(&file))?.ok_or_else(|| SetupError::Busy(path.to_owned()))
 }
 
-/// The section that a line begins.
-fn header(row: &str) -> Option<&str> {
-    row.trim().strip_prefix('[').map(|name| name.trim_end_matches(']').trim())
-}
-
-/// Removes the key of a name.
-pub(super) fn retire(path: &Path, name: &str) -> Result<(), SetupError> {
-    let _alone = alone(path)?;
-    let config = load(path)?;
-    if !config.clients.iter().any(|client| client.name == name) {
-        let names: Vec<_> = config.clients.iter().map(|client| client.name.as_str()).collect();
-        return say(format!("{}: [psk] has no {name}; it has {}", path.display(), names.join(", ")));
-    }
-    if config.clients.len() == 1 {
-        return say(format!("{}: [psk] {name} is the only key; add another first", path.display()));
-    }
-    rewrite(path, (name, false), |text| {
-        let mut in_section = false;
-        let keep = |row: &&str| {
-            if let Some(section) = header(row) {
-                in_section = section == "psk";
-            }
-            !(in_section && row.split_once('=').is_some_and(|(key, _)| key.trim() == name))
-        };
-        text.split_inclusive('\n').filter(keep).collect()
-    })
-}
-
-/// Rewrites the file in one step, so that afterwards it has, or has not, a client; what would not be
-/// such a configuration is not written.
-fn rewrite(path: &Path, (name, there): (&str, bool), edit: impl FnOnce(&str) -> String) -> Result<(), SetupError> {
-    let text = edit(&trusted_file::read(path, MAX_FILE, Owner::RootOrSelf)?);
-    let config = Config::from_text(&text).map_err(|what| SetupError::Say(format!("{}: {what}", path.display())))?;
-    if config.clients.iter().any(|client| client.name == name) != there {
-        return say(format!("{}: [psk] is written in a way that only a human can edit", path.display()));
-    }
+/// Rewrites the lines of the file in one step; what would not be a configuration is not written.
+fn edit(path: &Path, edit: impl FnOnce(&mut Vec<String>, &ini::Section)) -> Result<(), SetupError> {
+    let text = trusted_file::read(path, MAX_FILE, Owner::RootOrSelf)?;
+    let wrong = |wrong| ConfigError::Content { path: path.to_owned(), wrong };
+    let sections = ini::read(&text).map_err(|error| wrong(Wrong::Syntax(error.to_string())))?;
+    let psks = sections.iter().find(|section| section.name == "psk").ok_or_else(|| wrong(Wrong::NoKey))?;
+    let mut rows: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    edit(&mut rows, psks);
+    let text = rows.concat();
+    Config::from_text(&text).map_err(wrong)?;
     Ok(trusted_file::replace_keeping_owner(path, text.as_bytes())?)
 }

@@ -1,64 +1,38 @@
 //! Set-up: makes the key, the certificate, the configuration and the empty ledger; prints the vhost;
 //! rotates keys.
 //!
-//! Everything is checked before anything is written; what exists is never overwritten, and what was
-//! written is taken away again when a later step fails.
+//! Everything is checked before anything is written. No existing file is overwritten, and the files that were
+//! written are removed when a later step fails.
 
 #![allow(clippy::print_stdout, reason = "its output is for the administrator who runs it")]
 
 mod certificate;
 mod detect;
 mod distribution;
-mod espm_ini;
+mod error;
 mod files;
 mod key;
 mod next_steps;
+mod options;
 mod templates;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::distribution::System;
+use self::error::SetupError;
+use self::options::Values;
 use self::templates::{Printer, Unit, Vhost};
 use crate::audit;
 use crate::config::layout;
-use crate::config::{self, Config};
-use crate::console::rake::task::Release;
-use crate::system::trusted_file::{FileError, Owner};
+use crate::config::{self, Config, ConfigError, Console};
+use crate::system::trusted_file::Owner;
 use crate::system::x509;
 
-/// Why set-up did nothing.
-#[derive(Debug)]
-pub enum SetupError {
-    /// A file or directory is in the way, missing or cannot be used.
-    File(FileError),
-    /// Something that the administrator has to do first, or wrote wrong.
-    Say(String),
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::Say(what) => f.write_str(what),
-        }
-    }
-}
-
-impl std::error::Error for SetupError {}
-
-impl From<FileError> for SetupError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-fn say<T>(what: impl Into<String>) -> Result<T, SetupError> {
-    Err(SetupError::Say(what.into()))
-}
+/// `[console] release`.
+const RELEASE: [&str; 2] = ["console", "release"];
 
 /// Set up espm on a Puppet master
 ///
@@ -77,14 +51,14 @@ struct Cli {
 enum Command {
     /// Print the web server's vhost with the paths of a configuration
     Vhost {
-        /// Which
+        /// Web server and protocol
         kind: Vhost,
         #[command(flatten)]
         of: Of,
     },
     /// Print sudo's rules with the users and paths of a configuration
     Sudoers {
-        /// With those that Apache's CGI script needs
+        /// Also print the rules that Apache's CGI script needs
         #[arg(long)]
         cgi: bool,
         #[command(flatten)]
@@ -97,9 +71,9 @@ enum Command {
     },
     /// Print a unit for systemd
     Unit {
-        /// Which
+        /// Unit
         kind: Unit,
-        /// The web server's group [default: that of the system's nginx]
+        /// Group of the web server [default: that of the system's nginx]
         #[arg(long, value_name = "GROUP")]
         group: Option<String>,
         #[command(flatten)]
@@ -112,13 +86,13 @@ enum Command {
     },
 }
 
-/// What is printed is printed for this configuration, on this system.
+/// The configuration and the system that a file is printed for.
 #[derive(Debug, Args)]
 struct Of {
     /// The configuration
     #[arg(long, default_value = layout::this().ini, value_name = "FILE")]
     config: PathBuf,
-    /// Whose paths and users [default: this machine's]
+    /// System whose paths and users are printed [default: this machine's]
     #[arg(long, value_enum)]
     system: Option<System>,
 }
@@ -133,7 +107,7 @@ enum PskAct {
 
 #[derive(Debug, Args)]
 struct PskName {
-    /// The client's name: lower-case letters, digits, '-' and '_'; it is in every audit record
+    /// Name of the client: lower-case letters, digits, '-' and '_'; it is in every audit record
     name: String,
     /// The configuration
     #[arg(long, default_value = layout::this().ini, value_name = "FILE")]
@@ -149,7 +123,7 @@ enum KeyType {
     Rsa,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 struct New {
     /// Directory for espm.ini
     #[arg(short = 'd', long, default_value = layout::this().etc, value_name = "DIR")]
@@ -157,19 +131,7 @@ struct New {
     /// Directory for the certificate and its key
     #[arg(short = 'c', long, default_value = layout::this().certificates, value_name = "DIR")]
     certificates: PathBuf,
-    /// Port of the web server
-    #[arg(short = 'p', long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
-    port: u16,
-    /// Directory for the ledger; its owner is the user that espm runs as
-    #[arg(long, default_value = layout::this().state, value_name = "DIR")]
-    state: PathBuf,
-    /// Socket between the web server and espm
-    #[arg(long, default_value = "/run/espm/espm.sock", value_name = "PATH")]
-    listen: PathBuf,
-    /// The program espm-helper
-    #[arg(long, default_value = layout::this().helper, value_name = "PATH")]
-    helper: PathBuf,
-    /// The host's name, for the certificate [default: this host's]
+    /// Host name for the certificate [default: this host's]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// Another name or address for the certificate; can be repeated
@@ -181,69 +143,28 @@ struct New {
     /// Name of the first client
     #[arg(long, default_value = "cloud", value_name = "NAME")]
     client: String,
-    /// Find Puppet's paths and users out from `puppet config print` [default PUPPET: the installed one]
+    /// Ask `puppet config print` for Puppet's paths and users [default PUPPET: the installed one]
     #[arg(long, value_name = "PUPPET", num_args = 0..=1, default_missing_value = detect::INSTALLED)]
     detect: Option<PathBuf>,
-    /// rake (a console) or enc (none: a catalogue and espm-enc) [default: rake]
-    #[arg(long, value_name = "KIND", value_parser = ["rake", "enc"])]
-    console_kind: Option<String>,
-    /// The console's rake, up to the task [default: Puppet Enterprise's]
-    #[arg(long, value_name = "COMMAND")]
-    console_command: Option<String>,
-    /// Directory that rake runs in [default: /opt/puppet/share/puppet-dashboard]
-    #[arg(long, value_name = "DIR")]
-    console_directory: Option<PathBuf>,
-    /// User that rake runs as [default: espm's own]
-    #[arg(long, value_name = "USER")]
-    console_user: Option<String>,
-    /// The console's release: 1.2.2, 1.2.7, 1.2.23 or 3.0 [default: found out from rake's tasks]
-    #[arg(long, value_name = "RELEASE", value_parser = parse_release)]
-    console_release: Option<Release>,
-    /// With enc: the operator's catalogue of classes and groups
-    #[arg(long, value_name = "FILE", default_value = layout::this().catalogue)]
-    catalogue: PathBuf,
-    /// With enc: directory that nodes are published in; belongs to espm's user
-    #[arg(long, value_name = "DIR", default_value = layout::this().nodes)]
-    published: PathBuf,
-    /// Whose certificate commands: puppet-cert or puppetserver-ca [default: puppet-cert]
-    #[arg(long, value_name = "KIND", value_parser = ["puppet-cert", "puppetserver-ca"])]
-    authority_kind: Option<String>,
-    /// The certificate command, up to the verb [default: /opt/puppet/bin/puppet cert]
-    #[arg(long, value_name = "COMMAND")]
-    authority_command: Option<String>,
-    /// User that the certificate command runs as [default: espm's own]
-    #[arg(long, value_name = "USER")]
-    authority_user: Option<String>,
-    /// puppet.conf, for puppetserver-ca run by another user than root
-    #[arg(long, value_name = "FILE")]
-    authority_config: Option<PathBuf>,
-    /// Puppet's ssldir [default: /etc/puppetlabs/puppet/ssl]
-    #[arg(long, value_name = "DIR")]
-    ssldir: Option<PathBuf>,
-    /// Puppet's cadir [default: /etc/puppetlabs/puppet/ssl/ca]
-    #[arg(long, value_name = "DIR")]
-    cadir: Option<PathBuf>,
-    /// Directory for the records of espm's certificates; belongs to the CA's user
-    #[arg(long, default_value = layout::this().records, value_name = "DIR")]
-    records: PathBuf,
-    /// The master's own certname, which is never touched [default: the host's name]
-    #[arg(long, value_name = "NAME")]
-    master: Option<String>,
-    /// Whose paths and users the next steps are printed with [default: this machine's]
+    /// System whose paths and users the next steps have [default: this machine's]
     #[arg(long, value_enum)]
     system: Option<System>,
-    /// Syslog's socket
-    #[arg(long, default_value = "/dev/log", value_name = "PATH")]
-    syslog: PathBuf,
+    #[command(flatten)]
+    keys: Values,
 }
 
-fn parse_release(word: &str) -> Result<Release, &'static str> {
-    Release::parse(word).ok_or("want 1.2.2, 1.2.7, 1.2.23 or 3.0")
-}
-
-/// The command line, as its help, its manual page and its completions have it.
+/// The command line, from which help, manual page and completions come.
 pub fn command_line() -> clap::Command {
     Cli::command()
+}
+
+/// The files that packages install as they are: names and texts, for Debian and below `redhat` for Red Hat.
+pub fn packaged(config: &Config) -> Vec<(PathBuf, String)> {
+    let below = |directory: &'static str, system| {
+        let files = templates::packaged(config, system).into_iter();
+        files.map(move |(name, text)| (Path::new(directory).join(name), text))
+    };
+    below("", System::Debian).chain(below("redhat", System::Redhat)).collect()
 }
 
 /// Runs `espm-setup`.
@@ -255,12 +176,10 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         None => set_up(cli.new),
         Some(Command::Vhost { kind, of }) => of.print(|printer| printer.vhost(kind)),
-        Some(Command::Sudoers { cgi, of }) => {
-            of.print(|printer| printer.sudoers(cgi.then_some(printer.system.apache_user())))
-        }
+        Some(Command::Sudoers { cgi, of }) => of.print(|printer| printer.sudoers(cgi)),
         Some(Command::Cgi { of }) => of.print(|printer| printer.cgi()),
         Some(Command::Unit { kind, group, of }) => {
-            of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.nginx_group())))
+            of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.names().nginx_group)))
         }
         Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => key::add(&config, &name).map(|psk| {
             println!(
@@ -292,64 +211,51 @@ impl Of {
     }
 }
 
-fn load(path: &Path) -> Result<Config, SetupError> {
-    Config::load(path, Owner::RootOrSelf).map_err(|error| SetupError::Say(error.to_string()))
+fn load(path: &Path) -> Result<Config, ConfigError> {
+    Config::load(path, Owner::RootOrSelf)
 }
 
-fn set_up(new: New) -> Result<(), SetupError> {
-    config::check_client_name(&new.client)
-        .map_err(|what| SetupError::Say(format!("--client {}: {what}", new.client)))?;
-    let host = new.host.clone().unwrap_or_else(certificate::host_name);
-    let ini = new.directory.join("espm.ini");
-    let certificate = new.certificates.join("espm.pem");
-    let key = new.certificates.join("espm.key");
-    let puppet = match &new.detect {
-        Some(puppet) => detect::detect(puppet)?,
-        None => detect::enterprise(),
-    };
-    let puppet = puppet.overridden_by(&new);
-    if puppet.console_kind == "enc" && new.console_release.is_some() {
-        return say("--console-release: is for a console that rake runs; there is none here (--console-kind enc)");
+fn set_up(mut new: New) -> Result<(), SetupError> {
+    if !config::is_client_name(&new.client) {
+        return Err(SetupError::ClientName(format!("--client {}", new.client)));
     }
-    let directories = files::Directories {
-        configuration: &new.directory,
-        certificates: &new.certificates,
-        state: &new.state,
-        records: &new.records,
-        authority_user: puppet.authority_user.as_deref(),
-    };
-    let group = directories.check(&[&ini, &certificate, &key])?;
-
+    if let Some(puppet) = &new.detect {
+        detect::detect(puppet, &mut new.keys)?;
+    }
+    let host = new.host.unwrap_or_else(certificate::host_name);
+    let release = new.keys.get(RELEASE).map(str::to_owned);
+    if release.is_some() && new.keys.get(["console", "kind"]) == Some("enc") {
+        return Err(SetupError::ReleaseWithoutConsole);
+    }
+    new.keys.fill(["authority", "master"], &host);
+    new.keys.fill_rest();
     let psk = key::make()?;
+    let (certificate, key) = (new.certificates.join("espm.pem"), new.certificates.join("espm.key"));
+    let text = |keys: &Values| keys.text(&certificate, &key, &new.client, &psk.digest());
+    let mut config = Config::from_text(&text(&new.keys))?;
+    let ini = new.directory.join("espm.ini");
+    let group = files::check(&ini, &config)?;
     let tls = certificate::make(&host, &new.san, new.key_type)?;
-    let release = new.console_release.or_else(|| detect::release(&puppet, new.console_user.as_deref(), &new.state));
-    let master = new.master.clone().or_else(|| puppet.master.clone()).unwrap_or_else(|| host.clone());
-    let text = espm_ini::text(&new, &puppet, (&certificate, &key), release, &master, &psk.digest());
-    let config = Config::from_text(&text).map_err(SetupError::Say)?;
+    if let (Console::Rake(rake), None) = (&config.console, release) {
+        new.keys.replace(RELEASE, detect::release(&rake.command, &config.state).word());
+        config = Config::from_text(&text(&new.keys))?;
+    }
+    let identity = x509::identity(&tls.certificate)?;
+    files::write(&ini, &text(&new.keys), &config, group, &tls)?;
 
-    let files = files::Files {
-        state: &new.state,
-        ini: (&ini, &text),
-        certificate: (&certificate, &tls.certificate),
-        key: (&key, &tls.key),
-    };
-    files.write(group)?;
-    let identity = x509::identity(&tls.certificate).map_err(|error| SetupError::Say(error.to_string()))?;
     println!("Key of {}, shown this once:\n\n    {}\n", new.client, psk.reveal());
     println!(
         "Certificate for the client to pin, SHA-256 fingerprint:\n{}\n\n{}",
         identity.fingerprint, tls.certificate
     );
     println!("Certificate:    {}\nIts key:        {}", certificate.display(), key.display());
-    println!("Configuration:  {}\nLedger:         {}", ini.display(), new.state.display());
-    match release {
-        Some(release) => println!("Console:        rake, with the tasks of release {}\n", release.word()),
-        None => println!("Console:        none; {} says what may be assigned\n", new.catalogue.display()),
+    println!("Configuration:  {}\nLedger:         {}", ini.display(), config.state.display());
+    match &config.console {
+        Console::Rake(rake) => println!("Console:        rake, with the tasks of release {}\n", rake.release.word()),
+        Console::Enc(enc) => println!("Console:        none; {} says what may be assigned\n", enc.catalogue.display()),
     }
     let ini = std::path::absolute(&ini).unwrap_or(ini);
-    print!(
-        "{}",
-        next_steps::steps(&Printer { config: &config, ini: &ini, system: new.system.unwrap_or_else(System::here) })
-    );
+    let system = new.system.unwrap_or_else(System::here);
+    print!("{}", next_steps::steps(&Printer { config: &config, ini: &ini, system }));
     Ok(())
 }

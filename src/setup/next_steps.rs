@@ -1,105 +1,101 @@
-//! What the administrator types after set-up: exact lines, and only those that are still needed.
+//! The lines that the administrator types after set-up: only those that are still needed.
 
+use std::fmt::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::distribution::System;
-use super::templates::{self, Printer, Unit, Vhost};
-use crate::config::Console;
-use crate::config::layout;
+use super::templates::{Printer, Unit, Vhost, beside};
+use crate::config::enc_ini;
+use crate::config::layout::{self, PACKAGED};
+use crate::config::{Console, MAX_FILE};
 use crate::system::process;
 use crate::system::trusted_file::{self, Owner};
-
-/// Bytes of a file that may already have what would be printed.
-const MAX_FILE: u64 = 64 * 1024;
 
 /// Where units are, the administrator's own first.
 const UNITS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// The lines, with headings.
 pub(super) fn steps(printer: &Printer<'_>) -> String {
-    let system = printer.system;
+    let names = printer.system.names();
     let mut text = String::new();
-    let mut part = |heading: &str, lines: Vec<String>| {
-        let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
-        text.push_str(&format!("{heading}\n\n{lines}\n"));
-    };
-    part("Next, as root:", [users(printer), enc(printer), sudo(printer, None), check(printer)].concat());
-    part("The gate, with systemd:", gate(printer, system.nginx_group()));
-    part("And one web server. nginx:", nginx(printer));
-    part("Apache, FastCGI:", [apache_gate(printer), apache(printer, false)].concat());
-    part(
-        "Apache, CGI, without the gate:",
-        [sudo(printer, Some(system.apache_user())), cgi(printer), apache(printer, true)].concat(),
-    );
+    for (heading, lines) in [
+        ("Next, as root:", [users(printer), enc(printer), sudo(printer, false), check(printer)].concat()),
+        ("The gate, with systemd:", gate(printer, names.nginx_group)),
+        ("And one web server. nginx:", nginx(printer)),
+        ("Apache, FastCGI:", [apache_gate(printer), apache(printer, Vhost::Apache)].concat()),
+        (
+            "Apache, CGI, without the gate:",
+            [sudo(printer, true), cgi(printer), apache(printer, Vhost::ApacheCgi)].concat(),
+        ),
+    ] {
+        let _ = writeln!(text, "{heading}\n");
+        for line in lines {
+            let _ = writeln!(text, "    {line}");
+        }
+        text.push('\n');
+    }
     text
 }
 
-/// Who runs the console's and the CA's commands reads the configuration.
+/// Lines that let the users of the console's and the CA's commands read the configuration.
 fn users(printer: &Printer<'_>) -> Vec<String> {
     let console = match &printer.config.console {
         Console::Rake(rake) => rake.command.user.as_deref(),
         Console::Enc(_) => None,
     };
     let authority = printer.config.authority.command.user.as_deref().filter(|user| Some(*user) != console);
-    let group = std::fs::metadata(printer.ini).map_or(0, |found| std::os::unix::fs::MetadataExt::gid(&found));
+    let group = std::fs::metadata(printer.ini).map_or(0, |found| found.gid());
     let name = process::group_name(group).unwrap_or_else(|| group.to_string());
     let outsiders = [console, authority].into_iter().flatten().filter(|user| !process::is_member(user, group));
     outsiders.map(|user| format!("usermod -aG {name} {user}")).collect()
 }
 
-/// What a master without a console needs.
+/// Lines for a master without a console.
 fn enc(printer: &Printer<'_>) -> Vec<String> {
     let Console::Enc(enc) = &printer.config.console else { return vec![] };
+    let (published, catalogue) = (enc.published.display(), enc.catalogue.display());
+    let ini = printer.ini.with_file_name(enc_ini::FILE);
     let mut lines = Vec::new();
     if !enc.published.is_dir() {
-        lines.push(format!("install -d -o espm -g espm -m 0750 {}", enc.published.display()));
+        lines.push(format!("install -d -o espm -g espm -m 0750 {published}"));
     }
     if !enc.catalogue.exists() {
-        lines.push(format!("editor {}    # [classes] names = ..., [group NAME] ...", enc.catalogue.display()));
-        lines.push(format!("chmod 0644 {}", enc.catalogue.display()));
+        lines.push(format!("editor {catalogue}    # [classes] names = ..., [group NAME] ..."));
+        lines.push(format!("chmod 0644 {catalogue}"));
     }
-    let enc_ini = printer.ini.with_file_name("enc.ini");
-    let option =
-        if enc_ini == Path::new(layout::this().enc_ini) { String::new() } else { format!(" -c {}", enc_ini.display()) };
-    if !enc_ini.exists() {
-        lines.push(format!("printf '[enc]\\npublished = {}\\n' >{}", enc.published.display(), enc_ini.display()));
+    if !ini.exists() {
+        lines.push(format!("printf '[enc]\\npublished = {published}\\n' >{}", ini.display()));
     }
-    let program = templates::beside("espm-enc", layout::this().enc);
+    let option = option_for(&ini, layout::this().enc_ini, "-c");
+    let program = beside("espm-enc", layout::this().enc);
     lines.push("puppet config set --section server node_terminus exec".into());
     lines.push(format!("puppet config set --section server external_nodes '{}{option}'", program.display()));
     lines
 }
 
-fn sudo(printer: &Printer<'_>, web_user: Option<&str>) -> Vec<String> {
+fn sudo(printer: &Printer<'_>, cgi: bool) -> Vec<String> {
     let file = "/etc/sudoers.d/espm";
-    let option = if web_user.is_some() { " --cgi" } else { "" };
-    if is_there(file, &printer.sudoers(web_user)) {
-        return vec![];
+    let mut lines = print(printer, if cgi { "sudoers --cgi" } else { "sudoers" }, &[file], &printer.sudoers(cgi));
+    if !lines.is_empty() {
+        lines.push(format!("chmod 0440 {file} && visudo -cf {file}"));
     }
-    vec![
-        format!("{}sudoers{option}{} >{file}", setup(), option_for(printer, "--config")),
-        format!("chmod 0440 {file} && visudo -cf {file}"),
-    ]
+    lines
 }
 
 fn check(printer: &Printer<'_>) -> Vec<String> {
-    let option = option_for(printer, "-c");
-    vec![format!("{}{option} check", name_of("espm"))]
+    vec![format!("{}{} check", name_of("espm"), option_for(printer.ini, layout::this().ini, "-c"))]
 }
 
 fn gate(printer: &Printer<'_>, group: &str) -> Vec<String> {
-    let units = [("espm.socket", "socket", Unit::Socket), ("espm.service", "service", Unit::Service)];
-    let mut lines: Vec<String> = units
-        .iter()
-        .filter(|(file, _, unit)| {
-            let text = printer.unit(*unit, group);
-            !UNITS.iter().map(|directory| format!("{directory}/{file}")).any(|path| is_there(&path, &text))
-        })
-        .map(|(file, word, unit)| {
-            let group = if *unit == Unit::Socket { format!(" --group {group}") } else { String::new() };
-            format!("{}unit {word}{group}{} >/etc/systemd/system/{file}", setup(), option_for(printer, "--config"))
-        })
-        .collect();
+    let mut lines = Vec::new();
+    for (words, file, unit) in [
+        (format!("unit socket --group {group}"), "espm.socket", Unit::Socket),
+        ("unit service".into(), "espm.service", Unit::Service),
+    ] {
+        let files = UNITS.map(|directory| format!("{directory}/{file}"));
+        lines.extend(print(printer, &words, &files.each_ref().map(String::as_str), &printer.unit(unit, group)));
+    }
     if !lines.is_empty() {
         lines.push("systemctl daemon-reload".into());
     }
@@ -107,25 +103,19 @@ fn gate(printer: &Printer<'_>, group: &str) -> Vec<String> {
     lines
 }
 
-/// Where Apache's group is not nginx's.
+/// Lines for a system where Apache's group is not nginx's.
 fn apache_gate(printer: &Printer<'_>) -> Vec<String> {
-    let group = printer.system.apache_user();
-    if group == printer.system.nginx_group() {
+    let (group, names) = (printer.system.names().apache_user, printer.system.names());
+    if group == names.nginx_group {
         return vec![];
     }
-    vec![
-        format!(
-            "{}unit socket --group {group}{} >/etc/systemd/system/espm.socket",
-            setup(),
-            option_for(printer, "--config")
-        ),
-        "systemctl daemon-reload && systemctl restart espm.socket".into(),
-    ]
+    let mut lines = print(printer, &format!("unit socket --group {group}"), &["/etc/systemd/system/espm.socket"], "");
+    lines.push("systemctl daemon-reload && systemctl restart espm.socket".into());
+    lines
 }
 
 fn nginx(printer: &Printer<'_>) -> Vec<String> {
-    let file = printer.system.nginx_file();
-    let mut lines = vhost(printer, Vhost::Nginx, "nginx", file);
+    let mut lines = print(printer, "vhost nginx", &[printer.system.names().nginx_file], &printer.vhost(Vhost::Nginx));
     if printer.system == System::Debian {
         lines.push("ln -s ../sites-available/espm /etc/nginx/sites-enabled/espm".into());
     }
@@ -133,28 +123,32 @@ fn nginx(printer: &Printer<'_>) -> Vec<String> {
     lines
 }
 
-fn apache(printer: &Printer<'_>, cgi: bool) -> Vec<String> {
-    let (kind, word) = if cgi { (Vhost::ApacheCgi, "apache-cgi") } else { (Vhost::Apache, "apache") };
-    let mut lines = vhost(printer, kind, word, printer.system.apache_file(cgi));
+fn apache(printer: &Printer<'_>, kind: Vhost) -> Vec<String> {
+    let names = printer.system.names();
+    let (words, file, debian) = if kind == Vhost::ApacheCgi {
+        let enable = "a2enmod ssl cgid alias headers reqtimeout && a2ensite espm-cgi";
+        ("vhost apache-cgi", names.apache_cgi_file, enable)
+    } else {
+        let enable = "a2enmod ssl proxy proxy_fcgi alias headers reqtimeout && a2ensite espm";
+        ("vhost apache", names.apache_file, enable)
+    };
+    let mut lines = print(printer, words, &[file], &printer.vhost(kind));
     match printer.system {
-        System::Debian if cgi => lines.push("a2enmod ssl cgid alias headers reqtimeout && a2ensite espm-cgi".into()),
-        System::Debian => lines.push("a2enmod ssl proxy proxy_fcgi alias headers reqtimeout && a2ensite espm".into()),
+        System::Debian => lines.push(debian.into()),
         System::Redhat => lines.insert(0, "dnf install mod_ssl".into()),
     }
-    let service = if printer.system == System::Debian { "apache2" } else { "httpd" };
     // Not a reload: it starts neither a new listener's TLS module nor mod_cgid's daemon.
-    lines.push(format!("apachectl configtest && systemctl restart {service}"));
+    lines.push(format!("apachectl configtest && systemctl restart {}", names.apache_service));
     lines
 }
 
-/// The script, and the configuration's path for it.
+/// Lines for the script, and for the configuration's path.
 fn cgi(printer: &Printer<'_>) -> Vec<String> {
     let script = layout::this().cgi;
-    let mut lines = Vec::new();
-    if !is_there(script, &printer.cgi()) {
+    let mut lines = print(printer, "cgi", &[script], &printer.cgi());
+    if !lines.is_empty() {
         let directory = Path::new(script).parent().unwrap_or(Path::new("/"));
-        lines.push(format!("install -d -m 0755 {}", directory.display()));
-        lines.push(format!("{}cgi{} >{script}", setup(), option_for(printer, "--config")));
+        lines.insert(0, format!("install -d -m 0755 {}", directory.display()));
         lines.push(format!("chmod 0755 {script}"));
     }
     if printer.ini != Path::new(layout::this().ini) {
@@ -163,33 +157,20 @@ fn cgi(printer: &Printer<'_>) -> Vec<String> {
     lines
 }
 
-fn vhost(printer: &Printer<'_>, kind: Vhost, word: &str, file: &str) -> Vec<String> {
-    if is_there(file, &printer.vhost(kind)) {
-        return vec![];
-    }
-    vec![format!("{}vhost {word}{} >{file}", setup(), option_for(printer, "--config"))]
+/// The line that prints a text into the first of these files, unless one of them has it.
+fn print(printer: &Printer<'_>, words: &str, files: &[&str], text: &str) -> Vec<String> {
+    let has = |path: &&str| trusted_file::read(Path::new(path), MAX_FILE, Owner::Root).is_ok_and(|found| found == text);
+    let option = option_for(printer.ini, layout::this().ini, "--config");
+    let line = |file| format!("{} {words}{option} >{file}", name_of("espm-setup"));
+    files.first().filter(|_| !files.iter().any(has)).map(line).into_iter().collect()
 }
 
-/// The configuration, where it is not the one that is found without this.
-fn option_for(printer: &Printer<'_>, option: &str) -> String {
-    if printer.ini == Path::new(layout::this().ini) {
-        return String::new();
-    }
-    format!(" {option} {}", printer.ini.display())
-}
-
-fn setup() -> String {
-    format!("{} ", name_of("espm-setup"))
+/// The option for a configuration that is not where it is by default.
+fn option_for(path: &Path, default: &str, option: &str) -> String {
+    if path == Path::new(default) { String::new() } else { format!(" {option} {}", path.display()) }
 }
 
 /// A program, with its directory where a package has not put it on everybody's path.
 fn name_of(program: &str) -> String {
-    if layout::this() == &layout::PACKAGED {
-        return program.to_owned();
-    }
-    templates::beside(program, program).display().to_string()
-}
-
-fn is_there(path: &str, text: &str) -> bool {
-    trusted_file::read(Path::new(path), MAX_FILE, Owner::Root).is_ok_and(|found| found == text)
+    if layout::this() == &PACKAGED { program.to_owned() } else { beside(program, program).display().to_string() }
 }

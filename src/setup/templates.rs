@@ -1,7 +1,4 @@
-//! The files of the web server, sudo and systemd, with the paths of a configuration.
-//!
-//! Each is a file of `conf/` as a package installs it; here a package's paths become those of the
-//! configuration and of the programs beside this one.
+//! The files of the web server, sudo and systemd: the templates of `conf/templates` with a configuration's values.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +13,6 @@ const MARGIN: u64 = 15;
 
 /// Seconds that systemd waits longer than the gate does for its last requests.
 const STOP_MARGIN: u64 = 30;
-
-/// The console's rake and its directory, in the worker's unit.
-const RAKE: &str = "/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production";
-const RAKE_DIRECTORY: &str = "WorkingDirectory=/opt/puppet/share/puppet-dashboard";
 
 /// Which vhost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,7 +38,7 @@ pub(super) enum Unit {
     Console,
 }
 
-/// A configuration, and where it is.
+/// A configuration, where it is, and the system that it is for.
 pub(super) struct Printer<'a> {
     pub(super) config: &'a Config,
     pub(super) ini: &'a Path,
@@ -56,74 +49,42 @@ impl Printer<'_> {
     /// A vhost.
     pub(super) fn vhost(&self, kind: Vhost) -> String {
         self.fill(match kind {
-            Vhost::Nginx => include_str!("../../conf/nginx/espm.conf"),
-            Vhost::NginxSnippet => include_str!("../../conf/nginx/snippet.conf"),
-            Vhost::Apache => include_str!("../../conf/apache/espm.conf"),
-            Vhost::ApacheCgi => include_str!("../../conf/apache/espm-cgi.conf"),
+            Vhost::Nginx => include_str!("../../conf/templates/nginx.conf"),
+            Vhost::NginxSnippet => include_str!("../../conf/templates/nginx-snippet.conf"),
+            Vhost::Apache => include_str!("../../conf/templates/apache.conf"),
+            Vhost::ApacheCgi => include_str!("../../conf/templates/apache-cgi.conf"),
         })
     }
 
     /// The script that `mod_cgid` starts.
     pub(super) fn cgi(&self) -> String {
-        self.fill(include_str!("../../conf/apache/espm.cgi"))
+        self.fill(include_str!("../../conf/templates/espm.cgi"))
     }
 
     /// A unit; the web server runs with this group.
     pub(super) fn unit(&self, unit: Unit, group: &str) -> String {
-        let text = match unit {
-            Unit::Socket => include_str!("../../conf/systemd/espm.socket"),
-            Unit::Service => include_str!("../../conf/systemd/espm.service"),
-            Unit::Console => return self.console(include_str!("../../conf/systemd/espm-console.service")),
-        };
-        self.fill(text).replace("SocketGroup=www-data", &format!("SocketGroup={group}"))
-    }
-
-    /// The worker's unit, with what the configuration says of the console.
-    fn console(&self, template: &str) -> String {
-        let Console::Rake(rake) = &self.config.console else {
-            return "# [console] kind = enc: there is no console to keep warm.\n".into();
-        };
-        let user = rake.command.user.as_deref().unwrap_or("espm");
-        // A percent sign is systemd's own.
-        let own = |text: String| text.replace('%', "%%");
-        let environment: String =
-            rake.command.environment.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        self.fill(template)
-            .replace(RAKE, &own(rake.command.argv.join(" ")))
-            .replace(RAKE_DIRECTORY, &format!("WorkingDirectory={}", own(rake.command.directory.display().to_string())))
-            .replace("LANG=C.UTF-8", &format!("LANG=C.UTF-8{}", own(environment)))
-            .replace("puppet-dashboard -g", &format!("{user} -g"))
-            .replace("User=puppet-dashboard", &format!("User={user}"))
-    }
-
-    /// sudo's rules; those of the CGI script too when the web server's user is given.
-    pub(super) fn sudoers(&self, web_user: Option<&str>) -> String {
-        let console = match &self.config.console {
-            Console::Rake(rake) => rake.command.user.as_deref(),
-            Console::Enc(_) => None,
-        };
-        let authority = self.config.authority.command.user.as_deref();
-        let filled = self.fill(include_str!("../../conf/sudoers.d/espm"));
-        let (always, cgi) = filled.split_once("#Cmnd_Alias").unwrap_or((&filled, ""));
-        let rule = |line: &str, user: Option<&str>, command: &str| match user {
-            _ if !line.ends_with(&format!("NOPASSWD: {command}")) => None,
-            Some(user) => Some(format!("espm ALL = ({user}) NOPASSWD: {command}")),
-            None => Some(format!("# {command} runs as espm itself.")),
-        };
-        let mut lines: Vec<String> = Vec::new();
-        for line in always.lines() {
-            let ours = rule(line, console, "ESPM_CONSOLE").or_else(|| rule(line, authority, "ESPM_AUTHORITY"));
-            lines.push(ours.unwrap_or_else(|| line.to_owned()));
+        match unit {
+            Unit::Socket => fill(include_str!("../../conf/templates/espm.socket"), |name| match name {
+                "group" => Some(group.to_owned()),
+                _ => self.value(name),
+            }),
+            Unit::Service => self.fill(include_str!("../../conf/templates/espm.service")),
+            Unit::Console if matches!(self.config.console, Console::Enc(_)) => {
+                "# [console] kind = enc: there is no console to keep warm.\n".into()
+            }
+            Unit::Console => self.fill(include_str!("../../conf/templates/espm-console.service")),
         }
-        for line in format!("#Cmnd_Alias{cgi}").lines() {
+    }
+
+    /// sudo's rules; with `cgi` those of the CGI script, too.
+    pub(super) fn sudoers(&self, cgi: bool) -> String {
+        let sign = |on: bool| Some(if on { "" } else { "#" }.to_owned());
+        fill(include_str!("../../conf/templates/sudoers"), |name| match name {
+            "if_cgi" => sign(cgi),
             // The default configuration is found without this line.
-            let unneeded = line.contains("env_file") && self.ini == Path::new(layout::this().ini);
-            lines.push(match web_user {
-                Some(user) if !unneeded => line.trim_start_matches('#').replace("www-data ALL", &format!("{user} ALL")),
-                _ => line.to_owned(),
-            });
-        }
-        lines.join("\n") + "\n"
+            "if_cgi_environment" => sign(cgi && self.ini != Path::new(layout::this().ini)),
+            _ => self.value(name),
+        })
     }
 
     /// The file that tells a handler that sudo starts where the configuration is.
@@ -132,49 +93,134 @@ impl Printer<'_> {
     }
 
     fn fill(&self, template: &str) -> String {
-        let config = self.config;
-        let timeout = config.request_timeout.as_secs();
-        let parent = |path: &str| Path::new(path).parent().unwrap_or(Path::new("/")).display().to_string();
-        let cgi = layout::this().cgi;
-        let pairs = [
-            ("/etc/espm/certs/espm.pem", config.tls.certificate.display().to_string()),
-            ("/etc/espm/certs/espm.key", config.tls.key.display().to_string()),
-            ("/etc/espm/cgi.env", self.cgi_environment().display().to_string()),
-            (PACKAGED.ini, self.ini.display().to_string()),
-            (PACKAGED.helper, config.helper.display().to_string()),
-            (PACKAGED.cgi, cgi.to_owned()),
-            (PACKAGED.console, layout::this().console.to_owned()),
-            // As the name of a directory alone.
-            ("\"/usr/libexec/espm\"", format!("\"{}\"", parent(cgi))),
-            (PACKAGED.espm, beside("espm", layout::this().espm).display().to_string()),
-            ("/run/espm/espm.sock", config.listen.display().to_string()),
-            ("${APACHE_LOG_DIR}", self.system.apache_logs().to_owned()),
-            ("8443", config.tls.port.to_string()),
-            ("315", (timeout + MARGIN).to_string()),
-            ("TimeoutStopSec=330", format!("TimeoutStopSec={}", timeout + STOP_MARGIN)),
-        ];
-        // From the left, so that what was put in is not looked at again.
-        let mut filled = String::new();
-        let mut rest = template;
-        while let Some((at, found, actual)) = pairs
-            .iter()
-            .filter_map(|(packaged, actual)| rest.find(packaged).map(|at| (at, *packaged, actual)))
-            .min_by_key(|(at, found, _)| (*at, std::cmp::Reverse(found.len())))
-        {
-            let (before, after) = rest.split_at(at);
-            filled.push_str(before);
-            filled.push_str(actual);
-            rest = after.strip_prefix(found).unwrap_or(after);
-        }
-        filled + rest
+        fill(template, |name| self.value(name))
     }
+
+    /// The value of a placeholder.
+    fn value(&self, name: &str) -> Option<String> {
+        let (config, layout) = (self.config, layout::this());
+        let path = |path: &Path| Some(path.display().to_string());
+        let console = match &config.console {
+            Console::Rake(rake) => Some(&rake.command),
+            Console::Enc(_) => None,
+        };
+        let rule = |user: Option<&String>, command: &str| {
+            Some(match user {
+                Some(user) => format!("espm ALL = ({user}) NOPASSWD: {command}"),
+                None => format!("# {command} runs as espm itself."),
+            })
+        };
+        // A percent sign is systemd's own.
+        let in_unit = |text: String| Some(text.replace('%', "%%"));
+        match name {
+            "apache_logs" => Some(self.system.names().apache_logs.to_owned()),
+            "authority_rule" => rule(config.authority.command.user.as_ref(), "ESPM_AUTHORITY"),
+            "certificate" => path(&config.tls.certificate),
+            "cgi" => Some(layout.cgi.to_owned()),
+            "cgi_directory" => path(Path::new(layout.cgi).parent()?),
+            "cgi_environment" => path(&self.cgi_environment()),
+            "console" => Some(layout.console.to_owned()),
+            "console_rule" => rule(console.and_then(|command| command.user.as_ref()), "ESPM_CONSOLE"),
+            "console_user" => Some(console?.user.clone().unwrap_or_else(|| "espm".to_owned())),
+            "default_ini" => Some(layout.ini.to_owned()),
+            "espm" => path(&beside("espm", layout.espm)),
+            "helper" => path(&config.helper),
+            "ini" => path(self.ini),
+            "key" => path(&config.tls.key),
+            "listen" => path(&config.listen),
+            "port" => Some(config.tls.port.to_string()),
+            "rake" => in_unit(console?.argv.join(" ")),
+            "rake_directory" => in_unit(console?.directory.display().to_string()),
+            "rake_environment" => {
+                in_unit(console?.environment.iter().map(|(name, value)| format!(" {name}={value}")).collect())
+            }
+            "stop_timeout" => Some((config.request_timeout.as_secs() + STOP_MARGIN).to_string()),
+            "sudo" => path(&config.sudo),
+            "web_timeout" => Some((config.request_timeout.as_secs() + MARGIN).to_string()),
+            "web_user" => Some(self.system.names().apache_user.to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// A template with a value for each `{{NAME}}`; an unknown name stays, and a test finds it.
+fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut parts = template.split("{{");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once("}}").and_then(|(name, rest)| Some((value(name)?, rest))) {
+            Some((value, rest)) => text.extend([value.as_str(), rest]),
+            None => text.extend(["{{", part]),
+        }
+    }
+    text
 }
 
 /// A program that belongs to this one, or where it is by default.
 pub(super) fn beside(name: &str, default: &str) -> PathBuf {
     let found = std::env::current_exe().map(|program| program.with_file_name(name));
     match found {
-        Ok(path) if path.exists() => path,
+        Ok(path) if layout::this() != &PACKAGED && path.exists() => path,
         _ => PathBuf::from(default),
+    }
+}
+
+/// The files that a package installs as they are, for its system: names and texts.
+pub(super) fn packaged(config: &Config, system: System) -> Vec<(&'static str, String)> {
+    let printer = Printer { config, ini: Path::new(PACKAGED.ini), system };
+    let unit = |unit| printer.unit(unit, system.names().nginx_group);
+    vec![
+        ("nginx.conf", printer.vhost(Vhost::Nginx)),
+        ("nginx-snippet.conf", printer.vhost(Vhost::NginxSnippet)),
+        ("apache.conf", printer.vhost(Vhost::Apache)),
+        ("apache-cgi.conf", printer.vhost(Vhost::ApacheCgi)),
+        ("espm.cgi", printer.cgi()),
+        ("sudoers", printer.sudoers(false)),
+        ("systemd/espm.socket", unit(Unit::Socket)),
+        ("systemd/espm.service", unit(Unit::Service)),
+        ("systemd/espm-console.service", unit(Unit::Console)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Printer, fill, packaged};
+    use crate::config::Config;
+    use crate::setup::distribution::System;
+
+    fn config(console: &str) -> Config {
+        let text = format!(
+            "[psk]\ncloud = sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n\
+             [tls]\ncertificate = /{{{{key}}}}\nkey = /k\n[console]\n{console}\n\
+             [authority]\nkind = puppet-cert\ncommand = /puppet\nssldir = /s\ncadir = /c\nmaster = m\n"
+        );
+        Config::from_text(&text).unwrap()
+    }
+
+    #[test]
+    fn every_placeholder_of_every_template_has_a_value() {
+        for console in ["kind = enc", "command = /rake\ndirectory = /%d\nrelease = 3.0\nuser = c"] {
+            let config = config(console);
+            for system in [System::Debian, System::Redhat] {
+                let printer = Printer { config: &config, ini: "/x/espm.ini".as_ref(), system };
+                let mut files = packaged(&config, system);
+                files.push(("sudoers --cgi", printer.sudoers(true)));
+                for (name, text) in files {
+                    // A value is not looked at again.
+                    assert_eq!(text.replace("/{{key}}", "").find("{{"), None, "{name}: {text}");
+                }
+            }
+        }
+        assert_eq!(fill("{{a}}{{b}}{{", |name| (name == "a").then(|| "{{b}}".into())), "{{b}}{{b}}{{");
+    }
+
+    #[test]
+    fn a_percent_sign_of_the_console_is_not_systemds() {
+        let config = config("command = /rake %h\ndirectory = /%d\nenvironment = A=%n\nrelease = 3.0");
+        let (_, unit) = packaged(&config, System::Debian).pop().unwrap();
+        for line in ["WorkingDirectory=/%%d", "Environment=HOME=/ LANG=C.UTF-8 A=%%n", "User=espm"] {
+            assert!(unit.lines().any(|found| found == line), "{line}: {unit}");
+        }
+        assert!(unit.contains("ExecStart=/rake %%h -s -R "), "{unit}");
     }
 }

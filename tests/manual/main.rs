@@ -1,6 +1,7 @@
-//! The manual pages and the completions are what the programs' own help and the sample configuration say.
+//! The samples, the manual pages and the completions: made from the programs' own declarations, and accepted by what
+//! reads them.
 //!
-//! `ESPM_WRITE=1 cargo test --test manual` writes them anew.
+//! `ESPM_WRITE=1 cargo test --test manual` writes conf/espm.ini anew.
 #![allow(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
@@ -9,57 +10,72 @@
     reason = "a test reads files, starts programs and panics"
 )]
 
+mod generated;
 mod pages;
+mod sample;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
-use clap_complete::{Shell, generate};
+use espm::config::layout::{BY_HAND, PACKAGED};
+use espm::config::{Absent, KEYS};
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
+use self::generated::root;
 
-/// Every generated file: its path from the root, and its text.
-fn generated() -> Vec<(String, String)> {
-    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
-    let date = release_date(&read("conf/CHANGELOG.md"));
-    let mut files: Vec<(String, String)> = pages::all(&date, &read("conf/espm.ini"))
-        .into_iter()
-        .map(|(name, text)| (format!("conf/man/{name}"), text))
-        .collect();
-    for (program, command) in [("espm", espm::cli::command_line()), ("espm-setup", espm::setup::command_line())] {
-        for (shell, name) in [(Shell::Bash, format!("{program}.bash")), (Shell::Zsh, format!("_{program}"))] {
-            let mut text = Vec::new();
-            generate(shell, &mut command.clone(), program, &mut text);
-            // clap_complete 4.6.11 takes the dash in a program's name for one between commands in half of the places.
-            let text = String::from_utf8(text).unwrap().replace("espm__subcmd__setup", "espm__setup");
-            files.push((format!("conf/completions/{name}"), text));
-        }
-    }
-    files
-}
-
-/// The date of the newest release: of the first heading that has one.
-fn release_date(changelog: &str) -> String {
-    let headings = changelog.lines().filter_map(|line| line.strip_prefix("## "));
-    headings.filter_map(|heading| heading.split_once(" - ")).map(|(_, date)| date.to_owned()).next().unwrap()
+/// A directory with everything that is generated.
+fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("manual");
+        let _ = std::fs::remove_dir_all(&directory);
+        generated::write(&generated::all(), &directory);
+        directory
+    })
 }
 
 #[test]
-fn the_manual_pages_and_completions_are_what_the_programs_say_now() {
-    let write = std::env::var_os("ESPM_WRITE").is_some();
-    let mut old = Vec::new();
-    for (name, text) in generated() {
-        let path = root().join(&name);
-        if write {
-            std::fs::write(&path, &text).unwrap();
-        }
-        if std::fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
-            old.push(name);
-        }
+fn conf_espm_ini_is_the_sample_that_the_keys_make() {
+    let (path, text) = (root().join("conf/espm.ini"), sample::espm(&BY_HAND));
+    if std::env::var_os("ESPM_WRITE").is_some() {
+        std::fs::write(&path, &text).unwrap();
     }
-    assert!(old.is_empty(), "write them anew with ESPM_WRITE=1 cargo test --test manual: {old:?}");
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        found == text,
+        "conf/espm.ini is not what src/config says; ESPM_WRITE=1 cargo test --test manual writes it"
+    );
+}
+
+#[test]
+fn every_value_of_the_sample_is_accepted() {
+    for layout in [&BY_HAND, &PACKAGED] {
+        let text = sample::espm(layout);
+        sample::with_lines(&text, |_| false).unwrap();
+        let optional: Vec<String> = KEYS
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|key| key.absent == Absent::Optional && key.name != "config")
+            .map(|key| format!("{} = {}", key.name, (key.value)(layout)))
+            .collect();
+        assert!(optional.len() > 4, "{optional:?}");
+        // Below [authority] stands one more section in comments, with a user of its own.
+        let (ours, _) = text.split_once("# [authority]").unwrap();
+        sample::with_lines(ours, |key| optional.iter().any(|line| line == key)).unwrap();
+        let (before, rest) = text.split_once("[console]\n").unwrap();
+        let (_, after) = rest.split_once("[authority]\n").unwrap();
+        let enc: String = KEYS
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|key| key.section == "console" && key.kind == Some("enc"))
+            .map(|key| format!("{} = {}\n", key.name, (key.value)(layout)))
+            .collect();
+        sample::with_lines(&format!("{before}[console]\nkind = enc\n{enc}[authority]\n{after}"), |_| false).unwrap();
+        let newer = format!("{}{}", text.split_once("[authority]\n").unwrap().0, sample::NEWER.1);
+        sample::with_lines(&newer, |_| false).unwrap();
+    }
 }
 
 #[test]
@@ -71,7 +87,7 @@ fn the_changelog_begins_with_this_version() {
 }
 
 fn pages() -> Vec<PathBuf> {
-    let all = std::fs::read_dir(root().join("conf/man")).unwrap().map(|entry| entry.unwrap().path());
+    let all = std::fs::read_dir(directory().join("man")).unwrap().map(|entry| entry.unwrap().path());
     let pages: Vec<PathBuf> = all.collect();
     assert_eq!(pages.len(), 5, "{pages:?}");
     pages
@@ -127,7 +143,7 @@ fn bash_completes_every_command_and_option() {
                 "set -u; source \"$1\"; shift; function=$(complete -p {program} | grep -o '_[^ ]*espm[^ ]*' | head -n 1); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \"$function\" {program} \"${{!#}}\" x; \
                  printf '%s\\n' \"${{COMPREPLY[@]}}\""
             );
-            let file = root().join(format!("conf/completions/{program}.bash"));
+            let file = directory().join(format!("completions/{program}.bash"));
             let found = output(Command::new("bash").args(["-c", &script, "bash"]).arg(file).args(&before).arg(&word));
             let text = String::from_utf8_lossy(&found.stdout);
             assert!(text.lines().any(|line| line == word), "{before:?} {word}: {found:?}");
@@ -138,7 +154,7 @@ fn bash_completes_every_command_and_option() {
 #[test]
 fn zsh_takes_the_completions() {
     for program in ["espm", "espm-setup"] {
-        let directory: &Path = &root().join("conf/completions");
+        let directory = directory().join("completions");
         let script = format!(
             "fpath=({} $fpath); autoload -Uz compinit; compinit -u -D; autoload +X _{program} && print $_comps[{program}]",
             directory.display()

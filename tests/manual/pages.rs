@@ -1,21 +1,26 @@
-//! The manual pages: what the programs' help does not say is written here.
+//! The manual pages; text that is not in the programs' help is written here.
 
 use clap_mangen::Man;
+use espm::config::layout;
+use espm::config::{KEYS, Key, enc_ini};
+use espm::model::fault::Problem;
 use roff::{Inline, Roff, bold, italic, roman};
 
+use super::sample;
+
 /// Every page's file name and text.
-pub(crate) fn all(date: &str, sample: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn all(date: &str) -> Vec<(&'static str, String)> {
     vec![
         ("espm.8", tidy(&espm(date))),
         ("espm-setup.8", tidy(&setup(date))),
         ("espm-helper.8", tidy(&helper(date))),
         ("espm-enc.1", tidy(&enc(date))),
-        ("espm.ini.5", tidy(&ini(date, sample))),
+        ("espm.ini.5", tidy(&ini(date))),
     ]
 }
 
 /// A page of a program that has a command line of clap's: its options, then its commands with theirs.
-fn program(command: &clap::Command, section: &str, date: &str, rest: &[(&str, &[(&str, &str)])]) -> String {
+fn program(command: &clap::Command, section: &str, date: &str, rest: &str) -> String {
     let man = Man::new(command.clone()).section(section).date(date).manual("espm");
     let mut page = Vec::new();
     man.render_title(&mut page).unwrap();
@@ -30,7 +35,7 @@ fn program(command: &clap::Command, section: &str, date: &str, rest: &[(&str, &[
     let mut built = command.clone();
     built.build();
     commands(&built, &mut page);
-    page.push_str(&sections(rest));
+    page.push_str(rest);
     page.push_str(&see_also(command.get_name()));
     page
 }
@@ -126,23 +131,23 @@ fn usage(usage: &str) -> Vec<Inline> {
 
 fn espm(date: &str) -> String {
     let files: &[(&str, &str)] = &[
-        ("/opt/espm/etc/espm.ini", "The configuration, root:espm 0640; see espm.ini(5)."),
-        ("/opt/espm/state", "The ledger and what else espm has to keep, espm 0750."),
+        (layout::this().ini, "The configuration, root:espm 0640; see espm.ini(5)."),
+        (layout::this().state, "The ledger, locks and cached lists, espm 0750."),
         ("/run/espm/espm.sock", "The socket to the web server, espm:web server 0660."),
     ];
     program(
         &espm::cli::command_line(),
         "8",
         date,
-        &[
+        &(sections(&[
             (
                 "ENVIRONMENT",
                 &[
                     (
                         "GATEWAY_INTERFACE",
-                        "If set, espm handles the one CGI request that is in its environment and on its standard input, and ignores its arguments.",
+                        "If set, espm handles one CGI request, from its environment and its standard input, and ignores its arguments.",
                     ),
-                    ("ESPM_CONFIG", "The configuration of such a request, in place of /opt/espm/etc/espm.ini."),
+                    ("ESPM_CONFIG", "The configuration of such a request, in place of the default."),
                     ("LISTEN_PID, LISTEN_FDS", "A socket from systemd; see sd_listen_fds(3)."),
                 ],
             ),
@@ -150,8 +155,8 @@ fn espm(date: &str) -> String {
             (
                 "EXIT STATUS",
                 &[
-                    ("0", "Done; everything that check looked at is right."),
-                    ("1", "Not done, and why is on standard error; or check has a line with FAIL."),
+                    ("0", "Done; check found no fault."),
+                    ("1", "Not done, and the reason is on standard error; or check has a line with FAIL."),
                     ("2", "The command line is wrong."),
                 ],
             ),
@@ -159,11 +164,28 @@ fn espm(date: &str) -> String {
                 "SIGNALS",
                 &[(
                     "SIGTERM, SIGINT",
-                    "No more requests are taken; those that run are let end, for as long as request_timeout and 15 seconds.",
+                    "espm takes no more requests and waits for those that run, for request_timeout and 15 seconds at most.",
                 )],
             ),
-        ],
+        ]) + &problems()),
     )
+}
+
+/// Outcomes in the audit, and types of answers.
+fn problems() -> String {
+    let mut roff = Roff::new();
+    roff.control("SH", ["PROBLEMS"]);
+    roff.text([roman(
+        "Each request that fails has one of these words as its outcome in the audit and as the end of its answer's type.",
+    )]);
+    for problem in Problem::ALL {
+        let (client, operator) = problem.advice();
+        roff.control("TP", []);
+        roff.text([bold(format!("{} ({})", problem.word(), problem.status()))]);
+        let operator = if operator.is_empty() { String::new() } else { format!(" Operator: {operator}") };
+        roff.text([roman(format!("{} Client: {client}{operator}", problem.meaning()))]);
+    }
+    roff.render()
 }
 
 fn setup(date: &str) -> String {
@@ -171,30 +193,27 @@ fn setup(date: &str) -> String {
         &espm::setup::command_line(),
         "8",
         date,
-        &[
+        &sections(&[
             (
                 "FILES",
                 &[
+                    (layout::this().ini, "The new configuration: root, the group of the state directory, 0640."),
                     (
-                        "/opt/espm/etc/espm.ini",
-                        "The configuration that is made: root, the group of the state directory, 0640.",
+                        layout::this().certificates,
+                        "The web server's certificate, espm.pem, and its key, espm.key; the key is root's, 0600.",
                     ),
-                    (
-                        "/opt/espm/etc/certs/espm.pem, espm.key",
-                        "The web server's certificate and its key; the key is root's, 0600.",
-                    ),
-                    ("/opt/espm/state/ledger.sqlite", "The empty ledger."),
+                    (layout::this().state, "The empty ledger, ledger.sqlite."),
                 ],
             ),
             (
                 "EXIT STATUS",
                 &[
                     ("0", "Done."),
-                    ("1", "Nothing was made or changed, and why is on standard error."),
+                    ("1", "Nothing was made or changed, and the reason is on standard error."),
                     ("2", "The command line is wrong."),
                 ],
             ),
-        ],
+        ]),
     )
 }
 
@@ -205,8 +224,8 @@ fn helper(date: &str) -> String {
         (
             "DESCRIPTION",
             &[
-                ("", "espm starts it through sudo(8) as the console's or the CA's user, with the arguments that /etc/sudoers.d/espm fixes. It is not for the shell."),
-                ("", "It reads one order, JSON, from standard input; parses every name in it again; takes the command from FILE and nothing from its environment; runs it within its time limit. FILE must be root's, and nobody else may write it. The master's own name is refused."),
+                ("", "espm starts it through sudo(8) as the console's or the CA's user, with the arguments that are in /etc/sudoers.d/espm. Do not start it from a shell."),
+                ("", "It reads one order, JSON, from standard input and parses every name in it again. It takes the command from FILE and nothing from its environment, and runs it within its time limit. FILE must be root's, and nobody else may write it. The master's own name is refused."),
                 ("console", "One rake task; its output is espm-helper's own output."),
                 ("authority", "One verb of the CA's; the answer, JSON, is on standard output."),
             ],
@@ -217,9 +236,9 @@ fn helper(date: &str) -> String {
                 ("", "With console, the task's own; otherwise as in sysexits.h:"),
                 ("64", "The arguments are wrong."),
                 ("65", "The request is wrong, or names the master."),
-                ("69", "The command could not be run to its end."),
+                ("69", "The command did not complete."),
                 ("72", "The command could not be started."),
-                ("78", "The configuration is wrong, or is not one to be trusted."),
+                ("78", "The configuration is wrong or cannot be trusted."),
             ],
         ),
     ]));
@@ -238,92 +257,73 @@ fn enc(date: &str) -> String {
                 ("", "For a Puppet server without a console: external_nodes in puppet.conf(5) names it. It runs as the Puppet server's user, reads two files and writes nothing."),
             ],
         ),
-        ("OPTIONS", &[("-c FILE", "Its configuration, in place of /opt/espm/etc/enc.ini.")]),
-        (
-            "FILES",
-            &[
-                ("/opt/espm/etc/enc.ini", "Root's, and nobody else may write it. Its section [enc] has two keys, both absolute paths."),
-                ("published", "Where espm publishes nodes: the same as published in [console] of espm.ini(5). Default: /opt/espm/nodes."),
-                ("fallback", "The program that is asked for all other nodes, with the node's name as its only argument. Default: none."),
-            ],
-        ),
-        ("EXIT STATUS", &[("0", "The classification was printed."), ("1", "It cannot be told, and why is on standard error: the catalogue fails and no node loses its classes."), ("other", "The fallback's.")]),
+        ("OPTIONS", &[("-c FILE", "Its configuration, in place of the default.")]),
+        ("FILES", &[(layout::this().enc_ini, "Root's, and nobody else may write it. Its section [enc] has these keys:")]),
     ]));
+    let mut roff = Roff::new();
+    entries(&mut roff, enc_ini::KEYS.into_iter().flatten());
+    page.push_str(&roff.render());
+    page.push_str(&sections(&[(
+        "EXIT STATUS",
+        &[
+            ("0", "The classification was printed."),
+            (
+                "1",
+                "Not classified, and the reason is on standard error: the catalogue fails, so that no node loses its classes.",
+            ),
+            ("other", "The fallback's."),
+        ],
+    )]));
     page.push_str(&see_also("espm-enc"));
     page
 }
 
-/// A key of the sample: `key = value`, in a comment or not.
-fn key_of(line: &str) -> Option<&str> {
-    let line = line.strip_prefix("# ").unwrap_or(line);
-    let (key, _) = line.split_once(" = ")?;
-    key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then_some(line)
-}
-
-/// The sample's sections and keys, each with the comment that stands above it.
-fn ini(date: &str, sample: &str) -> String {
+/// The sections and keys of espm.ini, each with its help.
+fn ini(date: &str) -> String {
     let about = "configuration of espm, the agent that prepares Puppet nodes";
-    let path = [italic("/opt/espm/etc/espm.ini")];
-    let mut page = head("espm.ini", "5", date, about, &path);
+    let mut page = head("espm.ini", "5", date, about, &[italic(layout::this().ini)]);
     let mut roff = Roff::new();
     roff.control("SH", ["DESCRIPTION"]);
-    let mut blocks = sample.split("\n\n");
-    for paragraph in blocks.next().unwrap().split("\n#\n") {
+    for paragraph in sample::ESPM {
         roff.control("PP", []);
-        let lines: Vec<&str> = paragraph.lines().collect();
-        roff.text([roman(comment(&lines).trim_start_matches("espm.ini: "))]);
+        roff.text([roman(paragraph)]);
     }
-    for block in blocks {
-        if block.starts_with('[') {
-            section(&mut roff, block);
-        } else {
-            example(&mut roff, block);
+    let mut section = "";
+    for group in sample::groups(&KEYS) {
+        if group[0].section != section {
+            if section == "authority" {
+                example(&mut roff);
+            }
+            section = group[0].section;
+            roff.control("SS", [format!("[{section}]").as_str()]);
         }
+        if let Some(kind) = group[0].kind {
+            roff.control("PP", []);
+            roff.text([roman(sample::for_kind(kind))]);
+        }
+        entries(&mut roff, group);
     }
     page.push_str(&roff.render());
     page.push_str(&see_also("espm.ini"));
     page
 }
 
-/// The text of comment lines, the number signs and the line ends taken away.
-fn comment(lines: &[&str]) -> String {
-    let words = lines.iter().map(|line| line.trim_start_matches('#').trim()).filter(|line| !line.is_empty());
-    words.collect::<Vec<_>>().join(" ")
-}
-
-fn section(roff: &mut Roff, block: &str) {
-    let mut lines = block.lines().peekable();
-    roff.control("SS", [lines.next().unwrap()]);
-    let mut said = Vec::new();
-    while let Some(line) = lines.next() {
-        let Some(key) = key_of(line) else {
-            said.push(line);
-            continue;
-        };
+/// Each key with its default or an example, and its help.
+fn entries<'a>(roff: &mut Roff, keys: impl IntoIterator<Item = &'a Key>) {
+    for key in keys {
         roff.control("TP", []);
-        roff.text([bold(key)]);
-        // Keys right below each other share the comment above them.
-        while let Some(another) = lines.peek().copied().and_then(key_of) {
-            roff.control("TQ", []);
-            roff.text([bold(another)]);
-            lines.next();
-        }
-        roff.text([roman(comment(&said))]);
-        said.clear();
+        roff.text([bold(format!("{} = {}", key.name, (key.value)(layout::this())))]);
+        roff.text([roman(sample::help(key))]);
     }
 }
 
-/// A block in comments: what it is for, then lines as they are written.
-fn example(roff: &mut Roff, block: &str) {
-    let lines: Vec<&str> = block.lines().collect();
-    let split = lines.iter().position(|line| *line == "#").unwrap_or(lines.len());
-    let (said, shown) = lines.split_at(split);
+fn example(roff: &mut Roff) {
     roff.control("PP", []);
-    roff.text([roman(comment(said))]);
+    roff.text([roman(sample::NEWER.0)]);
     roff.control("PP", []);
     roff.control("nf", []);
-    for line in shown.iter().skip(1) {
-        roff.text([roman(line.trim_start_matches("# "))]);
+    for line in sample::NEWER.1.lines() {
+        roff.text([roman(line)]);
     }
     roff.control("fi", []);
 }

@@ -18,12 +18,16 @@ fn read(name: &str) -> String {
     fs::read_to_string(shipped(name)).unwrap()
 }
 
+/// What espm-setup prints of a site's configuration; a package has the same with its own places.
+fn printed(site: &Site, words: &[&str]) -> String {
+    run(Command::new(site.bin("espm-setup")).args(words).arg("--config").arg(site.ini()))
+}
+
 /// The units in a directory, with a program that is there.
 fn units() -> PathBuf {
-    let dir = scratch();
-    for name in ["espm.socket", "espm.service"] {
-        let text = read(&format!("systemd/{name}")).replace("/usr/sbin/espm", env!("CARGO_BIN_EXE_espm"));
-        fs::write(dir.join(name), text).unwrap();
+    let (dir, site) = (scratch(), Site::prepare(&crate::harness::Plan::default()));
+    for kind in ["socket", "service"] {
+        fs::write(dir.join(format!("espm.{kind}")), printed(&site, &["unit", kind])).unwrap();
     }
     dir
 }
@@ -46,14 +50,13 @@ fn systemd_accepts_units_and_their_exposure() {
 
 #[test]
 fn stop_or_death_of_gateway_kills_no_command() {
-    let service = read("systemd/espm.service");
-    for line in ["KillMode=process", "OOMPolicy=continue", "Restart=on-failure", "StartLimitIntervalSec=0"] {
-        assert!(service.lines().any(|found| found == line), "{line}");
-    }
     // The gate itself waits request_timeout and 15 s; systemd waits longer.
     let site =
         Site::prepare(&crate::harness::Plan { ini: vec![("espm", "request_timeout = 77")], ..Default::default() });
-    let printed = run(Command::new(site.bin("espm-setup")).args(["unit", "service", "--config"]).arg(site.ini()));
+    let printed = printed(&site, &["unit", "service"]);
+    for line in ["KillMode=process", "OOMPolicy=continue", "Restart=on-failure", "StartLimitIntervalSec=0"] {
+        assert!(printed.lines().any(|found| found == line), "{line}");
+    }
     let stop = printed.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
     assert!(stop.parse::<u64>().unwrap() > 77 + 15, "{printed}");
     let start = format!("ExecStart={} -c {}", site.bin("espm").display(), site.ini().display());
@@ -62,11 +65,12 @@ fn stop_or_death_of_gateway_kills_no_command() {
 
 #[test]
 fn socket_unit_of_red_hat_differs_in_group_alone() {
-    let lines = |name: &str| {
-        let text = read(name);
+    let site = Site::prepare(&crate::harness::Plan::default());
+    let lines = |system: &str| {
+        let text = printed(&site, &["unit", "socket", "--system", system]);
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
     };
-    let (debian, red_hat) = (lines("systemd/espm.socket"), lines("rpm/espm.socket"));
+    let (debian, red_hat) = (lines("debian"), lines("redhat"));
     let different: Vec<_> = debian.iter().zip(&red_hat).filter(|(one, other)| one != other).collect();
     assert_eq!(debian.len(), red_hat.len());
     assert_eq!(different, [(&"SocketGroup=www-data".to_owned(), &"SocketGroup=nginx".to_owned())]);
@@ -82,9 +86,10 @@ fn apparmor_accepts_profile() {
 
 #[test]
 fn nginx_snippet_has_lines_of_vhost() {
-    let vhost = read("nginx/espm.conf");
+    let site = Site::prepare(&crate::harness::Plan::default());
+    let vhost = printed(&site, &["vhost", "nginx"]);
     let known: Vec<&str> = vhost.lines().map(str::trim).collect();
-    let snippet = read("nginx/snippet.conf");
+    let snippet = printed(&site, &["vhost", "nginx-snippet"]);
     let (_, body) = snippet.split_once("\nlocation ").unwrap();
     for line in body.lines().skip(1).map(str::trim).filter(|line| !line.starts_with('#')) {
         assert!(known.contains(&line), "{line}");

@@ -277,7 +277,7 @@ fn bad_arguments_make_nothing() {
         (&["--host", &"a".repeat(65)], "is no host name"),
         (&["--listen", "run/espm.sock"], "[espm] listen: want an absolute path"),
         (&["--console-command", "rake -f x"], "[console] command: want a program's absolute path"),
-        (&["--console-command", "/rake 'a b'"], "[console] command: want plain words"),
+        (&["--console-command", "/rake 'a b'"], "[console] command: want a program's absolute path and plain words"),
         (&["--authority-user", "a b"], "[authority] user: want a user's name"),
     ] {
         let found = place.refused(arguments);

@@ -58,7 +58,7 @@ fn published(enc: &Enc) -> Option<String> {
 pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, Wrong>> {
     let path = ini.with_file_name(enc_ini::FILE);
     path.try_exists().is_ok_and(|there| there).then(|| {
-        let classifier = Classifier::load(&path).map_err(Wrong)?;
+        let classifier = Classifier::load(&path)?;
         if classifier.published != enc.published {
             let (theirs, ours) = (classifier.published.display(), enc.published.display());
             return Err(Wrong(format!("{}: [enc] published: is {theirs}, espm publishes in {ours}", path.display())));

@@ -5,4 +5,4 @@
 # No argument is passed on: Apache makes arguments of a query string without "=". No variable is named
 # here either: a value in an argv is seen by every user, and sudo logs it. Those that pass, unset ones
 # staying unset, are in the env_keep of /etc/sudoers.d/espm.
-exec /usr/bin/sudo -n -u espm -- /usr/sbin/espm
+exec {{sudo}} -n -u espm -- {{espm}}

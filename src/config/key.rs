@@ -1,0 +1,279 @@
+//! One key of an INI file: its declaration, and how its value is read.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::layout::{self, Layout};
+use super::wrong::Wrong;
+use crate::system::ini;
+
+/// Effect of a missing line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// The key has its default value.
+    Default,
+    /// The file is refused.
+    Required,
+    /// The key has no value.
+    Optional,
+}
+
+/// The declaration of a key.
+#[derive(Debug)]
+pub struct Key {
+    /// Section that the key is in.
+    pub section: &'static str,
+    /// Name before the equals sign.
+    pub name: &'static str,
+    /// Value of `kind` in the same section without which the key has no meaning.
+    pub kind: Option<&'static str>,
+    /// Values that are accepted, as a noun phrase.
+    pub want: &'static str,
+    /// Effect of a missing line.
+    pub absent: Absent,
+    /// The default where there is one, or else an example.
+    pub value: fn(&Layout) -> &'static str,
+    pub(super) doc: &'static str,
+}
+
+impl Key {
+    /// Meaning and unit, one sentence.
+    pub fn help(&self) -> &'static str {
+        self.doc.trim_start()
+    }
+}
+
+/// How a value is read: what it has to be, and its parser, which returns the part that is wrong.
+pub(super) struct Value<T> {
+    pub(super) want: &'static str,
+    pub(super) parse: fn(&str) -> Result<T, &str>,
+}
+
+pub(super) const PATH: Value<PathBuf> =
+    Value { want: "an absolute path", parse: |text| if text.starts_with('/') { Ok(text.into()) } else { Err(text) } };
+
+pub(super) const FLAG: Value<bool> = Value {
+    want: "yes or no",
+    parse: |text| match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(text),
+    },
+};
+
+pub(super) const PORT: Value<u16> =
+    Value { want: "a whole number from 1 to 65535", parse: |text| number(text, 1..=65_535) };
+
+pub(super) const PLACES: Value<usize> =
+    Value { want: "a whole number from 0 to 1000", parse: |text| number(text, 0..=1000) };
+
+pub(super) const RUNS: Value<usize> =
+    Value { want: "a whole number from 1 to 1000", parse: |text| number(text, 1..=1000) };
+
+pub(super) const SECONDS: Value<Duration> =
+    Value { want: "whole seconds from 1 to 3600", parse: |text| number(text, 1..=3600).map(Duration::from_secs) };
+
+pub(super) const SECONDS_OR_NONE: Value<Duration> =
+    Value { want: "whole seconds from 0 to 3600", parse: |text| number(text, 0..=3600).map(Duration::from_secs) };
+
+pub(super) const NAME: Value<String> = Value { want: "a host's name", parse: |text| Ok(text.to_ascii_lowercase()) };
+
+pub(super) const USER: Value<String> = Value {
+    want: "a user's name",
+    parse: |text| {
+        let good = !text.starts_with('-') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if good { Ok(text.to_owned()) } else { Err(text) }
+    },
+};
+
+pub(super) const COMMAND: Value<Vec<String>> = Value {
+    want: "a program's absolute path and plain words, because no shell reads them",
+    parse: |text| {
+        let quoted = |word: &&str| word.contains(['"', '\'', '$', '`', '\\', '|', '&', '<', '>']);
+        match text.split_whitespace().find(quoted) {
+            Some(word) => Err(word),
+            None if !text.starts_with('/') => Err(text),
+            None => Ok(text.split_whitespace().map(str::to_owned).collect()),
+        }
+    },
+};
+
+pub(super) const ENVIRONMENT: Value<Vec<(String, String)>> = Value {
+    want: "NAME=VALUE words",
+    parse: |text| {
+        let pair = |word| match str::split_once(word, '=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            // The rest may be secret.
+            _ => Err(word.split('=').next().unwrap_or_default()),
+        };
+        text.split_whitespace().map(pair).collect()
+    },
+};
+
+fn number<T: FromStr + PartialOrd>(text: &str, bounds: RangeInclusive<T>) -> Result<T, &str> {
+    text.parse().ok().filter(|number| bounds.contains(number)).ok_or(text)
+}
+
+/// The sections of a file, of which each key is known.
+pub(super) struct File {
+    sections: Vec<ini::Section>,
+    known: Vec<&'static Key>,
+}
+
+impl File {
+    /// Reads a text in which these keys may be.
+    pub(super) fn read(text: &str, known: &[&'static [Key]]) -> Result<Self, Wrong> {
+        let sections = ini::read(text).map_err(|error| Wrong::Syntax(error.to_string()))?;
+        let file = Self { sections, known: known.iter().copied().flatten().collect() };
+        file.sections.iter().try_for_each(|section| file.check_known(section))?;
+        Ok(file)
+    }
+
+    fn check_known(&self, section: &ini::Section) -> Result<(), Wrong> {
+        let in_section = |key: &&&Key| key.section == section.name;
+        let mut want: Vec<_> = self.known.iter().filter(in_section).map(|key| key.name).collect();
+        if want.is_empty() {
+            let mut want: Vec<_> = self.known.iter().map(|key| format!("[{}]", key.section)).collect();
+            want.dedup();
+            return Err(Wrong::Section { name: section.name.clone(), line: section.line, want: want.join(", ") });
+        }
+        want.sort_unstable();
+        want.dedup();
+        let unknown = section.entries.iter().find(|(name, ..)| !want.contains(&name.as_str()) && want != [ANY_NAME]);
+        unknown.map_or(Ok(()), |(name, _, line)| {
+            let (section, name) = (section.name.clone(), name.clone());
+            Err(Wrong::Key { section, name, line: *line, want: want.join(", ") })
+        })
+    }
+
+    /// Refuses keys that have no meaning with the kind of their section.
+    pub(super) fn check_kinds(&self) -> Result<(), Wrong> {
+        for kind in self.known.iter().filter(|key| key.name == "kind") {
+            let found = self.get(kind).unwrap_or_else(|| (kind.value)(layout::this()));
+            for (name, _, line) in self.entries(kind.section) {
+                let mut kinds = self.known.iter().filter(|key| key.section == kind.section && key.name == name);
+                let other = kinds.clone().find_map(|key| key.kind);
+                if let Some(want) = other.filter(|_| kinds.all(|key| key.kind.is_some_and(|kind| kind != found))) {
+                    let (name, found) = (name.clone(), found.to_owned());
+                    return Err(Wrong::Meaningless { section: kind.section, name, line: *line, want, found });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a section: name, value and line.
+    pub(super) fn entries(&self, section: &str) -> &[(String, String, usize)] {
+        self.sections.iter().find(|found| found.name == section).map_or(&[], |found| &found.entries)
+    }
+
+    fn get(&self, key: &Key) -> Option<&str> {
+        let mut entries = self.entries(key.section).iter();
+        entries.find(|(name, _, _)| name == key.name).map(|(_, value, _)| value.as_str())
+    }
+
+    /// The value of a key that need not be there.
+    pub(super) fn optional<T>(&self, key: &Key, value: &Value<T>) -> Result<Option<T>, Wrong> {
+        self.get(key).map(|text| parse(key, value, text)).transpose()
+    }
+
+    /// The values of a key that need not be there.
+    pub(super) fn list<T>(&self, key: &Key, value: &Value<Vec<T>>) -> Result<Vec<T>, Wrong> {
+        Ok(self.optional(key, value)?.unwrap_or_default())
+    }
+
+    /// The value of a key, or its default.
+    pub(super) fn default<T>(&self, key: &Key, value: &Value<T>) -> Result<T, Wrong> {
+        // The layout is asked for only where it is needed.
+        let default = || (key.value)(layout::this());
+        parse(key, value, self.get(key).unwrap_or_else(default))
+    }
+
+    /// The value of a key that has to be there.
+    pub(super) fn required<T>(&self, key: &Key, value: &Value<T>) -> Result<T, Wrong> {
+        let missing = || Wrong::Missing { section: key.section, name: key.name, example: (key.value)(layout::this()) };
+        parse(key, value, self.get(key).ok_or_else(missing)?)
+    }
+}
+
+fn parse<T>(key: &Key, value: &Value<T>, text: &str) -> Result<T, Wrong> {
+    let (section, name, want) = (key.section, key.name, value.want);
+    if text.is_empty() {
+        return Err(Wrong::Empty { section, name });
+    }
+    (value.parse)(text).map_err(|found| Wrong::Value { section, name, want, found: found.to_owned() })
+}
+
+/// Name of a key that stands for every name in its section.
+pub(super) const ANY_NAME: &str = "NAME";
+
+/// Declares the keys of a section: the struct that they fill, their rows, and its reader.
+///
+/// A row is `/// HELP`, then `FIELD: TYPE = PARSER, default("VALUE")`; an example stands in the place of the default
+/// with `required`, `optional` and `list`. A word without quotes is that place of the layout. `as "NAME"` gives the key
+/// another name than its field, `only "KIND"` confines it to one kind. Fields without a key stand below `with`.
+/// `impl STRUCT by READER` fills a struct that two sections share.
+macro_rules! keys {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident in $section:literal $(for $kind:literal)? { $($rows:tt)* }
+        $(with |$file:ident| { $($(#[$more:meta])* $other:ident: $of:ty = $made:expr;)* })?
+    ) => {
+        keys!(@fields $(#[$meta])* $vis $name { $($rows)* } $($($(#[$more])* $other: $of;)*)?);
+        keys!(@reader $name $name $section [$($kind)?] { $($rows)* } $(|$file| $($other $made;)*)?);
+    };
+    (impl $made:ident by $name:ident in $section:literal $(for $kind:literal)? { $($rows:tt)* }) => {
+        pub(super) struct $name;
+        keys!(@reader $made $name $section [$($kind)?] { $($rows)* });
+    };
+    (
+        @fields $(#[$meta:meta])* $vis:vis $name:ident
+        { $($(#[doc = $help:literal])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $only:literal)?;)* }
+        $($(#[$more:meta])* $other:ident: $of:ty;)*
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        $vis struct $name {
+            $($(#[doc = $help])+ pub $field: $type,)*
+            $($(#[$more])* pub $other: $of,)*
+        }
+    };
+    (
+        @reader $made:ident $name:ident $section:literal $kind:tt
+        { $($(#[doc = $help:literal])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $only:literal)?;)* }
+        $(|$file:ident| $($other:ident $other_value:expr;)*)?
+    ) => {
+        #[allow(non_upper_case_globals, reason = "each row has the name of its field")]
+        impl $name {
+            $(const $field: Key = Key {
+                section: $section,
+                name: keys!(@first $($key,)? stringify!($field)),
+                kind: keys!(@kind $kind $($only)?),
+                want: $value.want,
+                absent: keys!(@absent $absent),
+                value: keys!(@text $text),
+                doc: concat!($($help),+),
+            };)*
+
+            pub(in crate::config) const KEYS: &'static [Key] = &[$(Self::$field),*];
+
+            pub(in crate::config) fn read(file: &File) -> Result<$made, Wrong> {
+                $(let $field: $type = file.$absent(&Self::$field, &$value)?;)*
+                $(let $file = file; $(let $other = $other_value;)*)?
+                Ok($made { $($field,)* $($($other,)*)? })
+            }
+        }
+    };
+    (@first $first:expr $(, $rest:expr)?) => { $first };
+    (@kind []) => { None };
+    (@kind [] $kind:literal) => { Some($kind) };
+    (@kind [$kind:literal]) => { Some($kind) };
+    (@absent default) => { Absent::Default };
+    (@absent required) => { Absent::Required };
+    (@absent $optional:ident) => { Absent::Optional };
+    (@text $text:literal) => { |_| $text };
+    (@text $place:ident) => { |layout| layout.$place };
+}
+pub(super) use keys;

@@ -1,0 +1,56 @@
+//! Why set-up did nothing, and what the administrator does about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::certificate::MAX_NAME;
+use super::detect::PUPPETS;
+use crate::config::{CLIENT_NAME, ConfigError, Wrong};
+use crate::ledger::LedgerError;
+use crate::system::trusted_file::FileError;
+use crate::system::x509::X509Error;
+
+/// Why set-up did nothing.
+#[derive(Debug, Error)]
+pub(super) enum SetupError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Options(#[from] Wrong),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("the new certificate cannot be read: {0}")]
+    Unreadable(#[from] X509Error),
+    #[error("the certificate cannot be made: {0}")]
+    Certificate(#[from] rcgen::Error),
+    #[error("the system's random source failed: {0}")]
+    Random(#[source] io::Error),
+    #[error("{0}: {CLIENT_NAME}")]
+    ClientName(String),
+    #[error("{0:?} is no host name or address of at most {MAX_NAME} characters; give --host or --san")]
+    HostName(String),
+    #[error("these directories are missing; make them first:\n{}", .0.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"))]
+    Missing(Vec<String>),
+    #[error("nothing is overwritten; these exist already:\n{}", .0.iter().map(|path| format!("    {}", path.display())).collect::<Vec<_>>().join("\n"))]
+    Existing(Vec<PathBuf>),
+    #[error("--console-release: is for a console that rake runs; there is none here (--console-kind enc)")]
+    ReleaseWithoutConsole,
+    #[error("no puppet found in {}; give --detect PUPPET", PUPPETS.join(", "))]
+    NoPuppet,
+    #[error("{0} config print failed; run it by hand to see why")]
+    PuppetFailed(PathBuf),
+    #[error("{puppet} config print did not print {key}")]
+    NotPrinted { puppet: PathBuf, key: &'static str },
+    #[error("{path}: [psk] {name} exists; take another name, then retire this one")]
+    KeyExists { path: PathBuf, name: String },
+    #[error("{path}: [psk] has no {name}; it has {}", .there.join(", "))]
+    NoKey { path: PathBuf, name: String, there: Vec<String> },
+    #[error("{path}: [psk] {name} is the only key; add another first")]
+    OnlyKey { path: PathBuf, name: String },
+    #[error("{0}: another espm-setup edits it; try again")]
+    Busy(PathBuf),
+}

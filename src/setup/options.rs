@@ -1,0 +1,143 @@
+//! The options that set a key of espm.ini: help and default are the key's.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::builder::{PossibleValuesParser, StyledStr};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueHint};
+
+use crate::config::layout;
+use crate::config::{Absent, KEYS, Key};
+use crate::model::psk::PskDigest;
+
+/// Option, name of its value, section and key, and the default where it is not the key's.
+const OPTIONS: [(&str, &str, [&str; 2], Option<&str>); 20] = [
+    ("port", "PORT", ["tls", "port"], None),
+    ("state", "DIR", ["espm", "state"], None),
+    ("listen", "PATH", ["espm", "listen"], None),
+    ("helper", "PATH", ["espm", "helper"], None),
+    ("console-kind", "KIND", ["console", "kind"], None),
+    ("console-command", "COMMAND", ["console", "command"], None),
+    ("console-directory", "DIR", ["console", "directory"], None),
+    ("console-user", "USER", ["console", "user"], None),
+    ("console-release", "RELEASE", ["console", "release"], Some("what rake's tasks say")),
+    ("catalogue", "FILE", ["console", "catalogue"], None),
+    ("published", "DIR", ["console", "published"], None),
+    ("authority-kind", "KIND", ["authority", "kind"], None),
+    ("authority-command", "COMMAND", ["authority", "command"], None),
+    ("authority-config", "FILE", ["authority", "config"], None),
+    ("authority-user", "USER", ["authority", "user"], None),
+    ("ssldir", "DIR", ["authority", "ssldir"], None),
+    ("cadir", "DIR", ["authority", "cadir"], None),
+    ("records", "DIR", ["authority", "records"], None),
+    ("master", "NAME", ["authority", "master"], Some("the host's name")),
+    ("syslog", "PATH", ["audit", "socket"], None),
+];
+
+/// Values of keys of espm.ini.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values(Vec<(&'static Key, String)>);
+
+fn key([section, name]: [&str; 2]) -> Option<&'static Key> {
+    KEYS.iter().copied().flatten().find(|key| key.section == section && key.name == name)
+}
+
+impl Args for Values {
+    fn augment_args(command: Command) -> Command {
+        OPTIONS.iter().fold(command, |command, (option, value_name, at, default)| match key(*at) {
+            Some(key) => command.arg(argument(key, option, value_name, *default)),
+            None => command,
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn argument(key: &'static Key, option: &'static str, value_name: &'static str, default: Option<&str>) -> Arg {
+    let own = (key.absent != Absent::Optional).then(|| (key.value)(layout::this()));
+    let mut help = StyledStr::from(key.help().trim_end_matches('.'));
+    if let Some(default) = default.or(own) {
+        let _ = write!(help, " [default: {default}]");
+    }
+    let arg = Arg::new(option).long(option).value_name(value_name).help(help);
+    match key.name {
+        "port" => arg.short('p').value_parser(|text: &str| match text.parse::<u16>() {
+            Ok(1..) => Ok(text.to_owned()),
+            _ => Err("want a whole number from 1 to 65535"),
+        }),
+        "kind" | "release" => {
+            let words = key.want.split(", ").flat_map(|words| words.split(" or "));
+            arg.value_parser(PossibleValuesParser::new(words))
+        }
+        _ if value_name == "USER" => arg.value_hint(ValueHint::Username),
+        _ if key.want == "an absolute path" => arg.value_hint(ValueHint::AnyPath),
+        _ => arg,
+    }
+}
+
+impl FromArgMatches for Values {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = OPTIONS
+            .iter()
+            .filter_map(|(option, _, at, _)| Some((key(*at)?, matches.get_one::<String>(option)?.clone())));
+        Ok(Self(given.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Values {
+    /// The value of a key, if it has one.
+    pub(super) fn get(&self, at: [&str; 2]) -> Option<&str> {
+        self.0.iter().find(|(key, _)| [key.section, key.name] == at).map(|(_, value)| value.as_str())
+    }
+
+    /// Gives a key this value in the place of another.
+    pub(super) fn replace(&mut self, at: [&str; 2], value: &str) {
+        self.0.retain(|(key, _)| [key.section, key.name] != at);
+        self.fill(at, value);
+    }
+
+    /// Gives a key its value, unless it has one.
+    pub(super) fn fill(&mut self, at: [&str; 2], value: &str) {
+        if self.get(at).is_none() {
+            self.0.extend(key(at).map(|key| (key, value.to_owned())));
+        }
+    }
+
+    /// Gives what has no value its default, or else Puppet Enterprise 2.5's value.
+    pub(super) fn fill_rest(&mut self) {
+        for (_, _, at, _) in OPTIONS {
+            let Some(key) = key(at).filter(|key| key.absent != Absent::Optional) else { continue };
+            // The kind stands before what depends on it.
+            if key.kind.is_none() || key.kind == self.get([key.section, "kind"]) {
+                self.fill(at, (key.value)(layout::this()));
+            }
+        }
+    }
+
+    /// The text of a new espm.ini.
+    pub(super) fn text(&self, certificate: &Path, private_key: &Path, client: &str, digest: &PskDigest) -> String {
+        let mut text =
+            String::from("# Every key and its default is in the espm.ini that comes with the documentation.\n");
+        for section in ["espm", "psk", "tls", "console", "authority", "audit"] {
+            let _ = writeln!(text, "\n[{section}]");
+            let _ = match section {
+                "psk" => writeln!(text, "{client} = {digest}"),
+                "tls" => writeln!(text, "certificate = {}\nkey = {}", certificate.display(), private_key.display()),
+                _ => Ok(()),
+            };
+            for (_, _, at, _) in OPTIONS.iter().filter(|(_, _, at, _)| at[0] == section) {
+                if let Some(value) = self.get(*at) {
+                    let _ = writeln!(text, "{} = {value}", at[1]);
+                }
+            }
+        }
+        text
+    }
+}
