@@ -11,7 +11,7 @@ import tempfile
 import tomllib
 
 # Where cargo-deb finds the files that conf/package makes, and the programs.
-MADE = "target/release/packaged"
+MADE = "target/packaged"
 PROGRAMS = "target/release"
 # The parts of cargo-deb's in the maintainer scripts that a page depends on: the user is made; units end before they go.
 DEBHELPER = {
