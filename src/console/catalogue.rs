@@ -14,9 +14,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use thiserror::Error;
+
 use crate::model::name::{ClassName, GroupName, ParameterName, ParameterValue, Parameters};
 use crate::model::node::{Assignment, List};
-use crate::system::ini;
+use crate::system::ini::{self, IniError};
 
 /// What a group gives its nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -32,39 +34,65 @@ pub struct Catalogue {
     groups: BTreeMap<GroupName, Group>,
 }
 
+/// Why a catalogue is not used.
+#[derive(Debug, Error)]
+pub enum CatalogueError {
+    /// It is no INI text.
+    #[error(transparent)]
+    Ini(#[from] IniError),
+    /// Something in it is wrong: where, and what.
+    #[error("[{section}] line {line}: {what}")]
+    Entry {
+        /// The section.
+        section: String,
+        /// The line.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl CatalogueError {
+    fn entry(section: &str, line: usize, what: String) -> Self {
+        Self::Entry { section: section.to_owned(), line, what }
+    }
+}
+
 impl Catalogue {
     /// Reads its text.
-    pub fn from_text(text: &str) -> Result<Self, String> {
+    pub fn from_text(text: &str) -> Result<Self, CatalogueError> {
         let mut catalogue = Self::default();
-        let sections = ini::read(text).map_err(|error| error.to_string())?;
+        let sections = ini::read(text)?;
         for section in sections.iter().filter(|section| section.name == "classes") {
             for (key, value, line) in &section.entries {
+                let wrong = |what| CatalogueError::entry("classes", *line, what);
                 if key != "names" {
-                    return Err(format!("[classes] line {line}: {key} is not known; want names"));
+                    return Err(wrong(format!("{key} is not known; want names")));
                 }
-                catalogue.classes = class_list(value).map_err(|what| format!("[classes] line {line}: {what}"))?;
+                catalogue.classes = class_list(value).map_err(wrong)?;
                 catalogue.classes.sort();
             }
         }
         for section in sections.iter().filter(|section| section.name != "classes") {
             let name = section.name.strip_prefix("group ").map(str::trim).map(GroupName::parse);
             let Some(Ok(name)) = name else {
-                return Err(format!("[{}] line {}: want [classes] or [group NAME]", section.name, section.line));
+                let what = "want [classes] or [group NAME]".to_owned();
+                return Err(CatalogueError::entry(&section.name, section.line, what));
             };
             let mut group = Group::default();
             for (key, value, line) in &section.entries {
-                let wrong = |what: &str| format!("[group {name}] line {line}: {what}");
+                let wrong = |what| CatalogueError::entry(&format!("group {name}"), *line, what);
                 if key == "classes" {
-                    group.classes = class_list(value).map_err(|what| wrong(&what))?;
+                    group.classes = class_list(value).map_err(wrong)?;
                     if let Some(class) = group.classes.iter().find(|class| !catalogue.classes.contains(class)) {
-                        return Err(wrong(&format!("{class} is not in [classes]")));
+                        return Err(wrong(format!("{class} is not in [classes]")));
                     }
                 } else if let Some(parameter) = key.strip_prefix("parameter ") {
-                    let parameter = ParameterName::parse(parameter.trim()).map_err(|error| wrong(error.0))?;
-                    let value = ParameterValue::parse(value).map_err(|error| wrong(error.0))?;
+                    let parameter = ParameterName::parse(parameter.trim()).map_err(|error| wrong(error.to_string()))?;
+                    let value = ParameterValue::parse(value).map_err(|error| wrong(error.to_string()))?;
                     group.parameters.insert(parameter, value);
                 } else {
-                    return Err(wrong(&format!("{key} is not known; want classes or parameter NAME")));
+                    return Err(wrong(format!("{key} is not known; want classes or parameter NAME")));
                 }
             }
             catalogue.groups.insert(name, group);
@@ -188,7 +216,7 @@ parameter tier = \"1\"
             ("parameter role = web", "role = web", "[group web servers] line 7: role is not known"),
             ("[group empty]", "[groups empty]", "[groups empty] line 10: want [classes] or [group NAME]"),
         ] {
-            let found = Catalogue::from_text(&TEXT.replace(from, to)).unwrap_err();
+            let found = Catalogue::from_text(&TEXT.replace(from, to)).unwrap_err().to_string();
             assert!(found.starts_with(message), "{found:?}");
         }
     }

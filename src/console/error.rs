@@ -1,7 +1,10 @@
 //! Why the console did not do what was asked.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
+use super::catalogue::CatalogueError;
 use super::rake::task::Release;
 use crate::system::command::CommandError;
 use crate::system::lock::LockError;
@@ -28,9 +31,12 @@ pub enum ConsoleError {
     /// A file of the cache or of the catalogue cannot be used.
     #[error("console: {0}")]
     File(FileError),
-    /// The catalogue is wrong: the file, the line and what.
+    /// The file of the catalogue cannot be read.
     #[error("console: {0}")]
-    Catalogue(String),
+    CatalogueFile(FileError),
+    /// The catalogue is wrong.
+    #[error("console: {path}: {wrong}", path = .0.display(), wrong = .1)]
+    Catalogue(PathBuf, CatalogueError),
     /// The console has the tasks of another release than the one that is configured.
     #[error("[console] release: has the tasks of {0}, configured is {1}; write {0}", found.word(), configured.word())]
     Release {
@@ -51,7 +57,9 @@ impl ConsoleError {
     /// Whether the task was not even started.
     pub fn nothing_was_run(&self) -> bool {
         match self {
-            Self::Busy(_) | Self::Catalogue(_) | Self::NotStarted(_) | Self::Worker(_) => true,
+            Self::Busy(_) | Self::CatalogueFile(_) | Self::Catalogue(..) | Self::NotStarted(_) | Self::Worker(_) => {
+                true
+            }
             Self::File(error) => !error.is_done(),
             Self::Command(error) => matches!(error, CommandError::Start(..)),
             Self::TimedOut | Self::Failed(_) | Self::Release { .. } | Self::NoTasks => false,

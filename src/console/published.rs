@@ -40,10 +40,9 @@ impl Published {
     }
 
     fn read(&self) -> Result<Catalogue, ConsoleError> {
-        let text = trusted_file::read(&self.catalogue, MAX_CATALOGUE, Owner::Root)
-            .map_err(|error| ConsoleError::Catalogue(error.to_string()))?;
-        Catalogue::from_text(&text)
-            .map_err(|what| ConsoleError::Catalogue(format!("{}: {what}", self.catalogue.display())))
+        let text =
+            trusted_file::read(&self.catalogue, MAX_CATALOGUE, Owner::Root).map_err(ConsoleError::CatalogueFile)?;
+        Catalogue::from_text(&text).map_err(|error| ConsoleError::Catalogue(self.catalogue.clone(), error))
     }
 
     fn file(&self, name: &NodeName) -> PathBuf {

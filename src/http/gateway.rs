@@ -6,7 +6,6 @@
 //! that is why this is a process apart, which a supervisor starts again.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,11 +13,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use thiserror::Error;
+
+use super::permits::Permits;
 use crate::audit::{self, Audit, Destination};
 use crate::config::{Config, ConfigError};
 use crate::http::cgi;
@@ -28,14 +30,11 @@ use crate::model::request_id::RequestId;
 use crate::system::clock::Deadline;
 use crate::system::command;
 use crate::system::process;
+use crate::system::text::chain;
 use crate::system::trusted_file::{self, FileError, Owner};
 
 /// Handlers beyond all that can wait or work at the console and the CA: room for quick requests.
 const RESERVE: usize = 32;
-
-/// How long a request waits for a place. In a crowd most are refused by their handlers within milliseconds,
-/// and the quick ones among them shall get their turn.
-const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 /// Threads of a gate without requests: the main one and the one that waits for signals.
 const IDLE_THREADS: usize = 2;
@@ -44,71 +43,27 @@ const IDLE_THREADS: usize = 2;
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
 /// Why the gate does not run.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum GateError {
     /// The configuration cannot be used.
-    Config(ConfigError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The socket cannot be made or used.
+    #[error("[espm] listen: {path}: {error}", path = .0.display(), error = .1)]
     Socket(PathBuf, io::Error),
     /// Something of the process itself failed.
+    #[error("cannot start: {0}")]
     Process(io::Error),
     /// Taking connections failed.
+    #[error("connections cannot be taken any more")]
     Accept,
 }
-
-impl fmt::Display for GateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Socket(path, error) => write!(f, "[espm] listen: {}: {error}", path.display()),
-            Self::Process(error) => write!(f, "cannot start: {error}"),
-            Self::Accept => f.write_str("connections cannot be taken any more"),
-        }
-    }
-}
-
-impl std::error::Error for GateError {}
 
 struct Gate {
     program: PathBuf,
     config: OsString,
     audit: Destination,
-    places: Places,
-}
-
-/// The places of the handlers that run at once.
-struct Places {
-    free: Mutex<usize>,
-    given_back: Condvar,
-}
-
-/// A place, given back however the request ends.
-struct Place<'a>(&'a Places);
-
-impl Places {
-    fn new(most: usize) -> Self {
-        Self { free: Mutex::new(most), given_back: Condvar::new() }
-    }
-
-    /// The free places; a thread that panicked has not left the number half written.
-    fn free(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a place, if one comes free soon.
-    fn take(&self) -> Option<Place<'_>> {
-        let waited = self.given_back.wait_timeout_while(self.free(), PLACE_WAIT, |free| *free == 0);
-        let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *free = free.checked_sub(1)?;
-        Some(Place(self))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        *self.0.free() += 1;
-        self.0.given_back.notify_one();
-    }
+    permits: Permits,
 }
 
 /// What the main thread waits for.
@@ -130,7 +85,7 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
         program: std::env::current_exe().map_err(GateError::Process)?,
         config: config_path.as_os_str().to_owned(),
         audit: config.audit.clone(),
-        places: Places::new(most),
+        permits: Permits::new(most),
     });
     panic::set_hook(Box::new(|_| audit::complain("a FastCGI connection was dropped: it did not speak the protocol")));
 
@@ -241,10 +196,10 @@ fn read_body(request: &mut fastcgi::Request) -> Vec<u8> {
 
 impl Gate {
     fn serve(&self, mut request: fastcgi::Request) {
-        // Before it takes a place: a client that sends slowly, or nothing more, keeps nobody out.
+        // Before it acquires a permit: a client that sends slowly, or nothing more, keeps nobody out.
         let body = read_body(&mut request);
-        let answer = match self.places.take() {
-            Some(_place) => self.handle(&request, &body),
+        let answer = match self.permits.acquire() {
+            Some(_permit) => self.handle(&request, &body),
             None => self.refuse(&request, Problem::Busy, "too many requests at once; try again"),
         };
         // A client that has left changes nothing.
@@ -278,7 +233,7 @@ impl Gate {
         let mut record = Audit::begin(self.audit.clone(), &id.to_string(), &addr);
         record.event("gate.refuse");
         if let Err(error) = record.result(problem.word(), problem.status(), false) {
-            audit::complain(&error.to_string());
+            audit::complain(&chain(&error));
         }
         response::render(&Err(Fault::new(problem, detail)), Some(&id), false).to_bytes()
     }

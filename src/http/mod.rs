@@ -5,6 +5,7 @@ pub mod cgi;
 pub mod gateway;
 pub mod handler;
 pub mod node_body;
+mod permits;
 pub mod request;
 pub mod response;
 pub mod routes;

@@ -132,7 +132,7 @@ impl From<ConsoleError> for Fault {
                 Self::new(Problem::TimedOut, "the console took too long; send the same request again to settle it")
             }
             ConsoleError::File(_) => Self::new(Problem::Unavailable, "espm's state directory cannot be used"),
-            ConsoleError::Catalogue(_) => {
+            ConsoleError::CatalogueFile(_) | ConsoleError::Catalogue(..) => {
                 Self::new(Problem::CommandFailed, "the catalogue cannot be used; the master's log says why")
             }
             ConsoleError::Command(_)
