@@ -7,6 +7,7 @@
 //! A run of rake that only lists ends with this program, which starts itself once more for that: the second one
 //! asks the kernel for it and becomes rake. A run that changes something goes on to its end, whatever dies.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use crate::system::clock::Deadline;
 use crate::system::command::{self, CommandError, Program};
 use crate::system::lock;
 use crate::system::process;
-use crate::system::text::excerpt;
+use crate::system::text::{chain, excerpt};
 use crate::system::trusted_file::Owner;
 
 /// The command line.
@@ -55,6 +56,12 @@ const FOLLOW: &str = "follow";
 /// The exit code, and why nothing was done.
 struct Refused(u8, String);
 
+impl Refused {
+    fn with<E: Error>(code: u8) -> impl Fn(E) -> Self {
+        move |error| Self(code, chain(&error))
+    }
+}
+
 type Done = Result<ExitCode, Refused>;
 
 /// Does what standard input asks for, with the arguments `console|authority FILE`.
@@ -79,18 +86,18 @@ fn run(arguments: &[String]) -> Done {
         [system, path] if system == "authority" => (authority, path),
         _ => return Err(Refused(EX_USAGE, format!("usage: {USAGE}"))),
     };
-    process::stand_alone().map_err(|error| Refused(EX_NOPERM, error.to_string()))?;
-    process::keep_memory_private().map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
-    let config = Config::load(Path::new(path), Owner::Root).map_err(|error| Refused(EX_CONFIG, error.to_string()))?;
+    process::stand_alone().map_err(Refused::with(EX_NOPERM))?;
+    process::keep_memory_private().map_err(Refused::with(EX_UNAVAILABLE))?;
+    let config = Config::load(Path::new(path), Owner::Root).map_err(Refused::with(EX_CONFIG))?;
     act(&config)
 }
 
 /// Becomes a command that ends with this program's parent.
 fn follow(parent: &str, argv: &[&str]) -> Done {
-    process::end_with(parent).map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
+    process::end_with(parent).map_err(Refused::with(EX_UNAVAILABLE))?;
     let (program, arguments) = argv.split_first().unwrap_or((&"", &[]));
     let error = command::become_program(program, arguments);
-    Err(Refused(EX_OSFILE, CommandError::Start((*program).to_owned(), error).to_string()))
+    Err(Refused::with(EX_OSFILE)(CommandError::Start((*program).to_owned(), error)))
 }
 
 fn read_request<T: DeserializeOwned>() -> Result<T, Refused> {
@@ -129,22 +136,15 @@ fn console(config: &Config) -> Done {
     match ended {
         Ok(ended) => Ok(ExitCode::from(ended.code.map_or(EX_UNAVAILABLE, of_rake))),
         Err(CommandError::TimedOut) => Ok(ExitCode::from(u8::try_from(EXIT_TIMED_OUT).unwrap_or(EX_UNAVAILABLE))),
-        Err(error @ CommandError::Start(..)) => Err(Refused(EX_OSFILE, error.to_string())),
-        Err(error) => Err(Refused(EX_UNAVAILABLE, error.to_string())),
+        Err(error @ CommandError::Start(..)) => Err(Refused::with(EX_OSFILE)(error)),
+        Err(error) => Err(Refused::with(EX_UNAVAILABLE)(error)),
     }
 }
 
 /// rake's exit code, unless it would be one of this program's own; then it is no success either.
 fn of_rake(code: u32) -> u8 {
-    match u8::try_from(code) {
-        Ok(code) if !is_own(code) => code,
-        _ => EX_UNAVAILABLE,
-    }
-}
-
-fn is_own(code: u8) -> bool {
-    let code = u32::from(code);
-    code == EXIT_TIMED_OUT || EXIT_NOT_STARTED.contains(&code)
+    let own = code == EXIT_TIMED_OUT || EXIT_NOT_STARTED.contains(&code);
+    u8::try_from(code).ok().filter(|_| !own).unwrap_or(EX_UNAVAILABLE)
 }
 
 fn authority(config: &Config) -> Done {
@@ -166,6 +166,6 @@ fn authority(config: &Config) -> Done {
         timeout: authority.command.timeout,
     };
     let answer = serde_json::to_vec(&executor::execute(&settings, &request)).unwrap_or_default();
-    io::stdout().lock().write_all(&answer).map_err(|error| Refused(EX_UNAVAILABLE, error.to_string()))?;
+    io::stdout().lock().write_all(&answer).map_err(Refused::with(EX_UNAVAILABLE))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -34,6 +34,11 @@ pub mod setup;
 pub mod cli;
 pub mod http;
 
-/// A handler lives for a millisecond: musl's allocator would spend a fifth of that in mmap(2) and munmap(2).
+/// Rust's allocator in place of musl's, which would add a ninth to the life of a handler.
+///
+/// A cached list takes 61 system calls instead of 81 (strace), 302,000 instructions instead of 342,000 (callgrind),
+/// 0.40 ms instead of 0.45 ms. musl's allocator aborts after a double free or a write past the end of an
+/// allocation. Safe Rust does neither, and espm forbids unsafe code. SQLite and aws-lc, which are C, still allocate
+/// from musl: a global allocator serves Rust alone.
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

@@ -114,3 +114,29 @@ impl Authority {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind::NotFound;
+    use std::path::Path;
+
+    use super::AuthorityError;
+    use crate::system::command::CommandError;
+    use crate::system::lock::LockError;
+    use crate::system::text::chain;
+    use crate::system::trusted_file::FileError;
+
+    #[test]
+    fn each_cause_is_printed_once() {
+        let file = FileError::io(Path::new("/x"), NotFound.into());
+        let start = CommandError::Start("sudo".to_owned(), NotFound.into());
+        for (error, text) in [
+            (AuthorityError::Busy(LockError::Full), "the CA is busy: the queue is full"),
+            (AuthorityError::Busy(LockError::File(file)), "the CA is busy: /x: entity not found"),
+            (start.into(), "espm-helper cannot be run for the CA: sudo cannot be started: entity not found"),
+            (AuthorityError::Failed("text".to_owned()), "the CA failed: text"),
+        ] {
+            assert_eq!(chain(&error), text);
+        }
+    }
+}

@@ -14,7 +14,7 @@ pub const FILE: &str = "enc.ini";
 keys! {
     /// `[enc]`.
     pub struct Classifier in "enc" {
-        /// Directory where espm publishes nodes: [console] published of espm.ini.
+        /// Directory where espm publishes nodes: key published in section console of espm.ini.
         published: PathBuf = key::PATH, default(nodes);
         /// Program that espm-enc becomes for a node that espm has not published; without it, such a node has no
         /// classes.

@@ -1,6 +1,6 @@
 //! `espm.ini`, the administrator's decisions.
 //!
-//! Each key is declared once, in a row of [`key::keys`]: reader, messages, sample and manual page come from it.
+//! Each key is declared once, in a row of `key::keys`: reader, messages, sample and manual page come from it.
 //! Every message names the file, the section and the key. An unknown key is an error, and so is one without a meaning.
 
 mod authority;
