@@ -26,7 +26,7 @@ pub(super) fn list(names: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 /// Joins `name=value` pairs; a value that is more than a plain word is quoted.
-pub(super) fn logfmt(fields: &[(&str, String)]) -> String {
+pub(super) fn logfmt<'a>(fields: impl IntoIterator<Item = (&'a str, &'a String)>) -> String {
     let mut record = String::new();
     for (name, value) in fields {
         let separator = if record.is_empty() { "" } else { " " };
@@ -68,7 +68,11 @@ pub(super) fn escape(value: &str, limit: usize) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{MAX_RECORD, MAX_VALUE, escape, list, logfmt};
+    use super::{MAX_RECORD, MAX_VALUE, escape, list};
+
+    fn logfmt(fields: &[(&str, String)]) -> String {
+        super::logfmt(fields.iter().map(|(name, value)| (*name, value)))
+    }
 
     #[test]
     fn no_input_can_forge_a_field_or_a_record() {

@@ -3,6 +3,7 @@
 //! A record is logfmt of at most `MAX_RECORD` bytes. Values are quoted and escaped, so that no
 //! input can forge a record or a field. No key, parameter value or certificate is ever in one.
 
+mod field;
 mod logfmt;
 
 use std::cell::Cell;
@@ -15,6 +16,7 @@ pub use syslog::Facility;
 use syslog::{Formatter3164, Logger, LoggerBackend, Severity};
 use thiserror::Error;
 
+pub use self::field::{Field, Note};
 use self::logfmt::{MAX_RECORD, escape, list, logfmt};
 use crate::model::name::{NodeName, ParameterValue};
 use crate::model::node::Assignment;
@@ -86,7 +88,7 @@ pub struct Audit {
     client: String,
     addr: String,
     event: &'static str,
-    subject: Vec<(&'static str, String)>,
+    subject: Vec<(Field, String)>,
     secret: Vec<String>,
     attempted: Cell<bool>,
     start: Instant,
@@ -117,14 +119,14 @@ impl Audit {
     }
 
     pub(crate) fn node(&mut self, name: &NodeName) {
-        self.set("node", name.to_string());
+        self.set(Field::Node, name.to_string());
     }
 
     /// Adds an assignment; of parameters only the names.
     pub(crate) fn assignment(&mut self, assignment: &Assignment) {
-        self.set("groups", list(assignment.groups.iter().map(ToString::to_string)));
-        self.set("classes", list(assignment.classes.iter().map(ToString::to_string)));
-        self.set("parameters", list(assignment.parameters.keys().map(ToString::to_string)));
+        self.set(Field::Groups, list(assignment.groups.iter().map(ToString::to_string)));
+        self.set(Field::Classes, list(assignment.classes.iter().map(ToString::to_string)));
+        self.set(Field::Parameters, list(assignment.parameters.keys().map(ToString::to_string)));
     }
 
     /// Conceals values that a command may be given and quote.
@@ -134,18 +136,18 @@ impl Audit {
     }
 
     /// Adds what a human should know.
-    pub(crate) fn note(&mut self, note: &'static str) {
-        self.set("note", note.to_owned());
+    pub(crate) fn note(&mut self, note: Note) {
+        self.set(Field::Note, note.word().to_owned());
     }
 
     /// Adds that rake was run although a worker is configured.
     /// The reason is a record of its own.
     pub(crate) fn cold(&mut self, why: &str) {
-        self.set("console", "cold".to_owned());
+        self.set(Field::Console, "cold".to_owned());
         self.explain(why);
     }
 
-    fn set(&mut self, field: &'static str, value: String) {
+    fn set(&mut self, field: Field, value: String) {
         self.subject.retain(|(name, _)| *name != field);
         self.subject.push((field, value));
     }
@@ -186,10 +188,12 @@ impl Audit {
     /// To standard error when syslog does not take it.
     pub(crate) fn explain(&self, cause: &str) {
         let cause: String = without(cause, &self.secret).chars().take(MAX_CAUSE).collect();
+        let (event, outcome, request) = (Field::Event.word(), Field::Outcome.word(), Field::Request.word());
         let record = format!(
-            "event={} outcome=cause request={} cause=\"{}\"",
+            "{event}={} {outcome}=cause {request}={} {}=\"{}\"",
             self.event,
             self.request,
+            Field::Cause.word(),
             escape(&cause, MAX_CAUSE)
         );
         if self.send(Severity::LOG_ERR, &record).is_err() {
@@ -223,18 +227,18 @@ impl Audit {
 
     fn record(&self, outcome: &str, status: u16, ended: bool) -> String {
         let mut fields = vec![
-            ("event", self.event.to_owned()),
-            ("outcome", outcome.to_owned()),
-            ("status", if ended { status.to_string() } else { "-".to_owned() }),
-            ("request", self.request.clone()),
-            ("client", self.client.clone()),
-            ("addr", self.addr.clone()),
+            (Field::Event, self.event.to_owned()),
+            (Field::Outcome, outcome.to_owned()),
+            (Field::Status, if ended { status.to_string() } else { "-".to_owned() }),
+            (Field::Request, self.request.clone()),
+            (Field::Client, self.client.clone()),
+            (Field::Addr, self.addr.clone()),
         ];
         fields.extend(self.subject.iter().cloned());
         if ended {
-            fields.push(("took_ms", self.start.elapsed().as_millis().to_string()));
+            fields.push((Field::TookMs, self.start.elapsed().as_millis().to_string()));
         }
-        logfmt(&fields)
+        logfmt(fields.iter().map(|(field, value)| (field.word(), value)))
     }
 
     fn send(&self, severity: Severity, record: &str) -> Result<(), AuditError> {
@@ -276,13 +280,13 @@ pub(crate) fn probe(path: &Path) -> Result<(), AuditError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Audit, Destination, facility};
+    use super::{Audit, Destination, Note, facility};
 
     #[test]
     fn what_is_known_anew_takes_the_place_of_what_was_known_before() {
         let mut audit = Audit::begin(Destination::default(), "r", "127.0.0.1");
-        audit.note("recovered");
-        audit.note("unproven");
+        audit.note(Note::Recovered);
+        audit.note(Note::Unproven);
         let record = audit.record("ok", 200, true);
         assert!(record.contains(" note=unproven ") && !record.contains("recovered"), "{record}");
     }

@@ -5,28 +5,9 @@ use rusqlite::Row;
 use super::LedgerError;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, Node};
+use crate::model::words;
 
-/// Gives an enum of states its words in the database.
-macro_rules! states {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-        impl $name {
-            /// All states.
-            pub(crate) const ALL: &[Self] = &[$(Self::$variant),+];
-            /// The state's word.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-            fn parse(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-
-states! {
+words! {
     /// The state of a node.
     NodeState {
         /// It is being added.
@@ -42,7 +23,7 @@ states! {
     }
 }
 
-states! {
+words! {
     /// The state of a certificate.
     CertificateState {
         /// It is being generated.

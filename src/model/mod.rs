@@ -7,3 +7,6 @@ pub mod node;
 pub mod psk;
 pub mod request_id;
 pub mod state_directory;
+mod words;
+
+pub(crate) use self::words::words;

@@ -3,6 +3,7 @@
 use super::change::{Audited, LockedNode};
 use super::context::Context;
 use super::outcome::Outcome;
+use crate::audit::Note;
 use crate::authority::AuthorityError;
 use crate::authority::protocol::{Answer, Issued, Verb};
 use crate::ledger::{CertificateState, Entry};
@@ -116,7 +117,7 @@ pub(super) fn end(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fa
         other => {
             ledger.forget_certificate(name)?;
             if matches!(other, Answer::Foreign) {
-                audited.locked.context.audit.note("foreign-certificate-left");
+                audited.locked.context.audit.note(Note::ForeignCertificateLeft);
             }
             Ok(())
         }
@@ -133,7 +134,7 @@ fn is_known(entry: &Entry) -> bool {
 fn is_recorded(context: &mut Context, name: &NodeName) -> Result<bool, Fault> {
     let answer = context.authority.ask(Verb::Show, name, context.until)?;
     if matches!(answer, Answer::Foreign) {
-        context.audit.note("foreign-certificate-left");
+        context.audit.note(Note::ForeignCertificateLeft);
     }
     Ok(matches!(answer, Answer::There { .. } | Answer::Unfinished))
 }

@@ -6,6 +6,7 @@
 use super::certificates;
 use super::change::{Audited, Locked, LockedNode};
 use super::context::Context;
+use crate::audit::Note;
 use crate::console::{ConsoleError, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
 use crate::ledger::{Entry, NodeState};
 use crate::model::fault::{Fault, Problem};
@@ -119,7 +120,7 @@ pub(crate) fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault
         NodeState::Unproven => return Ok(Settled::Unproven),
         NodeState::Creating | NodeState::Changing | NodeState::Deleting => {}
     }
-    locked.context.audit.note("recovered");
+    locked.context.audit.note(Note::Recovered);
     let mut audited = locked.audited()?;
     let output = audited.locked.output(&entry)?;
     let intent = unfinished(audited.locked.context, &entry, &output);
@@ -184,7 +185,7 @@ fn take(
         Step::Forget => Ok(audited.locked.ledger.forget(&audited.locked.name)?),
         Step::GiveUp => {
             if *verdict == Verdict::Refused(Refusal::Taken) {
-                audited.locked.context.audit.note("taken-by-another");
+                audited.locked.context.audit.note(Note::TakenByAnother);
             }
             give_up(audited)
         }
@@ -193,7 +194,7 @@ fn take(
         Step::AddAgain => add_again(audited, intent.node()),
         Step::Delete => delete(audited, intent.node(), false),
         Step::Unproven => {
-            audited.locked.context.audit.note("unproven");
+            audited.locked.context.audit.note(Note::Unproven);
             Ok(audited.locked.ledger.mark_unproven(&audited.locked.name)?)
         }
     }
@@ -276,7 +277,7 @@ pub(crate) fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> 
 /// directory may have been lost, and the ledger was not.
 /// Fails when that cannot be done now; then the node stays in the ledger.
 pub(crate) fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> Result<(), Fault> {
-    node.locked.context.audit.note("missing-in-console");
+    node.locked.context.audit.note(Note::MissingInConsole);
     let mut audited = node.locked.audited()?;
     match standing {
         Standing::Published | Standing::Unpublished => assign(&mut audited, &node.entry.node, Way::InPlace),

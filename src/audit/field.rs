@@ -1,0 +1,53 @@
+//! The fields of a record, and the words of its notes.
+
+use crate::model::words;
+
+words! {
+    /// A field of a record.
+    Field {
+        /// The operation.
+        Event = "event",
+        /// How it ended, or that it is attempted.
+        Outcome = "outcome",
+        /// The HTTP status; `-` in an attempt.
+        Status = "status",
+        /// The answer's `X-Request-Id`.
+        Request = "request",
+        /// The name of the client's key; `-` if no key was right.
+        Client = "client",
+        /// The client's address.
+        Addr = "addr",
+        /// The node.
+        Node = "node",
+        /// The groups that are assigned.
+        Groups = "groups",
+        /// The classes that are assigned.
+        Classes = "classes",
+        /// The names of the parameters that are set.
+        Parameters = "parameters",
+        /// A [`Note`] for a human.
+        Note = "note",
+        /// `cold` where rake was started although a worker is configured.
+        Console = "console",
+        /// Why the request failed; in a record of its own.
+        Cause = "cause",
+        /// Milliseconds that the request took.
+        TookMs = "took_ms",
+    }
+}
+
+words! {
+    /// What a human should know of a request.
+    Note {
+        /// An unfinished change of an earlier request was finished or undone.
+        Recovered = "recovered",
+        /// It cannot be proven that the node is espm's.
+        Unproven = "unproven",
+        /// The console has the node no more.
+        MissingInConsole = "missing-in-console",
+        /// The name of a node that was rebuilt is somebody else's now.
+        TakenByAnother = "taken-by-another",
+        /// The CA has a certificate of the name that espm did not have made; it was left.
+        ForeignCertificateLeft = "foreign-certificate-left",
+    }
+}
