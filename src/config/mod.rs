@@ -166,10 +166,10 @@ fn load<T>(path: &Path, owner: Owner, from_text: fn(&str) -> Result<T, Wrong>) -
 }
 
 /// The rule for a client's name.
-pub const CLIENT_NAME: &str = "a client's name is 1 to 32 lower-case letters, digits, '-' and '_'";
+pub(crate) const CLIENT_NAME: &str = "a client's name is 1 to 32 lower-case letters, digits, '-' and '_'";
 
 /// Whether a client can have this name.
-pub fn is_client_name(name: &str) -> bool {
+pub(crate) fn is_client_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
@@ -227,7 +227,7 @@ mod tests {
     fn every_message_names_section_and_key() {
         for (from, to, message) in [
             ("[tls]", "[tsl]", "[tsl] line 4: is not known"),
-            ("key = /k.pem", "kye = /k.pem", "[tls] kye: line 6: is not known; want one of certificate, key, port"),
+            ("key = /k.pem", "kye = /k.pem", "[tls] kye: is not known on line 6; want one of certificate, key, port"),
             ("key = /k.pem", "key = k.pem", "[tls] key: want an absolute path, found \"k.pem\""),
             ("key = /k.pem", "key =", "[tls] key: is empty"),
             ("key = /k.pem", "", "[tls] key: is missing; add a line such as key = /opt/espm/etc/certs/espm.key"),
