@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use espm::audit::{Field, Note};
 use espm::config::KEYS;
-use espm::model::fault::Problem;
+use espm::model::problem::Problem;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

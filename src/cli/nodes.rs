@@ -2,9 +2,10 @@
 
 use crate::console::Standing;
 use crate::ledger::{Entry, NodeState};
-use crate::model::fault::{Fault, Problem};
+use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, Node};
+use crate::model::problem::Problem;
 use crate::service::change::Locked;
 use crate::service::context::Context;
 use crate::system::clock;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Command;
-use super::key::{self, Absent, File, Key, Value, keys};
+use super::declare::{self, Absent, File, Key, Value, keys};
 use super::wrong::Wrong;
 use crate::console::rake::task::Release;
 use crate::system::process;
@@ -40,19 +40,19 @@ keys! {
 keys! {
     impl Command by RakeCommand in "console" for "rake" {
         /// Command line of rake up to the task.
-        argv as "command": Vec<String> = key::COMMAND, required("/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production");
+        argv as "command": Vec<String> = declare::COMMAND, required("/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production");
         /// Directory that rake runs in; rake reads files from it, so nobody else may write it.
-        directory: PathBuf = key::PATH, required("/opt/puppet/share/puppet-dashboard");
+        directory: PathBuf = declare::PATH, required("/opt/puppet/share/puppet-dashboard");
         /// Variables for rake beyond PATH, HOME and LANG.
-        environment: Vec<(String, String)> = key::ENVIRONMENT, list("RUBYLIB=/opt/puppet/lib");
+        environment: Vec<(String, String)> = declare::ENVIRONMENT, list("RUBYLIB=/opt/puppet/lib");
         /// User that rake runs as, through sudo; by default espm's own.
-        user: Option<String> = key::USER, optional("puppet-dashboard");
+        user: Option<String> = declare::USER, optional("puppet-dashboard");
         /// Longest time for one run of rake.
-        timeout: Duration = key::SECONDS, default("120");
+        timeout: Duration = declare::SECONDS, default("120");
         /// Requests that may wait for a run of rake; the next one is answered 503.
-        queue: usize = key::PLACES, default("64");
+        queue: usize = declare::PLACES, default("64");
         /// Longest time that a request waits for a run of rake before it is answered 503.
-        queue_timeout: Duration = key::SECONDS_OR_NONE, default("60");
+        queue_timeout: Duration = declare::SECONDS_OR_NONE, default("60");
     }
 }
 
@@ -64,11 +64,11 @@ keys! {
         release: Release = RELEASE, required("1.2.7");
         /// Socket of a worker that has booted the console already (espm.rake), asked before rake is started; its
         /// directory belongs to the console's user and the group espm.
-        worker: Option<PathBuf> = key::PATH, optional("/run/espm-console/worker.sock");
+        worker: Option<PathBuf> = declare::PATH, optional("/run/espm-console/worker.sock");
         /// Runs of rake at once, each about 2 s of a processor and 100 MB; by default as many as there are processors.
-        concurrency: Option<usize> = key::RUNS, optional("2");
+        concurrency: Option<usize> = declare::RUNS, optional("2");
         /// How long a list of classes or groups is kept; 0 asks the console each time.
-        cache: Duration = key::SECONDS_OR_NONE, default("60");
+        cache: Duration = declare::SECONDS_OR_NONE, default("60");
     } with |file| {
         /// How rake is run.
         command: Command = RakeCommand::read(file)?;
@@ -79,11 +79,11 @@ keys! {
     /// `[console]` with `kind = enc`.
     pub struct Enc in "console" for "enc" {
         /// Catalogue of the classes and groups that may be assigned, root's.
-        catalogue: PathBuf = key::PATH, default(catalogue);
+        catalogue: PathBuf = declare::PATH, default(catalogue);
         /// Directory where espm publishes each node for espm-enc; its owner is espm, its mode 0750.
-        published: PathBuf = key::PATH, default(nodes);
+        published: PathBuf = declare::PATH, default(nodes);
         /// Requests that may wait for another one about the same node; the next one is answered 503.
-        queue: usize = key::PLACES, default("64");
+        queue: usize = declare::PLACES, default("64");
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::key::{self, Absent, File, Key, keys};
+use super::declare::{self, Absent, File, Key, keys};
 use super::wrong::{ConfigError, Wrong};
 use crate::system::trusted_file::Owner;
 
@@ -15,10 +15,10 @@ keys! {
     /// `[enc]`.
     pub(crate) struct Classifier in "enc" {
         /// Directory where espm publishes nodes: key published in section console of espm.ini.
-        published: PathBuf = key::PATH, default(nodes);
+        published: PathBuf = declare::PATH, default(nodes);
         /// Program that espm-enc becomes for a node that espm has not published; without it, such a node has no
         /// classes.
-        fallback: Option<PathBuf> = key::PATH, optional("/usr/local/bin/our-classifier");
+        fallback: Option<PathBuf> = declare::PATH, optional("/usr/local/bin/our-classifier");
     }
 }
 

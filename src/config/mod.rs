@@ -1,12 +1,13 @@
 //! `espm.ini`, the administrator's decisions.
 //!
-//! Each key is declared once, in a row of `key::keys`: reader, messages, sample and manual page come from it.
+//! Each key is declared once, as a field of its section: here, in `console` and in `authority`. Reader, messages,
+//! sample and manual page come from it.
 //! Every message names the file, the section and the key. An unknown key is an error, and so is one without a meaning.
 
 mod authority;
 mod console;
+mod declare;
 pub mod enc_ini;
-mod key;
 pub mod layout;
 mod wrong;
 
@@ -16,8 +17,8 @@ use std::time::Duration;
 pub use self::authority::Authority;
 use self::authority::AuthorityCommand;
 pub use self::console::{Console, Enc, Rake};
-pub use self::key::{Absent, Key};
-use self::key::{File, Value, keys};
+pub use self::declare::{Absent, Key};
+use self::declare::{File, Value, keys};
 pub use self::wrong::{ConfigError, Wrong};
 use crate::audit::{self, Destination};
 use crate::model::psk::PskDigest;
@@ -59,18 +60,18 @@ keys! {
     /// The configuration.
     pub struct Config in "espm" {
         /// Socket between the web server and espm, which makes it when systemd passes none.
-        listen: PathBuf = key::PATH, default("/run/espm/espm.sock");
+        listen: PathBuf = declare::PATH, default("/run/espm/espm.sock");
         /// Directory of the ledger, mode 0750; its owner is the user that espm runs as.
-        state: PathBuf = key::PATH, default(state);
+        state: PathBuf = declare::PATH, default(state);
         /// Whether a request that did not come over TLS is refused.
-        require_tls: bool = key::FLAG, default("yes");
+        require_tls: bool = declare::FLAG, default("yes");
         /// Longest time for one request, waiting included. The web server waits 15 s longer, so print its vhost again
         /// (espm-setup vhost) after a change.
-        request_timeout: Duration = key::SECONDS, default("300");
+        request_timeout: Duration = declare::SECONDS, default("300");
         /// Program that runs a command as the console's or the CA's user; /etc/sudoers.d/espm names it, too.
-        helper: PathBuf = key::PATH, default(helper);
+        helper: PathBuf = declare::PATH, default(helper);
         /// Program that starts the helper where a section below has a user.
-        sudo: PathBuf = key::PATH, default("/usr/bin/sudo");
+        sudo: PathBuf = declare::PATH, default("/usr/bin/sudo");
     } with |file| {
         /// `[psk]`: the clients and their keys' digests.
         clients: Vec<Client> = read_clients(file)?;
@@ -88,7 +89,7 @@ keys! {
 /// `[psk]` has a key for each client.
 const PSK: Key = Key {
     section: "psk",
-    name: key::ANY_NAME,
+    name: declare::ANY_NAME,
     kind: None,
     want: "sha256: and 64 hexadecimal digits",
     absent: Absent::Required,
@@ -101,11 +102,11 @@ keys! {
     /// `[tls]`.
     pub struct Tls in "tls" {
         /// Certificate of the web server; espm checks it and prints its path into vhosts.
-        certificate: PathBuf = key::PATH, required(certificate);
+        certificate: PathBuf = declare::PATH, required(certificate);
         /// Private key of the certificate, root's, mode 0600.
-        key: PathBuf = key::PATH, required(key);
+        key: PathBuf = declare::PATH, required(key);
         /// Port of the web server.
-        port: u16 = key::PORT, default("8443");
+        port: u16 = declare::PORT, default("8443");
     }
 }
 
@@ -116,11 +117,11 @@ keys! {
     /// `[audit]`.
     struct Audit in "audit" {
         /// Socket of syslog.
-        socket: PathBuf = key::PATH, default("/dev/log");
+        socket: PathBuf = declare::PATH, default("/dev/log");
         /// Syslog facility of the audit records.
         facility: audit::Facility = FACILITY, default("authpriv");
         /// Whether a change is refused when its audit record cannot be sent.
-        required: bool = key::FLAG, default("yes");
+        required: bool = declare::FLAG, default("yes");
     }
 }
 

@@ -4,7 +4,8 @@
 
 use crate::config::Client;
 use crate::http::request::Request;
-use crate::model::fault::{Fault, Problem};
+use crate::model::fault::Fault;
+use crate::model::problem::Problem;
 
 /// A request whose key is right. Only [`authenticate`] makes one, so nothing is routed before the check.
 #[derive(Debug)]

@@ -8,8 +8,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::request::{Body, Request};
-use crate::model::fault::{Fault, FieldError, Problem};
+use crate::model::fault::{Fault, FieldError};
 use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue};
+use crate::model::problem::Problem;
 use crate::service::draft::{Draft, Placed};
 
 /// Which of the two bodies.
@@ -205,7 +206,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
 mod tests {
     use super::{Draft, Shape, parse};
     use crate::http::request::{Body, Method, Request};
-    use crate::model::fault::{Fault, Problem};
+    use crate::model::fault::Fault;
+    use crate::model::problem::Problem;
 
     fn request(content_type: &str, body: &[u8]) -> Request {
         Request {

@@ -130,7 +130,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::render;
-    use crate::model::fault::{Fault, FieldError, Problem};
+    use crate::model::fault::{Fault, FieldError};
+    use crate::model::problem::Problem;
     use crate::model::request_id::RequestId;
     use crate::service::outcome::Outcome;
 

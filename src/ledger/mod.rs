@@ -6,7 +6,7 @@
 
 mod backup;
 mod error;
-mod key;
+mod idempotency_key;
 mod output;
 mod row;
 mod tables;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub use self::error::LedgerError;
-pub use self::key::Key;
+pub use self::idempotency_key::Key;
 pub use self::row::{CertificateState, Entry, NodeState};
 use self::row::{SELECT, read_entry, to_json};
 pub use self::tables::create;

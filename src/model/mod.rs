@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod fault;
 pub mod name;
 pub mod node;
+pub mod problem;
 pub mod psk;
 pub mod request_id;
 pub mod state_directory;

@@ -8,8 +8,9 @@ use crate::authority::AuthorityError;
 use crate::authority::protocol::{Answer, Issued, Verb};
 use crate::ledger::{CertificateState, Entry};
 use crate::model::certificate::Certificate;
-use crate::model::fault::{Fault, Problem};
+use crate::model::fault::Fault;
 use crate::model::name::NodeName;
+use crate::model::problem::Problem;
 use crate::system::clock;
 
 /// Generates a node's certificate, or hands it out again while its key is on the master.

@@ -11,9 +11,10 @@ use super::recovery::{self, Aim, Settled};
 use crate::authority::protocol::{Answer, Verb};
 use crate::console::{Claim, ConsoleError, Gap, Intent, Refusal, Standing, Verdict};
 use crate::ledger::{Key, Ledger, NodeState};
-use crate::model::fault::{Fault, FieldError, Problem};
+use crate::model::fault::{Fault, FieldError};
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List, Node};
+use crate::model::problem::Problem;
 use crate::system::clock;
 
 /// An `Idempotency-Key` and the SHA-256 of the body that it came with, in hexadecimal.

@@ -9,9 +9,10 @@ use super::context::Context;
 use crate::audit::Note;
 use crate::console::{ConsoleError, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
 use crate::ledger::{Entry, NodeState};
-use crate::model::fault::{Fault, Problem};
+use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::model::node::Node;
+use crate::model::problem::Problem;
 
 /// A node as it is after recovery.
 #[derive(Debug)]

@@ -11,9 +11,9 @@ mod detect;
 mod distribution;
 mod error;
 mod files;
-mod key;
 mod next_steps;
 mod options;
+mod psk;
 mod templates;
 
 use std::path::{Path, PathBuf};
@@ -181,14 +181,14 @@ pub fn main() -> ExitCode {
         Some(Command::Unit { kind, group, of }) => {
             of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.names().nginx_group)))
         }
-        Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => key::add(&config, &name).map(|psk| {
+        Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => psk::add(&config, &name).map(|psk| {
             println!(
                 "Key of {name}, shown this once:\n\n    {}\n\nIt is valid from the next request on.",
                 psk.reveal()
             );
         }),
         Some(Command::Psk { act: PskAct::Retire(PskName { name, config }) }) => {
-            key::retire(&config, &name).map(|()| println!("The key of {name} is not valid any more."))
+            psk::retire(&config, &name).map(|()| println!("The key of {name} is not valid any more."))
         }
     };
     match done {
@@ -229,7 +229,7 @@ fn set_up(mut new: New) -> Result<(), SetupError> {
     }
     new.keys.fill(["authority", "master"], &host);
     new.keys.fill_rest();
-    let psk = key::make()?;
+    let psk = psk::make()?;
     let (certificate, key) = (new.certificates.join("espm.pem"), new.certificates.join("espm.key"));
     let text = |keys: &Values| keys.text(&certificate, &key, &new.client, &psk.digest());
     let mut config = Config::from_text(&text(&new.keys))?;

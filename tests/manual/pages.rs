@@ -3,7 +3,7 @@
 use clap_mangen::Man;
 use espm::config::layout;
 use espm::config::{KEYS, Key, enc_ini};
-use espm::model::fault::Problem;
+use espm::model::problem::Problem;
 use roff::{Inline, Roff, bold, italic, roman};
 
 use super::sample;

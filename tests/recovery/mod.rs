@@ -5,10 +5,10 @@ mod chaos;
 mod environment;
 mod leftovers;
 mod power_loss;
+mod rake_stops;
 mod rollback;
 mod system_calls;
 mod unexpected_output;
-mod verbs;
 
 /// Behind each web server (tests/run).
 mod every_server {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use espm::http::routes::ROUTES;
-use espm::model::fault::Problem;
+use espm::model::problem::Problem;
 use serde_json::{Value, json};
 
 use self::described::{Described, FILE};

@@ -1,7 +1,7 @@
 //! rake dies at every point of a request.
 
-use crate::recovery::verbs::Verb::{self, Add, Change, Delete};
-use crate::recovery::verbs::{expect_settled, expect_unproven, site_of};
+use crate::recovery::rake_stops::Verb::{self, Add, Change, Delete};
+use crate::recovery::rake_stops::{expect_settled, expect_unproven, site_of};
 
 /// rake dies at every point of a verb. Of the points named here nothing can prove whose the node
 /// is; at all others the same request, sent again, has the status `settles`.

@@ -2,8 +2,8 @@
 
 use crate::harness::worker::Temperature;
 use crate::harness::{Plan, Site};
-use crate::recovery::verbs::Verb::{self, Add, Change, Delete};
-use crate::recovery::verbs::expect_settled;
+use crate::recovery::rake_stops::Verb::{self, Add, Change, Delete};
+use crate::recovery::rake_stops::expect_settled;
 
 /// A process is killed while rake stops at every point of a verb; rake then goes on to its end. The
 /// same request, sent again, finds that it is done.
