@@ -73,14 +73,8 @@ class EspmWorker
   def lines(path)
     File.readlines(path)
   rescue Errno::EACCES
-    add = "usermod -aG #{name(:getgrgid, File.stat(path).gid)} #{name(:getpwuid, Process.euid)}"
+    add = "usermod -aG #{Etc.getgrgid(File.stat(path).gid).name} #{Etc.getpwuid(Process.euid).name}"
     abort "espm: #{path}: Permission denied; add the console's user to the file's group: #{add}"
-  end
-
-  def name(find, id)
-    Etc.send(find, id).name
-  rescue ArgumentError, NoMethodError # it has none
-    id
   end
 
   # What the first task of a child would load is loaded here; the connection that this needs is given up.

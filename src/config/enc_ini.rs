@@ -9,11 +9,11 @@ use super::wrong::{ConfigError, Wrong};
 use crate::system::trusted_file::Owner;
 
 /// File name, beside `espm.ini`.
-pub const FILE: &str = "enc.ini";
+pub(crate) const FILE: &str = "enc.ini";
 
 keys! {
     /// `[enc]`.
-    pub struct Classifier in "enc" {
+    pub(crate) struct Classifier in "enc" {
         /// Directory where espm publishes nodes: key published in section console of espm.ini.
         published: PathBuf = key::PATH, default(nodes);
         /// Program that espm-enc becomes for a node that espm has not published; without it, such a node has no
@@ -27,10 +27,7 @@ pub const KEYS: [&[Key]; 1] = [Classifier::KEYS];
 
 impl Classifier {
     /// Reads the file, which only root may be able to write or to replace.
-    ///
-    /// # Errors
-    /// When the file cannot be trusted, or something in it is wrong.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         super::load(path, Owner::Root, Self::from_text)
     }
 

@@ -125,7 +125,7 @@ pub(super) struct File {
 impl File {
     /// Reads a text in which these keys may be.
     pub(super) fn read(text: &str, known: &[&'static [Key]]) -> Result<Self, Wrong> {
-        let sections = ini::read(text).map_err(|error| Wrong::Syntax(error.to_string()))?;
+        let sections = ini::read(text)?;
         let file = Self { sections, known: known.iter().copied().flatten().collect() };
         file.sections.iter().try_for_each(|section| file.check_known(section))?;
         Ok(file)

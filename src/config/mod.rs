@@ -166,10 +166,10 @@ fn load<T>(path: &Path, owner: Owner, from_text: fn(&str) -> Result<T, Wrong>) -
 }
 
 /// The rule for a client's name.
-pub const CLIENT_NAME: &str = "a client's name is 1 to 32 lower-case letters, digits, '-' and '_'";
+pub(crate) const CLIENT_NAME: &str = "a client's name is 1 to 32 lower-case letters, digits, '-' and '_'";
 
 /// Whether a client can have this name.
-pub fn is_client_name(name: &str) -> bool {
+pub(crate) fn is_client_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }

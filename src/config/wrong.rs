@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::CLIENT_NAME;
+use crate::system::ini::IniError;
 use crate::system::trusted_file::FileError;
 
 /// Why a file is not used.
@@ -24,11 +25,11 @@ pub enum ConfigError {
 }
 
 /// The first mistake in a text.
-#[derive(Debug, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each field is named in its text")]
 pub enum Wrong {
-    #[error("{0}")]
-    Syntax(String),
+    #[error(transparent)]
+    Syntax(#[from] IniError),
     #[error("[{name}] line {line}: is not known; want {want}")]
     Section { name: String, line: usize, want: String },
     #[error("[{section}] {name}: line {line}: is not known; want one of {want}")]

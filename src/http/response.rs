@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::model::fault::{Fault, FieldError};
+use crate::model::fault::Fault;
 
 use crate::model::request_id::RequestId;
 use crate::service::outcome::Outcome;
@@ -19,17 +19,6 @@ pub struct Reply {
     pub status: u16,
     fields: Vec<(&'static str, String)>,
     body: Vec<u8>,
-}
-
-/// A problem's members (RFC 9457, section 3.1), and ours.
-#[derive(Serialize)]
-struct ProblemJson<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldError],
 }
 
 /// Renders a result; for `HEAD` without the body.
@@ -83,16 +72,7 @@ fn success(outcome: &Outcome) -> Reply {
 
 fn failure(fault: &Fault, id: Option<&RequestId>) -> Reply {
     let problem = fault.problem;
-    let mut reply = json(
-        problem.status(),
-        &ProblemJson {
-            r#type: problem.urn(),
-            title: problem.title(),
-            status: problem.status(),
-            detail: &fault.detail,
-            errors: &fault.errors,
-        },
-    );
+    let mut reply = json(problem.status(), &fault.public());
     reply.fields = vec![("Content-Type", "application/problem+json".to_owned())];
     if problem.status() == 401 {
         reply.fields.push(("WWW-Authenticate", "ESPM-PSK".to_owned()));

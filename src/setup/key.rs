@@ -71,7 +71,7 @@ fn alone(path: &Path) -> Result<Lock, SetupError> {
 fn edit(path: &Path, edit: impl FnOnce(&mut Vec<String>, &ini::Section)) -> Result<(), SetupError> {
     let text = trusted_file::read(path, MAX_FILE, Owner::RootOrSelf)?;
     let wrong = |wrong| ConfigError::Content { path: path.to_owned(), wrong };
-    let sections = ini::read(&text).map_err(|error| wrong(Wrong::Syntax(error.to_string())))?;
+    let sections = ini::read(&text).map_err(|error| wrong(error.into()))?;
     let psks = sections.iter().find(|section| section.name == "psk").ok_or_else(|| wrong(Wrong::NoKey))?;
     let mut rows: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     edit(&mut rows, psks);

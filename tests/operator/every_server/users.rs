@@ -63,7 +63,7 @@ fn check_without_console_verifies_published_nodes_and_classifier() {
     let fallback = site.write("classifier", "#!/bin/sh\n");
     for (content, words) in [
         ("[enc]\npublished = /elsewhere\n".to_owned(), "[enc] published: is /elsewhere, espm publishes in "),
-        ("[enc]\npublish = /x\n".to_owned(), "[enc] publish: is not known"),
+        ("[enc]\npublish = /x\n".to_owned(), "[enc] publish: line 2: is not known"),
         (format!("{published}fallback = /nonexistent\n"), "[enc] fallback: /nonexistent is not there"),
         (format!("{published}fallback = {fallback}\n"), "is not a program that can be run; chmod +x it"),
     ] {

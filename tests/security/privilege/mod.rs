@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::Site;
 
-/// What `conf/sudoers.d/espm` allows, and nothing else.
+/// What `conf/templates/sudoers` allows, and nothing else.
 const CONSOLE: &str = "sudo -n -u puppet-dashboard /opt/espm/bin/espm-helper console /opt/espm/etc/espm.ini";
 const AUTHORITY: &str = "sudo -n -u pe-puppet /opt/espm/bin/espm-helper authority /opt/espm/etc/espm.ini";
 
