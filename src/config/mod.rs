@@ -228,7 +228,7 @@ mod tests {
     fn every_message_names_section_and_key() {
         for (from, to, message) in [
             ("[tls]", "[tsl]", "[tsl] line 4: is not known"),
-            ("key = /k.pem", "kye = /k.pem", "[tls] kye: is not known on line 6; want one of certificate, key, port"),
+            ("key = /k.pem", "kye = /k.pem", "[tls] kye: line 6: is not known; want one of certificate, key, port"),
             ("key = /k.pem", "key = k.pem", "[tls] key: want an absolute path, found \"k.pem\""),
             ("key = /k.pem", "key =", "[tls] key: is empty"),
             ("key = /k.pem", "", "[tls] key: is missing; add a line such as key = /opt/espm/etc/certs/espm.key"),

@@ -32,7 +32,7 @@ pub enum Wrong {
     Syntax(#[from] IniError),
     #[error("[{name}] line {line}: is not known; want {want}")]
     Section { name: String, line: usize, want: String },
-    #[error("[{section}] {name}: is not known on line {line}; want one of {want}")]
+    #[error("[{section}] {name}: line {line}: is not known; want one of {want}")]
     Key { section: String, name: String, line: usize, want: String },
     #[error("[{section}] {name}: is for kind = {want} alone, found kind = {found}; remove line {line}")]
     Meaningless { section: &'static str, name: String, line: usize, want: &'static str, found: String },
