@@ -4,7 +4,7 @@ use crate::model::node::{List, Node};
 
 /// How an assignment is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// The node stays.
     InPlace,
     /// The node is deleted and added again in one run.
@@ -15,7 +15,7 @@ pub enum Way {
 
 /// A change of one node, as it is recorded before it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Intent {
+pub(crate) enum Intent {
     /// A node that is not there yet.
     Add {
         /// The node.
@@ -37,7 +37,7 @@ pub enum Intent {
 
 impl Intent {
     /// The node.
-    pub fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         match self {
             Self::Add { node } | Self::Change { node, .. } | Self::Delete { node } => node,
         }
@@ -45,7 +45,7 @@ impl Intent {
 
     /// The change of an assignment that an unfinished command was to make, by the first line of its output; where
     /// that is lost, in the way in which the console makes it now.
-    pub fn unfinished_change(output: &str, node: Node, way: Way) -> Self {
+    pub(crate) fn unfinished_change(output: &str, node: Node, way: Way) -> Self {
         let way = match output.lines().next() {
             Some(ADD_AGAIN) => Way::AddAgain,
             Some(REBUILD) => Way::Rebuild,
@@ -55,7 +55,7 @@ impl Intent {
     }
 
     /// The first line of the output file: what the ledger's row does not say of the change.
-    pub fn head(&self) -> &'static str {
+    pub(crate) fn head(&self) -> &'static str {
         match self {
             Self::Change { way: Way::Rebuild, .. } => REBUILD,
             Self::Change { way: Way::AddAgain, .. } => ADD_AGAIN,
@@ -72,18 +72,18 @@ const ADD_AGAIN: &str = "espm: add again";
 
 /// What is known of a command that was to make a change.
 #[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
+pub(crate) struct Evidence<'a> {
     /// What it printed.
-    pub output: &'a str,
+    pub(crate) output: &'a str,
     /// Its exit code; `None` when the process that waited for it died.
-    pub exit: Option<u32>,
+    pub(crate) exit: Option<u32>,
     /// The nodes that the console lists now; empty when it was not asked.
-    pub nodes: &'a [String],
+    pub(crate) nodes: &'a [String],
 }
 
 /// What a command has done, as far as its evidence proves it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// All of it.
     Done,
     /// The node is there and espm's, but not all was assigned.
@@ -98,7 +98,7 @@ pub enum Verdict {
 
 /// What is missing of an assignment.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Gap {
+pub(crate) enum Gap {
     /// Names that the console does not know any more.
     Names(Vec<(List, String)>),
     /// The rest of a run that did not come to it; the text is for the log.
@@ -107,7 +107,7 @@ pub enum Gap {
 
 /// Why a command did nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The name is taken by somebody else's node.
     Taken,
     /// The node is not there.
@@ -118,7 +118,7 @@ pub enum Refusal {
 
 /// What a console says of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It lists the name, with these others.
     Listed(Vec<String>),
     /// Its list, which is to be believed, lacks the name.
@@ -131,7 +131,7 @@ pub enum Standing {
 
 /// Whether a new node's name is somebody's, as far as the console can say before the node is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// It is.
     Taken,
     /// It is not, by the console; only the CA may know more.

@@ -12,7 +12,7 @@ use crate::system::trusted_file::FileError;
 
 /// Why the console did not do it.
 #[derive(Debug, Error)]
-pub enum ConsoleError {
+pub(crate) enum ConsoleError {
     /// No slot or place in the queue.
     #[error("console: {0}")]
     Busy(LockError),
@@ -55,7 +55,7 @@ pub enum ConsoleError {
 
 impl ConsoleError {
     /// Whether the task was not even started.
-    pub fn nothing_was_run(&self) -> bool {
+    pub(crate) fn nothing_was_run(&self) -> bool {
         match self {
             Self::Busy(_) | Self::CatalogueFile(_) | Self::Catalogue(..) | Self::NotStarted(_) | Self::Worker(_) => {
                 true

@@ -17,18 +17,18 @@ const MAX_FILE: u64 = crate::system::command::MAX_OUTPUT as u64;
 
 /// A list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// When the console was asked, in milliseconds since 1970.
-    pub as_of_ms: i64,
+    pub(crate) as_of_ms: i64,
     /// A weak entity tag, made of the names alone.
-    pub etag: String,
+    pub(crate) etag: String,
     /// `{"classes": [...], "as_of": "..."}`
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Listing {
     /// Makes a list out of names, in the console's order.
-    pub fn new(list: List, names: &[String], as_of_ms: i64) -> Self {
+    pub(crate) fn new(list: List, names: &[String], as_of_ms: i64) -> Self {
         let mut hash = Sha256::new();
         for name in names {
             hash.update(name.as_bytes());
@@ -42,7 +42,7 @@ impl Listing {
     }
 
     /// Whether the list has this name.
-    pub fn names(&self, list: List) -> Vec<String> {
+    pub(crate) fn names(&self, list: List) -> Vec<String> {
         let value: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
         let names = value.get(list.member()).and_then(|names| names.as_array());
         names.into_iter().flatten().filter_map(|name| name.as_str()).map(str::to_owned).collect()
@@ -53,7 +53,7 @@ impl Listing {
     }
 
     /// The kept list, if it is no older than that; one from the future is too old.
-    pub fn load(cache: &Path, list: List, life: Duration) -> Option<Self> {
+    pub(crate) fn load(cache: &Path, list: List, life: Duration) -> Option<Self> {
         let kept = Self::load_any(cache, list)?;
         let age = clock::now_ms() - kept.as_of_ms;
         let life = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
@@ -68,7 +68,7 @@ impl Listing {
     }
 
     /// Keeps the list.
-    pub fn save(&self, cache: &Path, list: List) -> Result<(), FileError> {
+    pub(crate) fn save(&self, cache: &Path, list: List) -> Result<(), FileError> {
         let text = format!("{} {}\n{}", self.as_of_ms, self.etag, self.body);
         trusted_file::replace(&Self::file(cache, list), 0o600, text.as_bytes())
     }

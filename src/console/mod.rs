@@ -13,8 +13,8 @@ pub mod rake;
 use std::fmt::Debug;
 use std::fs::File;
 
-pub use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
-pub use self::error::ConsoleError;
+pub(crate) use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
+pub(crate) use self::error::ConsoleError;
 use self::listing::Listing;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List};
@@ -22,14 +22,14 @@ use crate::system::clock::Deadline;
 use crate::system::lock::{InheritedLock, Queue};
 
 /// The exit code by which espm-helper says that the task ran past its time; rake has 0 and 1 alone.
-pub const EXIT_TIMED_OUT: u32 = 124;
+pub(crate) const EXIT_TIMED_OUT: u32 = 124;
 
 /// The exit codes by which espm-helper says that it did not start rake (sysexits(3): usage, data,
 /// missing file, not permitted, configuration).
-pub const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
+pub(crate) const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
 
 /// A kind of console. What two kinds do differently is a value that they return.
-pub trait Console: Debug {
+pub(crate) trait Console: Debug {
     /// The queue in which requests wait for it, and for each other's work on one node.
     fn queue(&self) -> &Queue;
 
@@ -83,4 +83,4 @@ pub trait Console: Debug {
 
 /// Leave to make one change of the console: a slot, where its kind has a bounded number of them.
 #[derive(Debug)]
-pub struct Permit(Option<InheritedLock>);
+pub(crate) struct Permit(Option<InheritedLock>);

@@ -8,19 +8,19 @@ use crate::model::fault::{Fault, Problem};
 
 /// A request whose key is right. Only [`authenticate`] makes one, so nothing is routed before the check.
 #[derive(Debug)]
-pub struct Authenticated {
+pub(crate) struct Authenticated {
     request: Request,
     client: String,
 }
 
 impl Authenticated {
     /// The client's name.
-    pub fn client(&self) -> &str {
+    pub(crate) fn client(&self) -> &str {
         &self.client
     }
 
     /// The request.
-    pub fn request(&self) -> &Request {
+    pub(crate) fn request(&self) -> &Request {
         &self.request
     }
 }

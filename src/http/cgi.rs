@@ -32,7 +32,7 @@ pub const VARIABLES: [&str; 10] = [
 ];
 
 /// The variable that names the configuration; the gate sets it, a CGI vhost may.
-pub const CONFIG_VARIABLE: &str = "ESPM_CONFIG";
+pub(crate) const CONFIG_VARIABLE: &str = "ESPM_CONFIG";
 
 /// Why the variables are no request.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ fn read_body(length: Option<usize>, mut stdin: impl Read) -> Body {
 }
 
 /// Writes an answer (RFC 3875, section 6).
-pub fn send(reply: &Reply, mut to: impl Write) -> io::Result<()> {
+pub(crate) fn send(reply: &Reply, mut to: impl Write) -> io::Result<()> {
     to.write_all(&reply.to_bytes())?;
     to.flush()
 }

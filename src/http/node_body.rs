@@ -23,7 +23,7 @@ pub enum Shape {
 
 /// The bytes of a JSON body. A merge patch (RFC 7396) is a change alone.
 /// 413, 400 for a truncated one, 415.
-pub fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
+pub(crate) fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
     let bytes = match &request.body {
         Body::Whole(bytes) => bytes,
         Body::TooLarge => return Err(Fault::new(Problem::TooLarge, "a body has at most 65536 bytes")),

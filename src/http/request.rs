@@ -21,7 +21,7 @@ pub enum Method {
 
 impl Method {
     /// The method of that name; names are case-sensitive.
-    pub fn parse(name: &str) -> Self {
+    pub(crate) fn parse(name: &str) -> Self {
         match name {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
@@ -83,7 +83,7 @@ pub struct Request {
 
 impl Request {
     /// Whether the client has what has this entity tag already, by `If-None-Match` (RFC 9110, section 13.1.2).
-    pub fn has_already(&self, etag: &str) -> bool {
+    pub(crate) fn has_already(&self, etag: &str) -> bool {
         let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         let matches = |tags: &str| tags.trim() == "*" || tags.split(',').any(|tag| weak(tag) == weak(etag));
         self.if_none_match.as_deref().is_some_and(matches)

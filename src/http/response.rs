@@ -16,7 +16,7 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 #[derive(Debug)]
 pub struct Reply {
     /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     fields: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }

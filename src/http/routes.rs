@@ -8,7 +8,7 @@ use crate::model::node::List;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// Whether espm runs.
     Health,
     /// The OpenAPI description of the interface.
@@ -33,7 +33,7 @@ pub enum Operation {
 
 impl Operation {
     /// The node that the path names.
-    pub fn node(&self) -> Option<&NodeName> {
+    pub(crate) fn node(&self) -> Option<&NodeName> {
         match self {
             Self::Health | Self::Describe | Self::ListNames(_) | Self::AddNode => None,
             Self::ShowNode(name)
@@ -63,11 +63,11 @@ pub struct Route {
     /// The `operationId` in the OpenAPI description.
     pub id: &'static str,
     /// The event in the audit.
-    pub event: &'static str,
+    pub(crate) event: &'static str,
     /// Whether it changes the console, the CA or the ledger.
-    pub changes: bool,
+    pub(crate) changes: bool,
     /// Whether it needs a key.
-    pub needs_key: bool,
+    pub(crate) needs_key: bool,
     make: Make,
 }
 
@@ -153,14 +153,14 @@ pub const ROUTES: &[Route] = {
 };
 
 /// Whether a request is one that needs no key.
-pub fn needs_no_key(request: &Request) -> bool {
+pub(crate) fn needs_no_key(request: &Request) -> bool {
     let is = |route: &&Route| !route.needs_key && route.has(&request.method) && route.matches(&request.path).is_some();
     ROUTES.iter().any(|route| is(&route))
 }
 
 /// Finds out what an authenticated request asks.
 /// 404 for a path that is not known, 405 for a method that the path does not have.
-pub fn route(authenticated: &Authenticated) -> Result<(&'static Route, Operation), Fault> {
+pub(crate) fn route(authenticated: &Authenticated) -> Result<(&'static Route, Operation), Fault> {
     let request = authenticated.request();
     let of_path: Vec<_> =
         ROUTES.iter().filter_map(|route| route.matches(&request.path).map(|name| (route, name))).collect();

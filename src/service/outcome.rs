@@ -38,7 +38,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The status code.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Healthy | Self::Description | Self::Names { .. } | Self::Node(_) | Self::Certificate(_) => 200,
             Self::NodeCreated(_) | Self::CertificateCreated(_) => 201,
@@ -48,7 +48,7 @@ impl Outcome {
     }
 
     /// The word for it in the audit.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::NodeCreated(_) | Self::CertificateCreated(_) => "created",
             Self::Gone => "gone",
@@ -59,7 +59,7 @@ impl Outcome {
 }
 
 /// The word in the audit and the status code of a result.
-pub fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
+pub(crate) fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
     match result {
         Ok(outcome) => (outcome.word(), outcome.status()),
         Err(fault) => (fault.problem.word(), fault.problem.status()),
@@ -67,7 +67,7 @@ pub fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
 }
 
 /// Audits how a request ended, and why it failed.
-pub fn record(audit: &Audit, result: &Result<Outcome, Fault>, changes: bool) -> Result<(), AuditError> {
+pub(crate) fn record(audit: &Audit, result: &Result<Outcome, Fault>, changes: bool) -> Result<(), AuditError> {
     let cause = result.as_ref().err().map(Fault::for_log).unwrap_or_default();
     if !cause.is_empty() {
         audit.explain(&cause);

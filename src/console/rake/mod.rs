@@ -36,28 +36,28 @@ use crate::system::trusted_file;
 
 /// How the console is run and what is kept of it.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The program that runs a task, through sudo where it must.
-    pub helper: Program,
+    pub(crate) helper: Program,
     /// The worker that is asked before that.
-    pub worker: Option<Worker>,
+    pub(crate) worker: Option<Worker>,
     /// Its tasks.
-    pub release: Release,
+    pub(crate) release: Release,
     /// Seconds for one task.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Tasks at once; by default as many as there are processors.
-    pub concurrency: Option<usize>,
+    pub(crate) concurrency: Option<usize>,
     /// Requests that may wait.
-    pub queue: usize,
+    pub(crate) queue: usize,
     /// How long one may wait.
-    pub queue_timeout: Duration,
+    pub(crate) queue_timeout: Duration,
     /// How long a list is good; zero asks for each request anew.
-    pub cache: Duration,
+    pub(crate) cache: Duration,
 }
 
 /// The console.
 #[derive(Debug)]
-pub struct Rake {
+pub(crate) struct Rake {
     settings: Settings,
     state: PathBuf,
     queue: Queue,
@@ -67,7 +67,7 @@ pub struct Rake {
 
 impl Rake {
     /// The console, with its slots and its cache in the state directory.
-    pub fn new(settings: Settings, state: &Path) -> Self {
+    pub(crate) fn new(settings: Settings, state: &Path) -> Self {
         let locks = state_directory::locks(state);
         Self {
             queue: Queue::new(&locks, "console-queue", settings.queue),
@@ -161,7 +161,7 @@ impl Rake {
     }
 
     /// Waits for a slot, in which one run may be made.
-    pub fn slot(&self, until: Deadline) -> Result<InheritedLock, ConsoleError> {
+    fn slot(&self, until: Deadline) -> Result<InheritedLock, ConsoleError> {
         let at_once = self.settings.concurrency.unwrap_or_else(process::processors);
         let slots = Permits::new(&state_directory::locks(&self.state), "console", at_once);
         Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_acquire_inherited())?)

@@ -49,13 +49,13 @@ impl<'a> Output<'a> {
     }
 
     /// Whether the node was not there.
-    pub fn missing(&self) -> bool {
+    pub(crate) fn missing(&self) -> bool {
         let texts = [format!("Node {} doesn't exist!", self.name), "Node does not exist!".to_owned()];
         self.lines.iter().any(|line| texts.contains(line))
     }
 
     /// Whether the groups were set; in a run that deletes, that the deletion may have begun.
-    pub fn groups_edited(&self) -> bool {
+    pub(crate) fn groups_edited(&self) -> bool {
         self.edited("groups").is_some()
     }
 
@@ -65,7 +65,7 @@ impl<'a> Output<'a> {
     }
 
     /// Whether the node is in the list that follows a deletion.
-    pub fn remains(&self) -> bool {
+    pub(crate) fn remains(&self) -> bool {
         self.remaining().iter().any(|line| line == self.name.as_str())
     }
 
@@ -131,7 +131,7 @@ pub fn names(output: &str) -> Vec<String> {
 }
 
 /// What a log can hold of a run's output: how rake was aborted, whose backtrace can be long, else its last lines.
-pub fn excerpt(output: &str) -> String {
+pub(crate) fn excerpt(output: &str) -> String {
     match output.rfind("rake aborted!").and_then(|at| output.get(at..)) {
         Some(abort) => text::excerpt(&abort.lines().take(3).collect::<Vec<_>>().join("\n")),
         None => text::excerpt(output),

@@ -31,17 +31,17 @@ impl Release {
         [("1.2.2", Self::V1_2_2), ("1.2.7", Self::V1_2_7), ("1.2.23", Self::V1_2_23), ("3.0", Self::V3_0)];
 
     /// The release of that name.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(word, _)| *word == name).map(|(_, release)| *release)
     }
 
     /// Its name.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         Self::ALL.iter().find(|(_, release)| *release == self).map_or("", |(word, _)| word)
     }
 
     /// Reads the release off the output of `rake -s -T`.
-    pub fn from_task_list(output: &str) -> Option<Self> {
+    pub(crate) fn from_task_list(output: &str) -> Option<Self> {
         let has = |task: &str| output.lines().any(|line| line.split_whitespace().nth(1) == Some(task));
         if !has("node:add") || !has("nodeclass:list") {
             None
@@ -57,12 +57,12 @@ impl Release {
     }
 
     /// Whether nodes can have parameters.
-    pub fn has_parameters(self) -> bool {
+    pub(crate) fn has_parameters(self) -> bool {
         self > Self::V1_2_2
     }
 
     /// Whether a change can be made in place, or the node must be deleted and added in one run.
-    pub fn changes_in_place(self, removes_parameters: bool) -> bool {
+    pub(crate) fn changes_in_place(self, removes_parameters: bool) -> bool {
         match self {
             Self::V1_2_2 => true,
             Self::V1_2_7 => false,
@@ -124,7 +124,7 @@ const ALWAYS: [&str; 3] = ["-s", "-E", "$stdout.sync=true"];
 
 impl Task {
     /// The task that makes a change.
-    pub fn of(intent: &Intent) -> Self {
+    pub(crate) fn of(intent: &Intent) -> Self {
         match intent {
             Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: node.clone() },
             Intent::Change { node, way: Way::InPlace } => Self::Change { node: node.clone() },
@@ -134,7 +134,7 @@ impl Task {
     }
 
     /// Whether a worker runs it; the list of tasks is rake's own business.
-    pub fn is_for_worker(&self) -> bool {
+    pub(crate) fn is_for_worker(&self) -> bool {
         *self != Self::Tasks
     }
 
@@ -156,7 +156,7 @@ impl Task {
     ///
     /// What is assigned is verified in the same boot: the lists follow the assignment, kept apart by
     /// the message of a task between them.
-    pub fn tasks(&self, release: Release) -> Vec<String> {
+    pub(crate) fn tasks(&self, release: Release) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
         let mut tasks = |tasks: &[&str]| words.extend(tasks.iter().map(|task| (*task).to_owned()));
         match self {

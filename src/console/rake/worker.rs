@@ -36,7 +36,7 @@ const MAX_ANSWER: usize = 256;
 
 /// Why a worker did not say how a task ended.
 #[derive(Debug)]
-pub enum WorkerError {
+pub(crate) enum WorkerError {
     /// Nothing was run; the text is for the log.
     NotRun(String),
     /// The child ran past its time.
@@ -47,17 +47,23 @@ pub enum WorkerError {
 
 /// A worker.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Its socket.
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// The console's user, if that is known; root, who passes the socket in, is believed too.
-    pub user: Option<u32>,
+    pub(crate) user: Option<u32>,
 }
 
 impl Worker {
     /// Runs tasks with their output in two files, and returns their exit code. Their child has the lock of
     /// the slot's file for as long as it lives.
-    pub fn run(&self, words: &[String], outputs: [&File; 2], slot: &File, limit: Duration) -> Result<u32, WorkerError> {
+    pub(crate) fn run(
+        &self,
+        words: &[String],
+        outputs: [&File; 2],
+        slot: &File,
+        limit: Duration,
+    ) -> Result<u32, WorkerError> {
         let mut stream = self.connect().map_err(|error| self.not_run(&error))?;
         let running = Deadline::after(limit);
         // Cut short it is no request, and the child says so or is gone.
