@@ -1,6 +1,6 @@
-//! The nodes of ours and the console's lists: each operation, from what its client asked to the outcome.
+//! Operations on nodes and on the console's lists.
 //!
-//! Nothing that changes anything is run before all that can be refused is.
+//! Each checks the whole request before it runs a command that changes anything.
 
 use super::certificates;
 use super::change::{Locked, LockedNode};
@@ -16,30 +16,27 @@ use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List, Node};
 use crate::system::clock;
 
-/// An `Idempotency-Key` and the SHA-256 of the body that it came with, in hexadecimal.
+/// An `Idempotency-Key` and the SHA-256 of its request's body, in hexadecimal.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    /// The key.
     pub key: String,
-    /// The digest.
     pub digest: String,
 }
 
-/// The console's classes or groups; with `fresh`, asked for after this call.
+/// Lists the console's classes or groups; with `fresh`, never from the cache.
 pub(crate) fn list_names(context: &Context, list: List, fresh: bool) -> Result<Outcome, Fault> {
     let listing = context.console.names(list, fresh, context.until)?;
     Ok(Outcome::Names { etag: listing.etag, body: listing.body.into_bytes() })
 }
 
-/// A node as espm assigned it.
-/// 404 when it is not ours.
+/// Shows a node as espm assigned it; 404 when espm did not create it.
 pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
     let ledger = context.ledger()?;
     let Some(entry) = ledger.entry_of_ours(name)? else { return Err(Fault::not_found()) };
     match entry.state {
         NodeState::Active => Ok(Outcome::Node(entry.node)),
         NodeState::Unproven => Err(Fault::not_found()),
-        // While its change runs, a node is what it was; one whose request has died is settled first.
+        // While its change runs, show the node as it was. If its request has died, settle it first.
         NodeState::Changing if ledger.try_lock(name)?.is_none() => Ok(Outcome::Node(entry.node)),
         NodeState::Changing | NodeState::Creating | NodeState::Deleting => {
             LockedNode::open(context, name, Aim::Keep).map(|node| Outcome::Node(node.entry.node))
@@ -47,7 +44,7 @@ pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fa
     }
 }
 
-/// A draft whose names the console knows; or all that is wrong with it.
+/// Checks a draft against the console's lists; fails with all its errors.
 fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
     context.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
     let start = clock::now_ms();
@@ -66,7 +63,7 @@ fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
     if draft.errors.is_empty() { Ok(draft) } else { Err(Fault::invalid(draft.errors)) }
 }
 
-/// The names that the console does not list, not even when it is asked anew.
+/// The errors for names that the console does not list, even when asked again.
 fn unknown_names<T>(
     context: &Context,
     list: List,
@@ -94,7 +91,7 @@ fn unknown_name(list: List, index: usize) -> FieldError {
     FieldError::new(format!("{member}[{index}]"), format!("is not in the console; GET /v1/{member} lists what is"))
 }
 
-/// The errors for names that vanished from the console between its list and the assignment.
+/// The fault for names that left the console after its list was read.
 fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
     let index = |list: List, name: &str| match list {
         List::Groups => assignment.groups.iter().position(|group| group.as_str() == name),
@@ -104,8 +101,7 @@ fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
     Fault::invalid(errors.collect())
 }
 
-/// Adds a node.
-/// 409 when its name is taken, 422 when the draft is wrong or its console has not what it assigns.
+/// Adds a node; 409 when its name is taken, 422 when the draft is wrong.
 pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) -> Result<Outcome, Fault> {
     let client = context.client.clone();
     let key = retry.map(|retry| Key { client: &client, key: &retry.key, digest: &retry.digest });
@@ -144,8 +140,9 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     Err(fault)
 }
 
-/// Whether a name is known to be somebody's before the node is added. Where there is no console to refuse it, what
-/// is published tells, and the CA.
+/// True if a name is known to be taken before the node is added.
+///
+/// Where no console can refuse the name, the published files and the CA decide.
 fn is_taken(context: &Context, name: &NodeName) -> Result<bool, Fault> {
     Ok(match context.console.claim(name)? {
         Claim::Taken => true,
@@ -174,8 +171,7 @@ fn failed(said: &str) -> Fault {
     ConsoleError::Failed(said.to_owned()).into()
 }
 
-/// Changes the assignment of a node.
-/// 404 when the console has it no more, 422 when the draft is wrong or the console has not what it assigns.
+/// Changes a node; 404 when it left the console, 422 when the draft is wrong.
 pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
     let context = &mut *node.locked.context;
     let change = checked(context, draft)?.into_change();
@@ -202,7 +198,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     match audited.intend(permit, intent, None)?.run().conclude(Some(&before))? {
         Verdict::Done => Ok(Outcome::Node(after)),
         Verdict::Partial(Gap::Names(lost)) => {
-            // What was added can be taken away again only as the console can remove it.
+            // Undoing can need another way: not every console can remove a parameter in place.
             let back = audited.locked.context.console.way(&after.assignment, &before.assignment);
             recovery::assign(&mut audited, &before, back)?;
             Err(lost_names(&lost, &after.assignment))

@@ -1,4 +1,4 @@
-//! What espm can answer when it succeeds.
+//! The answers of requests that succeed.
 
 use crate::audit::{Audit, AuditError};
 use crate::model::certificate::Certificate;
@@ -26,9 +26,9 @@ pub enum Outcome {
     },
     /// A node.
     Node(Node),
-    /// A node that was added, now or by the same request before.
+    /// A node that was added by this request, or earlier with the same idempotency key.
     NodeCreated(Node),
-    /// A node or a certificate has come to its end.
+    /// A node was deleted or a certificate revoked.
     Gone,
     /// A certificate.
     Certificate(Certificate),
@@ -37,7 +37,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The status code.
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Healthy | Self::Description | Self::Names { .. } | Self::Node(_) | Self::Certificate(_) => 200,
@@ -47,7 +46,7 @@ impl Outcome {
         }
     }
 
-    /// The word for it in the audit.
+    /// The audit's word for it.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::NodeCreated(_) | Self::CertificateCreated(_) => "created",
@@ -58,7 +57,7 @@ impl Outcome {
     }
 }
 
-/// The word in the audit and the status code of a result.
+/// A result's word in the audit and its status code.
 pub(crate) fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
     match result {
         Ok(outcome) => (outcome.word(), outcome.status()),

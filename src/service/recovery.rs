@@ -1,7 +1,6 @@
-//! What to do about an intent that was not finished: look at what its command printed, at the console and at the CA,
-//! and finish or undo it.
+//! Recovery of unfinished intents.
 //!
-//! When it cannot be proven that a node is ours it is left alone, and a human decides.
+//! It reads the command's output, asks the console and the CA, and finishes or undoes the intent. A node that cannot be proven to be espm's is left alone, and a human decides.
 
 use super::certificates;
 use super::change::{Audited, Locked, LockedNode};
@@ -13,54 +12,53 @@ use crate::model::fault::{Fault, Problem};
 use crate::model::name::NodeName;
 use crate::model::node::Node;
 
-/// A node as it is after recovery.
+/// The result of a recovery.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// It is ours and active; or it is about to be deleted, and known to be ours.
+    /// The node is espm's and active; for [`Aim::End`] it may still be changing.
     Ours(Box<Entry>),
-    /// It is not in the ledger, or not any more.
+    /// The node is not in the ledger, or no longer.
     NotOurs,
-    /// It is in the ledger, but that it is ours cannot be proven.
+    /// The node is in the ledger, but cannot be proven to be espm's.
     Unproven,
 }
 
-/// What an unfinished change is settled for.
+/// The purpose for which an unfinished change is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aim {
-    /// The node goes on, so the change is finished or undone.
+    /// The node stays, so its change is finished or undone.
     Keep,
-    /// The node is about to be deleted: when it is known to be ours, that is enough. A console that can
-    /// finish no change may still be able to delete.
+    /// The node is to be deleted, so it need only be proven to be espm's.
+    /// A console that can finish no change may still delete.
     End,
 }
 
-/// What is done next about an unfinished intent.
+/// The next step of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The console is asked what it says of the name.
+    /// Ask the console about the name.
     Look,
-    /// The change is recorded as done.
+    /// Record the change as done.
     Settle,
-    /// The row goes: the node is not ours.
+    /// Delete the row: the node is not espm's.
     Forget,
-    /// The row goes, and the certificate before it: the node was ours and is not any more.
+    /// Revoke the certificate and delete the row: the node is no longer espm's.
     GiveUp,
-    /// What was intended is assigned; where the console refuses that, what the node had before.
+    /// Assign as intended or, where the console refuses that, as before.
     Assign,
-    /// What the ledger last confirmed is published again.
+    /// Publish what the ledger last confirmed.
     Restore,
-    /// A node that our own run has deleted is added again.
+    /// Add the node again that espm's own run has deleted.
     AddAgain,
-    /// The node is deleted.
+    /// Delete the node.
     Delete,
-    /// The node is known to be ours, and that is enough.
+    /// Do nothing: the node is proven to be espm's, and is about to be deleted.
     Leave,
-    /// A human decides.
+    /// Leave the decision to a human.
     Unproven,
 }
 
-/// The next step, out of all that is known: what was intended, what its command has done, what the console says of
-/// the name once it was asked, and what for.
+/// Choose the next step; `standing` is `None` until the console was asked.
 fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, aim: Aim) -> Step {
     match intent {
         Intent::Add { .. } => match (verdict, standing) {
@@ -94,8 +92,8 @@ fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, ai
 }
 
 impl<'c> LockedNode<'c> {
-    /// Locks a node of ours and settles what is unfinished of it.
-    /// 404 when it is not ours, or that cannot be proven; 503 when another request works on it.
+    /// Locks a node and settles its unfinished changes.
+    /// 404 when it is not proven to be espm's; 503 when another request works on it.
     pub(crate) fn open(context: &'c mut Context, name: &NodeName, aim: Aim) -> Result<Self, Fault> {
         let ledger = context.ledger()?;
         if ledger.entry_of_ours(name)?.is_none() {
@@ -109,8 +107,8 @@ impl<'c> LockedNode<'c> {
     }
 }
 
-/// Settles what the ledger has of a name.
-/// Fails when it cannot be settled now; the intent stays for the next request.
+/// Settles a name's unfinished intent.
+/// When that fails, the intent stays for the next request.
 pub(crate) fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault> {
     let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::NotOurs) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
@@ -141,7 +139,7 @@ pub(crate) fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault
     })
 }
 
-/// The intent in a row.
+/// The intent in a row of the ledger.
 fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
     let assignment = entry.wanted.clone().unwrap_or_else(|| entry.node.assignment.clone());
     let wanted = Node { name: entry.node.name.clone(), assignment };
@@ -155,7 +153,7 @@ fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
     }
 }
 
-/// Asks the console what it says of the name, where that is the next step.
+/// Asks the console about the name, where that is the next step.
 fn look(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
     if step != Step::Look {
         return Ok(None);
@@ -164,14 +162,14 @@ fn look(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
 }
 
 /// Finishes an addition whose run has just ended.
-/// Fails when it cannot be finished now; the intent stays for the next request.
+/// When that fails, the intent stays for the next request.
 pub(crate) fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: &Verdict) -> Result<(), Fault> {
     let standing = look(audited.locked, next_step(intent, verdict, None, Aim::Keep))?;
     let step = next_step(intent, verdict, standing.as_ref(), Aim::Keep);
     take(audited, step, intent, intent.node(), verdict)
 }
 
-/// Takes a step that finishes or undoes an intent; `before` is the node as the ledger last confirmed it.
+/// Carries out a step; `before` is the node as the ledger last confirmed it.
 fn take(
     audited: &mut Audited<'_, '_>,
     step: Step,
@@ -200,8 +198,9 @@ fn take(
     }
 }
 
-/// Assigns what an unfinished change wanted or, when the console refuses that, what the node had before:
-/// a change that fails each time must not keep its node from every other change and from its end.
+/// Assigns as intended or, where the console refuses that, as before.
+///
+/// Otherwise a change that always fails would block every other change of its node, and its deletion.
 fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node) -> Result<(), Fault> {
     let wanted = intent.node();
     let way = match intent {
@@ -209,7 +208,7 @@ fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node)
         _ => Way::Rebuild,
     };
     let Err(refused) = try_assign(audited, wanted, way)? else { return Ok(()) };
-    // A rebuilding that did not add the node again may have deleted it, which is settled first.
+    // A rebuild that did not add the node again may have deleted it; that is settled first.
     let may_be_gone = way == Way::Rebuild && !matches!(refused, Verdict::Partial(_));
     if may_be_gone || before.assignment == wanted.assignment {
         return Err(unsettled(&refused));
@@ -221,8 +220,9 @@ fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node)
     assign(audited, before, back)
 }
 
-/// Adds a node of ours again that our own run has deleted. It stays one that is being changed: when
-/// this dies, too, the node can still be added again.
+/// Adds a node again that espm's own run has deleted.
+///
+/// Its row stays `changing`, so that the next recovery can add it if this process dies too.
 fn add_again(audited: &mut Audited<'_, '_>, node: &Node) -> Result<(), Fault> {
     match run(audited, Intent::Change { node: node.clone(), way: Way::AddAgain })? {
         Verdict::Done => Ok(()),
@@ -231,17 +231,16 @@ fn add_again(audited: &mut Audited<'_, '_>, node: &Node) -> Result<(), Fault> {
     }
 }
 
-/// Assigns to a node of ours what it is to have.
-/// Fails when that fails; the intent stays.
+/// Assigns to a node of espm's; when that fails, the intent stays.
 pub(crate) fn assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<(), Fault> {
     try_assign(audited, node, way)?.map_err(|refused| unsettled(&refused))
 }
 
-/// The same; the inner error is what the console says of an assignment that it does not make.
+/// Like [`assign`]; the inner error is the verdict on a failed assignment.
 fn try_assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<Result<(), Verdict>, Fault> {
     match run(audited, Intent::Change { node: node.clone(), way })? {
         Verdict::Done => {}
-        // What the console no longer has cannot be assigned again.
+        // Names that the console no longer has cannot be assigned.
         Verdict::Partial(Gap::Names(_)) => audited.locked.ledger.settle(node)?,
         Verdict::Refused(Refusal::Missing | Refusal::Taken) => give_up(audited)?,
         other => return Ok(Err(other)),
@@ -259,8 +258,9 @@ fn unsettled(verdict: &Verdict) -> Fault {
     Fault::new(Problem::CommandFailed, detail).because(format!("{verdict:?}"))
 }
 
-/// Deletes a node of ours from the console and forgets it. With `keep`, a deletion that was not even
-/// begun leaves the node as it was; without, the intent stays for the next request.
+/// Deletes a node of espm's from the console and forgets it.
+///
+/// When the command does not start, `keep` leaves the node as it was; otherwise the intent stays.
 pub(crate) fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> Result<(), Fault> {
     let permit = audited.locked.permit()?;
     let intended = audited.intend(permit, Intent::Delete { node: node.clone() }, None)?;
@@ -272,10 +272,10 @@ pub(crate) fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> 
     Err(ConsoleError::Failed(said).into())
 }
 
-/// Settles a node of ours that is missing in the console. Somebody has deleted it, so it is forgotten; its
-/// certificate is revoked first. Where the console has only what espm publishes, it is published again: the
-/// directory may have been lost, and the ledger was not.
-/// Fails when that cannot be done now; then the node stays in the ledger.
+/// Settles a node that is missing in the console.
+///
+/// Somebody has deleted it, so its certificate is revoked and it is forgotten. Without a console it is published
+/// again: the directory may have been lost. When that fails, the node stays in the ledger.
 pub(crate) fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> Result<(), Fault> {
     node.locked.context.audit.note(Note::MissingInConsole);
     let mut audited = node.locked.audited()?;
@@ -285,7 +285,7 @@ pub(crate) fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> 
     }
 }
 
-/// Forgets a node that was ours; its certificate is revoked first.
+/// Revokes a node's certificate and forgets the node.
 fn give_up(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
     if let Some(entry) = audited.locked.ledger.entry(&audited.locked.name)? {
         certificates::end(audited, &entry)?;
@@ -327,7 +327,7 @@ mod tests {
         asked.into_iter().map(Some).chain([None]).collect()
     }
 
-    /// Every case that there is.
+    /// Checks every combination.
     fn each(check: impl Fn(&Intent, &Verdict, Option<&Standing>, Aim, Step)) {
         for intent in intents() {
             for verdict in verdicts() {
