@@ -1,6 +1,7 @@
 //! Recovery of unfinished intents.
 //!
-//! It reads the command's output, asks the console and the CA, and finishes or undoes the intent. A node that cannot be proven to be espm's is left alone, and a human decides.
+//! Each reads its command's output, asks the console and the CA, and is finished or undone. A node that cannot be
+//! proven to be espm's is left alone, and a human decides.
 
 use super::certificates;
 use super::change::{Audited, Locked, LockedNode};
