@@ -1,11 +1,11 @@
-//! What a run of rake has done, by what it printed and the code that it ended with.
+//! The verdict on a run of rake, from its output and its exit code.
 
 use super::output::{Completeness, Output, Separator, excerpt};
 use crate::console::{Evidence, Gap, Intent, Refusal, Verdict, Way};
 use crate::model::name::NodeName;
 use crate::model::node::Node;
 
-/// Judges a run. Where its exit code is not known, only what the lines prove counts.
+/// Judges a run; without an exit code, only its lines count.
 pub(in crate::console) fn verdict(intent: &Intent, evidence: Evidence<'_>) -> Verdict {
     match intent {
         Intent::Add { node } => judge_assignment(node, None, evidence),
@@ -14,11 +14,11 @@ pub(in crate::console) fn verdict(intent: &Intent, evidence: Evidence<'_>) -> Ve
     }
 }
 
-/// `way` is that of a change; a new node has none.
+/// Judges an addition (`way` is `None`) or a change.
 fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Verdict {
     let output = Output::read(evidence.output, &node.name);
     let separator = if way == Some(Way::Rebuild) { Separator::Parameters } else { Separator::Groups };
-    // In place nothing but the exit code tells whether all was assigned.
+    // In place, only the exit code proves that all was assigned.
     let succeeded = evidence.exit.map_or(way != Some(Way::InPlace) && output.created(), |code| code == 0);
     match output.complete(&node.assignment, separator) {
         Completeness::Whole if succeeded => return Verdict::Done,
@@ -43,7 +43,7 @@ fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Ve
                     Verdict::NotBegun
                 }
             }
-            // A node that was there may be gone, and the name may have been added by somebody else.
+            // The node may be deleted, and somebody else may have added the name.
             Some(Way::Rebuild | Way::AddAgain) | None => Verdict::Unknown(said),
         }
     }
@@ -79,7 +79,7 @@ mod tests {
         Node { name: NodeName::parse("web01").unwrap(), assignment }
     }
 
-    /// The verdict without what is for the log.
+    /// The verdict without its text.
     fn judge(intent: &Intent, output: &str, exit: Option<u32>, nodes: &[&str]) -> Verdict {
         let nodes: Vec<_> = nodes.iter().map(|name| (*name).to_owned()).collect();
         match verdict(intent, Evidence { output, exit, nodes: &nodes }) {
