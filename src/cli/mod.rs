@@ -1,6 +1,6 @@
-//! The operator's desk: `espm` at the shell.
+//! The operator's commands: `espm` at the shell.
 //!
-//! Started by root, its commands become the owner of the state directory first. Each change is audited.
+//! Started by root, they first become the owner of the state directory. Each change is audited.
 
 #![allow(clippy::print_stdout, reason = "its output is for the operator who runs it")]
 
@@ -24,7 +24,7 @@ use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::Owner;
 
-/// The client and the request of what the operator does.
+/// The operator's name as a client, and as a request in the ledger.
 const OPERATOR: &str = "operator";
 
 /// The agent on a Puppet master that prepares nodes for a cloud-provisioning system.
@@ -44,25 +44,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Look at everything that has to be right, and compare the ledger with the console; exit 1 if one is not
+    /// Check all that a request needs, and compare the ledger with the console; exit 1 on a failure
     Check {
-        /// Also finish or undo what was left unfinished, and forget nodes that are missing in the console
+        /// Also finish or undo unfinished changes, and forget nodes that are missing in the console
         #[arg(long)]
         settle: bool,
-        /// As a plugin of Nagios or Icinga: exit 0 ok, 1 warning, 2 critical, 3 unknown; performance data
+        /// Print as a plugin of Nagios or Icinga, with performance data; exit 0 ok, 1 warning, 2 critical, 3 unknown
         #[arg(long, conflicts_with = "prometheus")]
         nagios: bool,
-        /// As metrics for the textfile collector of Prometheus's node exporter; exit 0
+        /// Print metrics for the textfile collector of Prometheus's node exporter; exit 0
         #[arg(long)]
         prometheus: bool,
     },
     /// List the nodes in the ledger
     Nodes {
-        /// Only those that a human or a retry has to settle
+        /// List only those that a human or a retry must settle
         #[arg(long)]
         unfinished: bool,
     },
-    /// Record a node of the console as espm's own
+    /// Record a node of the console as espm's
     Adopt {
         /// The node
         name: NodeNameArg,
@@ -79,7 +79,7 @@ enum Command {
     },
 }
 
-/// What is wrong, in a sentence for the operator.
+/// A failure, in a sentence for the operator.
 #[derive(Debug)]
 struct Wrong(String);
 
@@ -104,22 +104,22 @@ impl std::str::FromStr for NodeNameArg {
     }
 }
 
-/// The command line, as its help, its manual page and its completions have it.
+/// The command line, from which help, manual page and completions come.
 pub fn command_line() -> clap::Command {
     Cli::command()
 }
 
-/// Runs `espm`: a command, or, without one, what takes requests.
+/// Runs a command or, without one, `take_requests`.
 pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<(), E>) -> ExitCode {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // A plugin's words are read from its standard output.
+        // Nagios reads a plugin's standard output alone.
         Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--nagios") => {
             return check::report::misused(error.to_string().trim_end());
         }
         Err(error) => error.exit(),
     };
-    // The path goes on to programs that run elsewhere, and to sudo, which compares it.
+    // Other programs get the path, and sudo compares it with its rules.
     cli.config = std::path::absolute(&cli.config).unwrap_or(cli.config);
     let Some(command) = cli.command else {
         return match take_requests(&cli.config) {
@@ -169,7 +169,7 @@ fn serve(path: &Path, command: Command) -> Result<(), Wrong> {
     }
 }
 
-/// Reads the configuration as who started the program, then becomes espm's user.
+/// Reads the configuration as the starting user, then becomes espm's user.
 fn load(path: &Path) -> Result<Config, Wrong> {
     let config = Config::load(path, Owner::RootOrSelf)?;
     process::become_owner_of(&config.state)
@@ -177,7 +177,7 @@ fn load(path: &Path) -> Result<Config, Wrong> {
     Ok(config)
 }
 
-/// Does something about a node, audited as the operator's.
+/// Runs an audited act of the operator's on a node.
 fn as_operator(
     config: &Config,
     path: &Path,

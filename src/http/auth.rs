@@ -6,7 +6,7 @@ use crate::config::Client;
 use crate::http::request::Request;
 use crate::model::fault::{Fault, Problem};
 
-/// A request with a valid key, which routing needs; [`authenticate`] alone makes it.
+/// A request with a valid key, as routing needs it; from [`authenticate`] alone.
 #[derive(Debug)]
 pub(crate) struct Authenticated {
     request: Request,

@@ -1,4 +1,4 @@
-//! The web server's certificate and its key.
+//! The check of the web server's certificate and key.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -13,17 +13,17 @@ use crate::system::text;
 use crate::system::trusted_file::{self, Owner};
 use crate::system::x509;
 
-/// Bytes of a certificate or key.
+/// Most bytes of a certificate or key.
 const MAX_PEM: u64 = 256 * 1024;
 
-/// What the files say, as far as the user that looked could read them.
+/// The findings, as far as the checking user could read the files.
 pub(super) struct Found {
     days: Option<i64>,
-    /// `None` when the certificate is root's alone to read and this is not root, which is as it should be.
+    /// `None` when root alone can read the certificate and this user is not root.
     checked: Option<Result<String, Wrong>>,
 }
 
-/// Looks at the files.
+/// Reads and checks both files.
 pub(super) fn look(tls: &Tls) -> Found {
     let read = trusted_file::read(&tls.certificate, MAX_PEM, Owner::RootOrSelf);
     let denied = read.as_ref().is_err_and(|error| error.io_kind() == Some(ErrorKind::PermissionDenied));
@@ -37,7 +37,7 @@ impl Found {
             report.days(days);
         }
         let Some(checked) = self.checked else {
-            return report.skip("certificate", "root alone can read it; run 'espm check' as root to look at it");
+            return report.skip("certificate", "root alone can read it; run 'espm check' as root to check it");
         };
         match checked.map_err(|wrong| Wrong(format!("[tls] {}", wrong.0))) {
             Err(wrong) if self.days.is_some_and(|days| (DAYS_CRITICAL..DAYS_LEFT).contains(&days)) => {
@@ -68,7 +68,7 @@ fn check(tls: &Tls) -> Result<String, Wrong> {
         return wrong(format!("{path}: ends in {left}; renew it as docs/operate.md says"));
     }
     if !process::is_root() {
-        return Ok(format!("ends in {left}; run as root to compare it with its key"));
+        return Ok(format!("ends in {left}; run 'espm check' as root to compare it with its key"));
     }
     let mode = std::fs::metadata(&tls.key).map(|metadata| metadata.mode() & 0o7777);
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {

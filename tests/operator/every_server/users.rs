@@ -17,7 +17,7 @@ fn check_with_other_users_verifies_sudo_and_owners() {
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
     let others: Vec<_> = printed.lines().filter(|line| !line.starts_with("ok    ")).collect();
-    assert_eq!(others, ["skip  certificate: root alone can read it; run 'espm check' as root to look at it"]);
+    assert_eq!(others, ["skip  certificate: root alone can read it; run 'espm check' as root to check it"]);
 
     // Each line of the sudoers file is needed and missed.
     let sudoers = site.dir.join("system/sudoers.d/espm");
@@ -63,9 +63,9 @@ fn check_without_console_verifies_published_nodes_and_classifier() {
     let fallback = site.write("classifier", "#!/bin/sh\n");
     for (content, words) in [
         ("[enc]\npublished = /elsewhere\n".to_owned(), "[enc] published: is /elsewhere, espm publishes in "),
-        ("[enc]\npublish = /x\n".to_owned(), "[enc] publish: is not known"),
-        (format!("{published}fallback = /nonexistent\n"), "[enc] fallback: /nonexistent is not there"),
-        (format!("{published}fallback = {fallback}\n"), "is not a program that can be run; chmod +x it"),
+        ("[enc]\npublish = /x\n".to_owned(), "[enc] publish: line 2: is not known"),
+        (format!("{published}fallback = /nonexistent\n"), "[enc] fallback: /nonexistent does not exist"),
+        (format!("{published}fallback = {fallback}\n"), "is not an executable program; name another, or chmod +x /"),
     ] {
         fs::write(&enc, content).unwrap();
         one_fault(&site, &["FAIL  classifier: ", &enc, words]);
