@@ -19,7 +19,7 @@ use crate::service::change::LockedNode;
 use crate::service::context::Context;
 use crate::service::nodes::Retry;
 use crate::service::outcome::{self, Outcome};
-use crate::service::recovery::Aim;
+use crate::service::recovery::Purpose;
 use crate::service::{certificates, nodes};
 use crate::system::process;
 use crate::system::text::chain;
@@ -110,13 +110,15 @@ fn serve(operation: Operation, request: &Request, context: &mut Context) -> Resu
         Operation::AddNode => add_node(request, context),
         Operation::ShowNode(name) => nodes::show(context, &name),
         Operation::ChangeNode(name) => {
-            let node = LockedNode::open(context, &name, Aim::Keep)?;
+            let node = LockedNode::open(context, &name, Purpose::Keep)?;
             nodes::change(node, node_body::parse(request, Shape::Change)?)
         }
-        Operation::DeleteNode(name) => nodes::delete(LockedNode::open(context, &name, Aim::End)?),
-        Operation::GenerateCertificate(name) => certificates::generate(LockedNode::open(context, &name, Aim::Keep)?),
+        Operation::DeleteNode(name) => nodes::delete(LockedNode::open(context, &name, Purpose::Delete)?),
+        Operation::GenerateCertificate(name) => {
+            certificates::generate(LockedNode::open(context, &name, Purpose::Keep)?)
+        }
         Operation::ShowCertificate(name) => certificates::show(context, &name),
-        Operation::RevokeCertificate(name) => certificates::revoke(LockedNode::open(context, &name, Aim::Keep)?),
+        Operation::RevokeCertificate(name) => certificates::revoke(LockedNode::open(context, &name, Purpose::Keep)?),
     }
 }
 

@@ -7,7 +7,7 @@ use super::change::{Locked, LockedNode};
 use super::context::Context;
 use super::draft::{Draft, Placed};
 use super::outcome::Outcome;
-use super::recovery::{self, Aim, Settled};
+use super::recovery::{self, Purpose, Settled};
 use crate::authority::protocol::{Answer, Verb};
 use crate::console::{Claim, ConsoleError, Gap, Intent, Refusal, Standing, Verdict};
 use crate::ledger::{Key, Ledger, NodeState};
@@ -39,7 +39,7 @@ pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fa
         // While its change runs, show the node as it was. If its request has died, settle it first.
         NodeState::Changing if ledger.try_lock(name)?.is_none() => Ok(Outcome::Node(entry.node)),
         NodeState::Changing | NodeState::Creating | NodeState::Deleting => {
-            LockedNode::open(context, name, Aim::Keep).map(|node| Outcome::Node(node.entry.node))
+            LockedNode::open(context, name, Purpose::Keep).map(|node| Outcome::Node(node.entry.node))
         }
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     context.audit.assignment(&node.assignment);
 
     let mut locked = Locked::acquire(context, ledger, &node.name)?;
-    let settled = recovery::settle(&mut locked, Aim::Keep)?;
+    let settled = recovery::settle(&mut locked, Purpose::Keep)?;
     if let Some(outcome) = first_answer(&locked.ledger, key.as_ref())? {
         return Ok(outcome);
     }

@@ -16,7 +16,7 @@ use crate::model::node::Node;
 /// The result of a recovery.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// The node is espm's and active; for [`Aim::End`] it may still be changing.
+    /// The node is espm's and active; for [`Purpose::Delete`] it may still be changing.
     Ours(Box<Entry>),
     /// The node is not in the ledger, or no longer.
     NotOurs,
@@ -26,12 +26,12 @@ pub(crate) enum Settled {
 
 /// The purpose for which an unfinished change is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Aim {
+pub(crate) enum Purpose {
     /// The node stays, so its change is finished or undone.
     Keep,
     /// The node is to be deleted, so it need only be proven to be espm's.
     /// A console that can finish no change may still delete.
-    End,
+    Delete,
 }
 
 /// The next step of a recovery.
@@ -60,7 +60,7 @@ enum Step {
 }
 
 /// Choose the next step; `standing` is `None` until the console was asked.
-fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, aim: Aim) -> Step {
+fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, purpose: Purpose) -> Step {
     match intent {
         Intent::Add { .. } => match (verdict, standing) {
             (Verdict::Done, _) => Step::Settle,
@@ -74,7 +74,7 @@ fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, ai
             (Verdict::Refused(Refusal::Taken), _) => Step::GiveUp,
             (Verdict::Unknown(_), None) => Step::Look,
             (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::Unproven,
-            _ if aim == Aim::End => Step::Leave,
+            _ if purpose == Purpose::Delete => Step::Leave,
             (_, None) => Step::Look,
             (_, Some(Standing::Published | Standing::Unpublished)) => Step::Restore,
             (Verdict::Unknown(_), Some(Standing::Unlisted)) => Step::AddAgain,
@@ -95,13 +95,13 @@ fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, ai
 impl<'c> LockedNode<'c> {
     /// Locks a node and settles its unfinished changes.
     /// 404 when it is not proven to be espm's; 503 when another request works on it.
-    pub(crate) fn open(context: &'c mut Context, name: &NodeName, aim: Aim) -> Result<Self, Fault> {
+    pub(crate) fn open(context: &'c mut Context, name: &NodeName, purpose: Purpose) -> Result<Self, Fault> {
         let ledger = context.ledger()?;
         if ledger.entry_of_ours(name)?.is_none() {
             return Err(Fault::not_found());
         }
         let mut locked = Locked::acquire(context, ledger, name)?;
-        match settle(&mut locked, aim)? {
+        match settle(&mut locked, purpose)? {
             Settled::Ours(entry) => Ok(Self { locked, entry: *entry }),
             Settled::NotOurs | Settled::Unproven => Err(Fault::not_found()),
         }
@@ -110,7 +110,7 @@ impl<'c> LockedNode<'c> {
 
 /// Settles a name's unfinished intent.
 /// When that fails, the intent stays for the next request.
-pub(crate) fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault> {
+pub(crate) fn settle(locked: &mut Locked<'_>, purpose: Purpose) -> Result<Settled, Fault> {
     let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::NotOurs) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
     locked.context.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
@@ -126,13 +126,13 @@ pub(crate) fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault
     let console = &audited.locked.context.console;
     let judge = |nodes: &[String]| console.verdict(&intent, Evidence { output: &output, exit: None, nodes });
     let mut verdict = judge(&[]);
-    let standing = look(audited.locked, next_step(&intent, &verdict, None, aim))?;
+    let standing = look(audited.locked, next_step(&intent, &verdict, None, purpose))?;
     if let Some(Standing::Listed(nodes)) = &standing {
         verdict = judge(nodes);
     }
-    let step = next_step(&intent, &verdict, standing.as_ref(), aim);
+    let step = next_step(&intent, &verdict, standing.as_ref(), purpose);
     take(&mut audited, step, &intent, &entry.node, &verdict)?;
-    let enough = |state| state == NodeState::Active || (aim == Aim::End && state == NodeState::Changing);
+    let enough = |state| state == NodeState::Active || (purpose == Purpose::Delete && state == NodeState::Changing);
     Ok(match locked.ledger.entry(&locked.name)? {
         Some(entry) if enough(entry.state) => Settled::Ours(Box::new(entry)),
         Some(_) => Settled::Unproven,
@@ -165,8 +165,8 @@ fn look(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
 /// Finishes an addition whose run has just ended.
 /// When that fails, the intent stays for the next request.
 pub(crate) fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: &Verdict) -> Result<(), Fault> {
-    let standing = look(audited.locked, next_step(intent, verdict, None, Aim::Keep))?;
-    let step = next_step(intent, verdict, standing.as_ref(), Aim::Keep);
+    let standing = look(audited.locked, next_step(intent, verdict, None, Purpose::Keep))?;
+    let step = next_step(intent, verdict, standing.as_ref(), Purpose::Keep);
     take(audited, step, intent, intent.node(), verdict)
 }
 
@@ -296,7 +296,7 @@ fn give_up(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Aim, Step, next_step};
+    use super::{Purpose, Step, next_step};
     use crate::console::{Gap, Intent, Refusal, Standing, Verdict, Way};
     use crate::model::name::NodeName;
     use crate::model::node::{Assignment, Node};
@@ -329,13 +329,13 @@ mod tests {
     }
 
     /// Checks every combination.
-    fn each(check: impl Fn(&Intent, &Verdict, Option<&Standing>, Aim, Step)) {
+    fn each(check: impl Fn(&Intent, &Verdict, Option<&Standing>, Purpose, Step)) {
         for intent in intents() {
             for verdict in verdicts() {
                 for standing in standings() {
-                    for aim in [Aim::Keep, Aim::End] {
-                        let step = next_step(&intent, &verdict, standing.as_ref(), aim);
-                        check(&intent, &verdict, standing.as_ref(), aim, step);
+                    for purpose in [Purpose::Keep, Purpose::Delete] {
+                        let step = next_step(&intent, &verdict, standing.as_ref(), purpose);
+                        check(&intent, &verdict, standing.as_ref(), purpose, step);
                     }
                 }
             }
@@ -351,32 +351,35 @@ mod tests {
 
     #[test]
     fn a_node_that_the_console_lists_is_touched_only_when_it_is_known_to_be_ours() {
-        each(|intent, verdict, standing, aim, step| {
+        each(|intent, verdict, standing, purpose, step| {
             if matches!((verdict, standing), (Verdict::Unknown(_), Some(Standing::Listed(_)))) {
-                assert_eq!(step, Step::Unproven, "{intent:?} {aim:?}");
+                assert_eq!(step, Step::Unproven, "{intent:?} {purpose:?}");
             }
         });
     }
 
     #[test]
     fn a_node_is_given_up_only_when_it_is_missing_or_somebody_elses() {
-        each(|intent, verdict, standing, aim, step| {
+        each(|intent, verdict, standing, purpose, step| {
             if step == Step::GiveUp {
                 let gone = standing == Some(&Standing::Unlisted) || *verdict == Verdict::Refused(Refusal::Taken);
-                assert!(gone && matches!(intent, Intent::Change { .. }), "{intent:?} {verdict:?} {standing:?} {aim:?}");
+                assert!(
+                    gone && matches!(intent, Intent::Change { .. }),
+                    "{intent:?} {verdict:?} {standing:?} {purpose:?}"
+                );
             }
         });
     }
 
     #[test]
     fn what_is_published_never_decides_whose_a_known_node_is() {
-        each(|intent, verdict, standing, aim, step| {
+        each(|intent, verdict, standing, purpose, step| {
             let follows = matches!(standing, Some(Standing::Published | Standing::Unpublished));
             if follows && matches!(intent, Intent::Delete { .. }) {
                 assert_eq!(step, Step::Delete);
             }
             let refused = *verdict == Verdict::Refused(Refusal::Taken);
-            if follows && aim == Aim::Keep && matches!(intent, Intent::Change { .. }) && !refused {
+            if follows && purpose == Purpose::Keep && matches!(intent, Intent::Change { .. }) && !refused {
                 assert_eq!(step, Step::Restore, "{verdict:?}");
             }
         });
@@ -384,9 +387,9 @@ mod tests {
 
     #[test]
     fn a_node_that_is_about_to_be_deleted_is_not_changed_before() {
-        each(|intent, verdict, standing, aim, step| {
+        each(|intent, verdict, standing, purpose, step| {
             let changes = matches!(step, Step::Assign | Step::Restore | Step::AddAgain);
-            assert!(aim == Aim::Keep || !changes, "{intent:?} {verdict:?} {standing:?}");
+            assert!(purpose == Purpose::Keep || !changes, "{intent:?} {verdict:?} {standing:?}");
         });
     }
 }

@@ -11,7 +11,7 @@ use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::service::certificates;
 use crate::service::change::{Locked, LockedNode};
-use crate::service::recovery::{self, Aim, Settled};
+use crate::service::recovery::{self, Purpose, Settled};
 
 /// Compares the ledger with the console's `nodes`.
 pub(super) fn compare(
@@ -53,7 +53,7 @@ pub(super) fn compare(
         let settled = as_operator(config, path, "operator.settle", name, |context| {
             let ledger = context.ledger()?;
             let mut locked = Locked::acquire(context, ledger, name)?;
-            match recovery::settle(&mut locked, Aim::Keep)? {
+            match recovery::settle(&mut locked, Purpose::Keep)? {
                 Settled::Ours(entry) => settle_active(LockedNode { locked, entry: *entry }, there),
                 Settled::NotOurs => Ok(()),
                 Settled::Unproven => {
