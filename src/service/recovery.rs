@@ -38,55 +38,55 @@ pub(crate) enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// Ask the console about the name.
-    Look,
+    AskConsole,
     /// Record the change as done.
-    Settle,
+    RecordDone,
     /// Delete the row: the node is not espm's.
     Forget,
     /// Revoke the certificate and delete the row: the node is no longer espm's.
-    GiveUp,
+    RevokeAndForget,
     /// Assign as intended or, where the console refuses that, as before.
     Assign,
     /// Publish what the ledger last confirmed.
-    Restore,
+    Republish,
     /// Add the node again that espm's own run has deleted.
     AddAgain,
     /// Delete the node.
     Delete,
-    /// Do nothing: the node is proven to be espm's, and is about to be deleted.
-    Leave,
+    /// Leave the intent: the node is proven to be espm's, and is about to be deleted.
+    Accept,
     /// Leave the decision to a human.
-    Unproven,
+    MarkUnproven,
 }
 
 /// Choose the next step; `standing` is `None` until the console was asked.
 fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, purpose: Purpose) -> Step {
     match intent {
         Intent::Add { .. } => match (verdict, standing) {
-            (Verdict::Done, _) => Step::Settle,
+            (Verdict::Done, _) => Step::RecordDone,
             (Verdict::Partial(_), _) => Step::Delete,
             (Verdict::Refused(Refusal::Taken), _) => Step::Forget,
-            (_, None) => Step::Look,
-            (_, Some(Standing::Listed(_) | Standing::Published)) => Step::Unproven,
+            (_, None) => Step::AskConsole,
+            (_, Some(Standing::Listed(_) | Standing::Published)) => Step::MarkUnproven,
             (_, Some(Standing::Unlisted | Standing::Unpublished)) => Step::Forget,
         },
         Intent::Change { .. } => match (verdict, standing) {
-            (Verdict::Refused(Refusal::Taken), _) => Step::GiveUp,
-            (Verdict::Unknown(_), None) => Step::Look,
-            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::Unproven,
-            _ if purpose == Purpose::Delete => Step::Leave,
-            (_, None) => Step::Look,
-            (_, Some(Standing::Published | Standing::Unpublished)) => Step::Restore,
+            (Verdict::Refused(Refusal::Taken), _) => Step::RevokeAndForget,
+            (Verdict::Unknown(_), None) => Step::AskConsole,
+            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::MarkUnproven,
+            _ if purpose == Purpose::Delete => Step::Accept,
+            (_, None) => Step::AskConsole,
+            (_, Some(Standing::Published | Standing::Unpublished)) => Step::Republish,
             (Verdict::Unknown(_), Some(Standing::Unlisted)) => Step::AddAgain,
-            (_, Some(Standing::Unlisted)) => Step::GiveUp,
-            (Verdict::Done, Some(Standing::Listed(_))) => Step::Settle,
+            (_, Some(Standing::Unlisted)) => Step::RevokeAndForget,
+            (Verdict::Done, Some(Standing::Listed(_))) => Step::RecordDone,
             (_, Some(Standing::Listed(_))) => Step::Assign,
         },
         Intent::Delete { .. } => match (verdict, standing) {
-            (_, None) => Step::Look,
+            (_, None) => Step::AskConsole,
             (_, Some(Standing::Published | Standing::Unpublished)) => Step::Delete,
             (_, Some(Standing::Unlisted)) | (Verdict::Done, _) => Step::Forget,
-            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::Unproven,
+            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::MarkUnproven,
             (_, Some(Standing::Listed(_))) => Step::Delete,
         },
     }
@@ -126,12 +126,12 @@ pub(crate) fn settle(locked: &mut Locked<'_>, purpose: Purpose) -> Result<Settle
     let console = &audited.locked.context.console;
     let judge = |nodes: &[String]| console.verdict(&intent, Evidence { output: &output, exit: None, nodes });
     let mut verdict = judge(&[]);
-    let standing = look(audited.locked, next_step(&intent, &verdict, None, purpose))?;
+    let standing = ask_console(audited.locked, next_step(&intent, &verdict, None, purpose))?;
     if let Some(Standing::Listed(nodes)) = &standing {
         verdict = judge(nodes);
     }
     let step = next_step(&intent, &verdict, standing.as_ref(), purpose);
-    take(&mut audited, step, &intent, &entry.node, &verdict)?;
+    carry_out(&mut audited, step, &intent, &entry.node, &verdict)?;
     let enough = |state| state == NodeState::Active || (purpose == Purpose::Delete && state == NodeState::Changing);
     Ok(match locked.ledger.entry(&locked.name)? {
         Some(entry) if enough(entry.state) => Settled::Ours(Box::new(entry)),
@@ -155,8 +155,8 @@ fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
 }
 
 /// Asks the console about the name, where that is the next step.
-fn look(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
-    if step != Step::Look {
+fn ask_console(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
+    if step != Step::AskConsole {
         return Ok(None);
     }
     Ok(Some(locked.context.console.standing(&locked.name, locked.context.until)?))
@@ -165,13 +165,13 @@ fn look(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
 /// Finishes an addition whose run has just ended.
 /// When that fails, the intent stays for the next request.
 pub(crate) fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: &Verdict) -> Result<(), Fault> {
-    let standing = look(audited.locked, next_step(intent, verdict, None, Purpose::Keep))?;
+    let standing = ask_console(audited.locked, next_step(intent, verdict, None, Purpose::Keep))?;
     let step = next_step(intent, verdict, standing.as_ref(), Purpose::Keep);
-    take(audited, step, intent, intent.node(), verdict)
+    carry_out(audited, step, intent, intent.node(), verdict)
 }
 
 /// Carries out a step; `before` is the node as the ledger last confirmed it.
-fn take(
+fn carry_out(
     audited: &mut Audited<'_, '_>,
     step: Step,
     intent: &Intent,
@@ -179,20 +179,20 @@ fn take(
     verdict: &Verdict,
 ) -> Result<(), Fault> {
     match step {
-        Step::Look | Step::Leave => Ok(()),
-        Step::Settle => Ok(audited.locked.ledger.settle(intent.node())?),
+        Step::AskConsole | Step::Accept => Ok(()),
+        Step::RecordDone => Ok(audited.locked.ledger.settle(intent.node())?),
         Step::Forget => Ok(audited.locked.ledger.forget(&audited.locked.name)?),
-        Step::GiveUp => {
+        Step::RevokeAndForget => {
             if *verdict == Verdict::Refused(Refusal::Taken) {
                 audited.locked.context.audit.note(Note::TakenByAnother);
             }
-            give_up(audited)
+            revoke_and_forget(audited)
         }
         Step::Assign => assign_or_undo(audited, intent, before),
-        Step::Restore => assign(audited, before, Way::InPlace),
+        Step::Republish => assign(audited, before, Way::InPlace),
         Step::AddAgain => add_again(audited, intent.node()),
         Step::Delete => delete(audited, intent.node(), false),
-        Step::Unproven => {
+        Step::MarkUnproven => {
             audited.locked.context.audit.note(Note::Unproven);
             Ok(audited.locked.ledger.mark_unproven(&audited.locked.name)?)
         }
@@ -227,7 +227,7 @@ fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node)
 fn add_again(audited: &mut Audited<'_, '_>, node: &Node) -> Result<(), Fault> {
     match run(audited, Intent::Change { node: node.clone(), way: Way::AddAgain })? {
         Verdict::Done => Ok(()),
-        Verdict::Refused(Refusal::Taken) => give_up(audited),
+        Verdict::Refused(Refusal::Taken) => revoke_and_forget(audited),
         other => Err(unsettled(&other)),
     }
 }
@@ -243,7 +243,7 @@ fn try_assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<Re
         Verdict::Done => {}
         // Names that the console no longer has cannot be assigned.
         Verdict::Partial(Gap::Names(_)) => audited.locked.ledger.settle(node)?,
-        Verdict::Refused(Refusal::Missing | Refusal::Taken) => give_up(audited)?,
+        Verdict::Refused(Refusal::Missing | Refusal::Taken) => revoke_and_forget(audited)?,
         other => return Ok(Err(other)),
     }
     Ok(Ok(()))
@@ -282,12 +282,12 @@ pub(crate) fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> 
     let mut audited = node.locked.audited()?;
     match standing {
         Standing::Published | Standing::Unpublished => assign(&mut audited, &node.entry.node, Way::InPlace),
-        Standing::Listed(_) | Standing::Unlisted => give_up(&mut audited),
+        Standing::Listed(_) | Standing::Unlisted => revoke_and_forget(&mut audited),
     }
 }
 
 /// Revokes a node's certificate and forgets the node.
-fn give_up(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
+fn revoke_and_forget(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
     if let Some(entry) = audited.locked.ledger.entry(&audited.locked.name)? {
         certificates::end(audited, &entry)?;
     }
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn the_console_is_asked_once() {
         each(|intent, verdict, standing, _, step| {
-            assert!(step != Step::Look || standing.is_none(), "{intent:?} {verdict:?} {standing:?}");
+            assert!(step != Step::AskConsole || standing.is_none(), "{intent:?} {verdict:?} {standing:?}");
         });
     }
 
@@ -353,7 +353,7 @@ mod tests {
     fn a_node_that_the_console_lists_is_touched_only_when_it_is_known_to_be_ours() {
         each(|intent, verdict, standing, purpose, step| {
             if matches!((verdict, standing), (Verdict::Unknown(_), Some(Standing::Listed(_)))) {
-                assert_eq!(step, Step::Unproven, "{intent:?} {purpose:?}");
+                assert_eq!(step, Step::MarkUnproven, "{intent:?} {purpose:?}");
             }
         });
     }
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn a_node_is_given_up_only_when_it_is_missing_or_somebody_elses() {
         each(|intent, verdict, standing, purpose, step| {
-            if step == Step::GiveUp {
+            if step == Step::RevokeAndForget {
                 let gone = standing == Some(&Standing::Unlisted) || *verdict == Verdict::Refused(Refusal::Taken);
                 assert!(
                     gone && matches!(intent, Intent::Change { .. }),
@@ -380,7 +380,7 @@ mod tests {
             }
             let refused = *verdict == Verdict::Refused(Refusal::Taken);
             if follows && purpose == Purpose::Keep && matches!(intent, Intent::Change { .. }) && !refused {
-                assert_eq!(step, Step::Restore, "{verdict:?}");
+                assert_eq!(step, Step::Republish, "{verdict:?}");
             }
         });
     }
@@ -388,7 +388,7 @@ mod tests {
     #[test]
     fn a_node_that_is_about_to_be_deleted_is_not_changed_before() {
         each(|intent, verdict, standing, purpose, step| {
-            let changes = matches!(step, Step::Assign | Step::Restore | Step::AddAgain);
+            let changes = matches!(step, Step::Assign | Step::Republish | Step::AddAgain);
             assert!(purpose == Purpose::Keep || !changes, "{intent:?} {verdict:?} {standing:?}");
         });
     }
