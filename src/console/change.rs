@@ -93,9 +93,9 @@ pub(crate) enum Verdict {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Gap {
     /// Names that the console no longer has.
-    Names(Vec<(List, String)>),
+    UnknownNames(Vec<(List, String)>),
     /// The part that the run did not reach; the text is for the log.
-    Rest(String),
+    Unfinished(String),
 }
 
 /// The reason for which a command did nothing.
@@ -106,7 +106,7 @@ pub(crate) enum Refusal {
     /// The node does not exist.
     Missing,
     /// Any other error of the command; the text is for the log.
-    Said(String),
+    Error(String),
 }
 
 /// A name's standing in the console.

@@ -71,7 +71,7 @@ impl Console for Published {
     // The published file follows the ledger, so it proves nothing about a change.
     fn verdict(&self, intent: &Intent, _: Evidence<'_>) -> Verdict {
         match intent {
-            Intent::Add { .. } | Intent::Change { .. } => Verdict::Partial(Gap::Rest(String::new())),
+            Intent::Add { .. } | Intent::Change { .. } => Verdict::Partial(Gap::Unfinished(String::new())),
             Intent::Delete { .. } => Verdict::NotBegun,
         }
     }
@@ -138,7 +138,7 @@ impl Console for Published {
             Err(error) => Err(ConsoleError::File(error)),
             Ok(()) => {
                 let lost = catalogue.lost(&node.assignment);
-                Ok(if lost.is_empty() { Verdict::Done } else { Verdict::Partial(Gap::Names(lost)) })
+                Ok(if lost.is_empty() { Verdict::Done } else { Verdict::Partial(Gap::UnknownNames(lost)) })
             }
         }
     }

@@ -129,10 +129,10 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     let fault = match &verdict {
         Verdict::Done => return Ok(Outcome::NodeCreated(node)),
         Verdict::Refused(Refusal::Taken) => taken(),
-        Verdict::Partial(Gap::Names(lost)) => lost_names(lost, &node.assignment),
+        Verdict::Partial(Gap::UnknownNames(lost)) => lost_names(lost, &node.assignment),
         Verdict::Refused(Refusal::Missing) => failed("node:add says that the node is missing"),
         Verdict::NotBegun => failed("node:add was not begun"),
-        Verdict::Partial(Gap::Rest(said)) | Verdict::Refused(Refusal::Said(said)) | Verdict::Unknown(said) => {
+        Verdict::Partial(Gap::Unfinished(said)) | Verdict::Refused(Refusal::Error(said)) | Verdict::Unknown(said) => {
             failed(said)
         }
     };
@@ -197,7 +197,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     let intent = Intent::Change { node: after.clone(), way };
     match audited.intend(permit, intent, None)?.run().conclude(Some(&before))? {
         Verdict::Done => Ok(Outcome::Node(after)),
-        Verdict::Partial(Gap::Names(lost)) => {
+        Verdict::Partial(Gap::UnknownNames(lost)) => {
             // Undoing can need another way: not every console can remove a parameter in place.
             let back = audited.locked.context.console.way(&after.assignment, &before.assignment);
             recovery::assign(&mut audited, &before, back)?;
@@ -207,7 +207,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
             recovery::settle_missing(&mut node, &Standing::Unlisted)?;
             Err(Fault::not_found())
         }
-        Verdict::Partial(Gap::Rest(said)) | Verdict::Refused(Refusal::Said(said)) | Verdict::Unknown(said) => {
+        Verdict::Partial(Gap::Unfinished(said)) | Verdict::Refused(Refusal::Error(said)) | Verdict::Unknown(said) => {
             Err(failed(&said))
         }
         Verdict::NotBegun => Err(failed("the change was not begun")),

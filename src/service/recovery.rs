@@ -242,7 +242,7 @@ fn try_assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<Re
     match run(audited, Intent::Change { node: node.clone(), way })? {
         Verdict::Done => {}
         // Names that the console no longer has cannot be assigned.
-        Verdict::Partial(Gap::Names(_)) => audited.locked.ledger.settle(node)?,
+        Verdict::Partial(Gap::UnknownNames(_)) => audited.locked.ledger.settle(node)?,
         Verdict::Refused(Refusal::Missing | Refusal::Taken) => revoke_and_forget(audited)?,
         other => return Ok(Err(other)),
     }
@@ -267,7 +267,9 @@ pub(crate) fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> 
     let intended = audited.intend(permit, Intent::Delete { node: node.clone() }, None)?;
     let said = match intended.run().conclude(keep.then_some(node))? {
         Verdict::Done => return Ok(()),
-        Verdict::Unknown(said) | Verdict::Refused(Refusal::Said(said)) | Verdict::Partial(Gap::Rest(said)) => said,
+        Verdict::Unknown(said) | Verdict::Refused(Refusal::Error(said)) | Verdict::Partial(Gap::Unfinished(said)) => {
+            said
+        }
         other => format!("{other:?}"),
     };
     Err(ConsoleError::Failed(said).into())
@@ -313,11 +315,11 @@ mod tests {
         let text = String::new;
         vec![
             Verdict::Done,
-            Verdict::Partial(Gap::Names(vec![])),
-            Verdict::Partial(Gap::Rest(text())),
+            Verdict::Partial(Gap::UnknownNames(vec![])),
+            Verdict::Partial(Gap::Unfinished(text())),
             Verdict::Refused(Refusal::Taken),
             Verdict::Refused(Refusal::Missing),
-            Verdict::Refused(Refusal::Said(text())),
+            Verdict::Refused(Refusal::Error(text())),
             Verdict::NotBegun,
             Verdict::Unknown(text()),
         ]
