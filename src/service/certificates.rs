@@ -19,7 +19,7 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let mut audited = node.locked.audited()?;
     if !is_known(entry) {
         // A certificate that the CA's record still has belongs to an earlier node of this name.
-        end(&mut audited, entry)?;
+        revoke_own(&mut audited, entry)?;
     }
     let asked = audited.ask(Verb::Generate)?;
     let ledger = &audited.locked.ledger;
@@ -80,7 +80,7 @@ pub(crate) fn revoke(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     if !is_known(entry) && !is_recorded(node.locked.context, &entry.node.name)? {
         return entry.certificate.map(|_| Outcome::Gone).ok_or_else(Fault::not_found);
     }
-    end(&mut node.locked.audited()?, entry)?;
+    revoke_own(&mut node.locked.audited()?, entry)?;
     match node.locked.ledger.entry(&entry.node.name)?.and_then(|entry| entry.certificate) {
         Some(CertificateState::Revoked) => Ok(Outcome::Gone),
         _ => Err(Fault::not_found()),
@@ -91,14 +91,14 @@ pub(crate) fn revoke(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
 pub(crate) fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
     match node.entry.certificate {
         Some(CertificateState::Generating | CertificateState::Revoking) => {
-            end(&mut node.locked.audited()?, &node.entry)
+            revoke_own(&mut node.locked.audited()?, &node.entry)
         }
         _ => Ok(()),
     }
 }
 
 /// Revokes the node's certificate if espm made it; fails when it is still valid.
-pub(super) fn end(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
+pub(super) fn revoke_own(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
     let name = &entry.node.name;
     if !is_known(entry) && !is_recorded(audited.locked.context, name)? {
         return Ok(());

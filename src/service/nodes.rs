@@ -218,7 +218,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
 pub(crate) fn delete(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     let mut audited = node.locked.audited()?;
-    certificates::end(&mut audited, entry)?;
+    certificates::revoke_own(&mut audited, entry)?;
     let context = &audited.locked.context;
     match context.console.standing(&entry.node.name, context.until)? {
         Standing::Listed(_) | Standing::Published => {

@@ -291,7 +291,7 @@ pub(crate) fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> 
 /// Revokes a node's certificate and forgets the node.
 fn revoke_and_forget(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
     if let Some(entry) = audited.locked.ledger.entry(&audited.locked.name)? {
-        certificates::end(audited, &entry)?;
+        certificates::revoke_own(audited, &entry)?;
     }
     Ok(audited.locked.ledger.forget(&audited.locked.name)?)
 }
