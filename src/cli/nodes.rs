@@ -5,14 +5,14 @@ use crate::ledger::{Entry, NodeState};
 use crate::model::fault::{Fault, Problem};
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, Node};
-use crate::service::change::Locked;
+use crate::service::change::LockedName;
 use crate::service::context::Context;
 use crate::system::clock;
 
 /// Records a node of the console as espm's.
 pub(super) fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
     let ledger = context.ledger()?;
-    let mut locked = Locked::acquire(context, ledger, name)?;
+    let mut locked = LockedName::acquire(context, ledger, name)?;
     let entry = locked.ledger.entry(name)?;
     if entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault>
 /// Removes a node from the ledger.
 pub(super) fn forget(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
     let ledger = context.ledger()?;
-    let mut locked = Locked::acquire(context, ledger, name)?;
+    let mut locked = LockedName::acquire(context, ledger, name)?;
     let Some(entry) = locked.ledger.entry(name)? else {
         let detail = format!("{name} is not in the ledger; 'espm nodes' lists what is");
         return Err(Fault::new(Problem::NotFound, detail));

@@ -17,7 +17,7 @@ use crate::system::lock::Lock;
 
 /// A name that this request alone works on.
 #[derive(Debug)]
-pub(crate) struct Locked<'c> {
+pub(crate) struct LockedName<'c> {
     pub context: &'c mut Context,
     pub ledger: Ledger,
     pub name: NodeName,
@@ -27,11 +27,11 @@ pub(crate) struct Locked<'c> {
 /// A node of espm's that this request alone works on, its earlier changes settled.
 #[derive(Debug)]
 pub(crate) struct LockedNode<'c> {
-    pub locked: Locked<'c>,
+    pub locked: LockedName<'c>,
     pub entry: Entry,
 }
 
-impl<'c> Locked<'c> {
+impl<'c> LockedName<'c> {
     /// Waits for the lock of a name; 503 when that takes too long.
     pub(crate) fn acquire(context: &'c mut Context, ledger: Ledger, name: &NodeName) -> Result<Self, Fault> {
         let lock = context.wait("another request works on this node; try again", || ledger.try_lock(name))?;
@@ -60,7 +60,7 @@ impl<'c> Locked<'c> {
 /// A locked name whose attempted change is in the audit.
 #[derive(Debug)]
 pub(crate) struct Audited<'l, 'c> {
-    pub locked: &'l mut Locked<'c>,
+    pub locked: &'l mut LockedName<'c>,
 }
 
 impl<'c> Audited<'_, 'c> {
@@ -85,7 +85,7 @@ impl<'c> Audited<'_, 'c> {
 
     /// Records the intent to generate or revoke a certificate, and asks the CA.
     pub(crate) fn ask(&mut self, verb: Verb) -> Result<Result<Answer, AuthorityError>, Fault> {
-        let Locked { context, ledger, name, .. } = &mut *self.locked;
+        let LockedName { context, ledger, name, .. } = &mut *self.locked;
         match verb {
             Verb::Generate => ledger.certificate(name, CertificateState::Generating, None)?,
             Verb::Revoke => ledger.certificate(name, CertificateState::Revoking, None)?,
@@ -98,7 +98,7 @@ impl<'c> Audited<'_, 'c> {
 /// A change whose intent is in the ledger.
 #[derive(Debug)]
 pub(crate) struct Intended<'l, 'c> {
-    locked: &'l mut Locked<'c>,
+    locked: &'l mut LockedName<'c>,
     permit: Permit,
     intent: Intent,
     output: File,
@@ -116,7 +116,7 @@ impl<'l, 'c> Intended<'l, 'c> {
 /// A change whose command has ended or run out of time.
 #[derive(Debug)]
 pub(crate) struct Ran<'l, 'c> {
-    locked: &'l mut Locked<'c>,
+    locked: &'l mut LockedName<'c>,
     intent: Intent,
     verdict: Result<Verdict, ConsoleError>,
 }

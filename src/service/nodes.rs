@@ -3,7 +3,7 @@
 //! Each checks the whole request before it runs a command that changes anything.
 
 use super::certificates;
-use super::change::{Locked, LockedNode};
+use super::change::{LockedName, LockedNode};
 use super::context::Context;
 use super::draft::{Draft, Placed};
 use super::outcome::Outcome;
@@ -114,7 +114,7 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     let node = Node { name, assignment: draft.into_change().apply(Assignment::default()) };
     context.audit.assignment(&node.assignment);
 
-    let mut locked = Locked::acquire(context, ledger, &node.name)?;
+    let mut locked = LockedName::acquire(context, ledger, &node.name)?;
     let settled = recovery::settle(&mut locked, Purpose::Keep)?;
     if let Some(outcome) = first_answer(&locked.ledger, key.as_ref())? {
         return Ok(outcome);

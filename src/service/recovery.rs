@@ -4,7 +4,7 @@
 //! proven to be espm's is left alone, and a human decides.
 
 use super::certificates;
-use super::change::{Audited, Locked, LockedNode};
+use super::change::{Audited, LockedName, LockedNode};
 use super::context::Context;
 use crate::audit::Note;
 use crate::console::{ConsoleError, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
@@ -100,7 +100,7 @@ impl<'c> LockedNode<'c> {
         if ledger.entry_of_ours(name)?.is_none() {
             return Err(Fault::not_found());
         }
-        let mut locked = Locked::acquire(context, ledger, name)?;
+        let mut locked = LockedName::acquire(context, ledger, name)?;
         match settle(&mut locked, purpose)? {
             Settled::Ours(entry) => Ok(Self { locked, entry: *entry }),
             Settled::NotOurs | Settled::Unproven => Err(Fault::not_found()),
@@ -110,7 +110,7 @@ impl<'c> LockedNode<'c> {
 
 /// Settles a name's unfinished intent.
 /// When that fails, the intent stays for the next request.
-pub(crate) fn settle(locked: &mut Locked<'_>, purpose: Purpose) -> Result<Settled, Fault> {
+pub(crate) fn settle(locked: &mut LockedName<'_>, purpose: Purpose) -> Result<Settled, Fault> {
     let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::NotOurs) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
     locked.context.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
@@ -155,7 +155,7 @@ fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
 }
 
 /// Asks the console about the name, where that is the next step.
-fn ask_console(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
+fn ask_console(locked: &LockedName<'_>, step: Step) -> Result<Option<Standing>, Fault> {
     if step != Step::AskConsole {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::service::certificates;
-use crate::service::change::{Locked, LockedNode};
+use crate::service::change::{LockedName, LockedNode};
 use crate::service::recovery::{self, Purpose, Settled};
 
 /// Compares the ledger with the console's `nodes`.
@@ -52,7 +52,7 @@ pub(super) fn compare(
         let mut in_doubt = false;
         let settled = as_operator(config, path, "operator.settle", name, |context| {
             let ledger = context.ledger()?;
-            let mut locked = Locked::acquire(context, ledger, name)?;
+            let mut locked = LockedName::acquire(context, ledger, name)?;
             match recovery::settle(&mut locked, Purpose::Keep)? {
                 Settled::Ours(entry) => settle_active(LockedNode { locked, entry: *entry }, there),
                 Settled::NotOurs => Ok(()),
