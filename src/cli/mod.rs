@@ -81,16 +81,16 @@ enum Command {
 
 /// A failure, in a sentence for the operator.
 #[derive(Debug)]
-struct Wrong(String);
+struct Failure(String);
 
-impl<E: std::error::Error> From<E> for Wrong {
+impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self(text::chain(&error))
     }
 }
 
-fn wrong<T>(what: String) -> Result<T, Wrong> {
-    Err(Wrong(what))
+fn failure<T>(what: String) -> Result<T, Failure> {
+    Err(Failure(what))
 }
 
 /// A node's name on the command line.
@@ -137,7 +137,7 @@ pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<()
     }
     match serve(&cli.config, command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(wrong) => fail(&wrong.0),
+        Err(failure) => fail(&failure.0),
     }
 }
 
@@ -146,7 +146,7 @@ fn fail(what: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn serve(path: &Path, command: Command) -> Result<(), Wrong> {
+fn serve(path: &Path, command: Command) -> Result<(), Failure> {
     let config = load(path)?;
     match command {
         Command::Check { .. } => Ok(()),
@@ -170,10 +170,10 @@ fn serve(path: &Path, command: Command) -> Result<(), Wrong> {
 }
 
 /// Reads the configuration as the starting user, then becomes espm's user.
-fn load(path: &Path) -> Result<Config, Wrong> {
+fn load(path: &Path) -> Result<Config, Failure> {
     let config = Config::load(path, Owner::RootOrSelf)?;
     process::become_owner_of(&config.state)
-        .map_err(|error| Wrong(format!("[espm] state: {}: {error}", config.state.display())))?;
+        .map_err(|error| Failure(format!("[espm] state: {}: {error}", config.state.display())))?;
     Ok(config)
 }
 
@@ -184,7 +184,7 @@ fn as_operator(
     event: &'static str,
     name: &NodeName,
     act: impl FnOnce(&mut Context) -> Result<(), Fault>,
-) -> Result<(), Wrong> {
+) -> Result<(), Failure> {
     let id = RequestId::random()?;
     let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), "-");
     audit.client(OPERATOR);
@@ -202,6 +202,6 @@ fn as_operator(
     context.audit.result(word, status, true)?;
     result.map_err(|fault| {
         let cause = fault.for_log();
-        Wrong(if cause.is_empty() { fault.detail.into_owned() } else { format!("{}: {cause}", fault.detail) })
+        Failure(if cause.is_empty() { fault.detail.into_owned() } else { format!("{}: {cause}", fault.detail) })
     })
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use self::report::{Form, Report};
-use super::{Wrong, load};
+use super::{Failure, load};
 use crate::audit;
 use crate::authority::Authority;
 use crate::authority::protocol::{Answer, Verb};
@@ -86,7 +86,7 @@ fn check_as_espm(report: &mut Report, path: &Path, config: &Config, settle: bool
         listed = Some(nodes).filter(|nodes| probed.is_ok() || nodes.is_ok());
         report.line("console", probed);
         if let Some(worker) = console.probe_worker() {
-            report.line("console worker", worker.map_err(Wrong::from));
+            report.line("console worker", worker.map_err(Failure::from));
         }
         report.line("authority", ask_authority(&authority, until));
     } else {
@@ -114,11 +114,11 @@ fn check_as_espm(report: &mut Report, path: &Path, config: &Config, settle: bool
     }
 }
 
-fn check_state(config: &Config) -> Result<String, Wrong> {
+fn check_state(config: &Config) -> Result<String, Failure> {
     trusted_file::check_directory(&config.state, Owner::RootOrSelf)?;
     let metadata = std::fs::metadata(&config.state)?;
     if metadata.uid() != process::user() {
-        return Err(Wrong(format!(
+        return Err(Failure(format!(
             "[espm] state: {} is owned by user {}; run 'espm check' as root or as that user",
             config.state.display(),
             metadata.uid()
@@ -126,7 +126,7 @@ fn check_state(config: &Config) -> Result<String, Wrong> {
     }
     let path = config.state.display();
     if let Err(error) = rustix::fs::access(&config.state, rustix::fs::Access::WRITE_OK) {
-        return Err(Wrong(format!(
+        return Err(Failure(format!(
             "[espm] state: {path} cannot be written: {}; repair or remount its file system",
             std::io::Error::from(error)
         )));
@@ -134,28 +134,28 @@ fn check_state(config: &Config) -> Result<String, Wrong> {
     let space = rustix::fs::statvfs(&config.state).map_err(std::io::Error::from)?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     if free < LEAST_FREE {
-        return Err(Wrong(format!("[espm] state: {path} has {} KiB left; make room on its disk", free / 1024)));
+        return Err(Failure(format!("[espm] state: {path} has {} KiB left; make room on its disk", free / 1024)));
     }
     Ok(path.to_string())
 }
 
-fn probe_syslog(config: &Config) -> Result<String, Wrong> {
+fn probe_syslog(config: &Config) -> Result<String, Failure> {
     audit::probe(&config.audit.socket).map_err(|error| {
-        Wrong(format!("{}; start syslog, or name its socket in [audit] socket", text::chain(&error)))
+        Failure(format!("{}; start syslog, or name its socket in [audit] socket", text::chain(&error)))
     })?;
     Ok(config.audit.socket.display().to_string())
 }
 
 /// Adds the file to look at to sudo's own message.
-fn with_hint(error: impl std::error::Error) -> Wrong {
+fn with_hint(error: impl std::error::Error) -> Failure {
     let what = text::chain(&error);
-    Wrong(if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what })
+    Failure(if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what })
 }
 
-fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Wrong> {
+fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Failure> {
     let no_node = NodeName::parse(NO_NODE)?;
     match authority.ask(Verb::Check, &no_node, until).map_err(with_hint)? {
         Answer::Sound => Ok("answers; its certificate, its revocation list and the records can be read".into()),
-        other => Err(Wrong(format!("gave an unexpected answer: {other:?}"))),
+        other => Err(Failure(format!("gave an unexpected answer: {other:?}"))),
     }
 }

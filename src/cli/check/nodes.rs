@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::report::Report;
-use crate::cli::{Wrong, as_operator};
+use crate::cli::{Failure, as_operator};
 use crate::config::{Config, Console};
 use crate::console::Standing;
 use crate::ledger::{CertificateState, Entry, NodeState};
@@ -25,7 +25,7 @@ pub(super) fn compare(
     // An empty list would have every certificate revoked.
     if settle && nodes.is_empty() && !entries.is_empty() && matches!(config.console, Console::Rake(_)) {
         let what = "the console lists none, not even the master, so nothing is settled";
-        return report.line("nodes", Err(Wrong(format!("{what}; name the right console in [console] command"))));
+        return report.line("nodes", Err(Failure(format!("{what}; name the right console in [console] command"))));
     }
     let mut wrong = 0;
     for entry in entries {

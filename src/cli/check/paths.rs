@@ -6,14 +6,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::cli::Wrong;
+use crate::cli::Failure;
 use crate::config::enc_ini::{self, Classifier};
 use crate::config::{Command, Config, Console, Enc};
 use crate::system::process;
 use crate::system::trusted_file;
 
 /// Checks all programs, directories and users of the configuration.
-pub(super) fn check(config: &Config) -> Result<String, Wrong> {
+pub(super) fn check(config: &Config) -> Result<String, Failure> {
     let authority = &config.authority;
     let mut wrong = Vec::new();
     let mut commands = vec![("authority", &authority.command)];
@@ -38,7 +38,7 @@ pub(super) fn check(config: &Config) -> Result<String, Wrong> {
     wrong.extend(directory("[authority] ssldir", &authority.ssldir));
     wrong.extend(directory("[authority] cadir", &authority.cadir));
     wrong.extend(directory("[authority] records", &authority.records).or_else(|| records(config)));
-    if wrong.is_empty() { Ok("are there".to_owned()) } else { Err(Wrong(wrong.join("; "))) }
+    if wrong.is_empty() { Ok("are there".to_owned()) } else { Err(Failure(wrong.join("; "))) }
 }
 
 /// Checks that espm can write the published nodes and the Puppet server read them.
@@ -55,17 +55,17 @@ fn published(enc: &Enc) -> Option<String> {
 }
 
 /// Checks the classifier's enc.ini beside espm.ini; `None` when there is none.
-pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, Wrong>> {
+pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, Failure>> {
     let path = ini.with_file_name(enc_ini::FILE);
     path.try_exists().is_ok_and(|there| there).then(|| {
         let classifier = Classifier::load(&path)?;
         if classifier.published != enc.published {
             let (read, written) = (classifier.published.display(), enc.published.display());
             let advice = format!("is {read}, espm publishes in {written}; write published = {written}");
-            return Err(Wrong(format!("{}: [enc] published: {advice}", path.display())));
+            return Err(Failure(format!("{}: [enc] published: {advice}", path.display())));
         }
         let wrong = classifier.fallback.as_deref().and_then(|fallback| program("[enc] fallback", fallback));
-        wrong.map_or(Ok(path.display().to_string()), |what| Err(Wrong(format!("{}: {what}", path.display()))))
+        wrong.map_or(Ok(path.display().to_string()), |what| Err(Failure(format!("{}: {what}", path.display()))))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use crate::cli::Wrong;
+use crate::cli::Failure;
 use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::system::clock;
 use crate::system::text;
@@ -59,7 +59,7 @@ impl Report {
     }
 
     /// Adds a check that is right, or a failure that keeps espm from working.
-    pub(in crate::cli) fn line(&mut self, what: &str, result: Result<String, Wrong>) {
+    pub(in crate::cli) fn line(&mut self, what: &str, result: Result<String, Failure>) {
         match result {
             Ok(good) => self.put(Level::Good, what, good),
             Err(wrong) => self.put(Level::Critical, what, wrong.0),
