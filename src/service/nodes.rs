@@ -119,7 +119,7 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     if let Some(outcome) = first_answer(&locked.ledger, key.as_ref())? {
         return Ok(outcome);
     }
-    if !matches!(settled, Settled::NotOurs) || is_taken(locked.context, &node.name)? {
+    if !matches!(settled, Settled::Absent) || is_taken(locked.context, &node.name)? {
         return Err(taken());
     }
     let permit = locked.permit()?;

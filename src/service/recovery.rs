@@ -17,9 +17,9 @@ use crate::model::node::Node;
 #[derive(Debug)]
 pub(crate) enum Settled {
     /// The node is espm's and active; for [`Purpose::Delete`] it may still be changing.
-    Ours(Box<Entry>),
+    Owned(Box<Entry>),
     /// The node is not in the ledger, or no longer.
-    NotOurs,
+    Absent,
     /// The node is in the ledger, but cannot be proven to be espm's.
     Unproven,
 }
@@ -102,8 +102,8 @@ impl<'c> LockedNode<'c> {
         }
         let mut locked = LockedName::acquire(context, ledger, name)?;
         match settle(&mut locked, purpose)? {
-            Settled::Ours(entry) => Ok(Self { locked, entry: *entry }),
-            Settled::NotOurs | Settled::Unproven => Err(Fault::not_found()),
+            Settled::Owned(entry) => Ok(Self { locked, entry: *entry }),
+            Settled::Absent | Settled::Unproven => Err(Fault::not_found()),
         }
     }
 }
@@ -111,11 +111,11 @@ impl<'c> LockedNode<'c> {
 /// Settles a name's unfinished intent.
 /// When that fails, the intent stays for the next request.
 pub(crate) fn settle(locked: &mut LockedName<'_>, purpose: Purpose) -> Result<Settled, Fault> {
-    let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::NotOurs) };
+    let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::Absent) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
     locked.context.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
     match entry.state {
-        NodeState::Active => return Ok(Settled::Ours(Box::new(entry))),
+        NodeState::Active => return Ok(Settled::Owned(Box::new(entry))),
         NodeState::Unproven => return Ok(Settled::Unproven),
         NodeState::Creating | NodeState::Changing | NodeState::Deleting => {}
     }
@@ -134,9 +134,9 @@ pub(crate) fn settle(locked: &mut LockedName<'_>, purpose: Purpose) -> Result<Se
     carry_out(&mut audited, step, &intent, &entry.node, &verdict)?;
     let enough = |state| state == NodeState::Active || (purpose == Purpose::Delete && state == NodeState::Changing);
     Ok(match locked.ledger.entry(&locked.name)? {
-        Some(entry) if enough(entry.state) => Settled::Ours(Box::new(entry)),
+        Some(entry) if enough(entry.state) => Settled::Owned(Box::new(entry)),
         Some(_) => Settled::Unproven,
-        None => Settled::NotOurs,
+        None => Settled::Absent,
     })
 }
 

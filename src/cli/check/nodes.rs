@@ -54,8 +54,8 @@ pub(super) fn compare(
             let ledger = context.ledger()?;
             let mut locked = LockedName::acquire(context, ledger, name)?;
             match recovery::settle(&mut locked, Purpose::Keep)? {
-                Settled::Ours(entry) => settle_active(LockedNode { locked, entry: *entry }, there),
-                Settled::NotOurs => Ok(()),
+                Settled::Owned(entry) => settle_active(LockedNode { locked, entry: *entry }, there),
+                Settled::Absent => Ok(()),
                 Settled::Unproven => {
                     in_doubt = true;
                     Ok(())
