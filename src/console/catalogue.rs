@@ -111,7 +111,7 @@ impl Catalogue {
     }
 
     /// The names of an assignment that the catalogue does not have.
-    pub(crate) fn lost(&self, assignment: &Assignment) -> Vec<(List, String)> {
+    pub(crate) fn missing_names(&self, assignment: &Assignment) -> Vec<(List, String)> {
         let groups = assignment.groups.iter().filter(|name| !self.groups.contains_key(*name));
         let classes = assignment.classes.iter().filter(|name| !self.classes.contains(name));
         let groups = groups.map(|name| (List::Groups, name.to_string()));

@@ -59,7 +59,7 @@ pub(crate) trait Console: Debug {
     fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError>;
 
     /// The names of an assignment that it no longer has; rake reports them later.
-    fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError>;
+    fn missing_names(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError>;
 
     /// Lists all nodes.
     fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError>;

@@ -94,8 +94,8 @@ impl Console for Published {
         Ok(Listing::new(list, &names, as_of_ms))
     }
 
-    fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
-        Ok(self.read()?.lost(assignment))
+    fn missing_names(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+        Ok(self.read()?.missing_names(assignment))
     }
 
     fn nodes(&self, _: Deadline) -> Result<Vec<String>, ConsoleError> {
@@ -137,7 +137,7 @@ impl Console for Published {
             Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Verdict::Refused(Refusal::Taken)),
             Err(error) => Err(ConsoleError::File(error)),
             Ok(()) => {
-                let lost = catalogue.lost(&node.assignment);
+                let lost = catalogue.missing_names(&node.assignment);
                 Ok(if lost.is_empty() { Verdict::Done } else { Verdict::Partial(Gap::UnknownNames(lost)) })
             }
         }

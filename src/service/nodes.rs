@@ -182,7 +182,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
         let detail = "those of a node have at most 65536 bytes together; set some to null";
         return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
     }
-    let lost = context.console.lost(&after.assignment)?;
+    let lost = context.console.missing_names(&after.assignment)?;
     if !lost.is_empty() {
         return Err(lost_names(&lost, &after.assignment));
     }

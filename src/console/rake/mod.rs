@@ -242,7 +242,7 @@ impl Console for Rake {
         Ok(listing)
     }
 
-    fn lost(&self, _: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+    fn missing_names(&self, _: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
         Ok(Vec::new())
     }
 
