@@ -27,7 +27,7 @@ use crate::system::trusted_file::Owner;
 /// The operator's name as a client, and as a request in the ledger.
 const OPERATOR: &str = "operator";
 
-/// The agent on a Puppet master that prepares nodes for a cloud-provisioning system.
+/// The agent on a Puppet master that prepares nodes for a provisioning system.
 ///
 /// Without a command it takes FastCGI requests in the foreground, from the socket that systemd
 /// passes, from the one on descriptor 0, or from the one that the configuration names. With
@@ -44,15 +44,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check all that a request needs, and compare the ledger with the console; exit 1 on a failure
+    /// Check all that a request needs, and the ledger's nodes; exit 1 on a failure
     Check {
-        /// Also finish or undo unfinished changes, and forget nodes that are missing in the console
+        /// Also settle unfinished changes, and forget nodes missing in the console
         #[arg(long)]
         settle: bool,
-        /// Print as a plugin of Nagios or Icinga, with performance data; exit 0 ok, 1 warning, 2 critical, 3 unknown
+        /// Print a Nagios plugin's output; exit 0 ok, 1 warning, 2 critical, 3 unknown
         #[arg(long, conflicts_with = "prometheus")]
         nagios: bool,
-        /// Print metrics for the textfile collector of Prometheus's node exporter; exit 0
+        /// Print metrics for the textfile collector of Prometheus; exit 0
         #[arg(long)]
         prometheus: bool,
     },

@@ -38,7 +38,7 @@ pub(super) fn forget(context: &mut Context, name: &NodeName) -> Result<(), Fault
     let ledger = context.ledger()?;
     let mut locked = LockedName::acquire(context, ledger, name)?;
     let Some(entry) = locked.ledger.entry(name)? else {
-        let detail = format!("{name} is not in the ledger; 'espm nodes' lists what is");
+        let detail = format!("{name} is not in the ledger; 'espm nodes' lists all that are");
         return Err(Fault::new(Problem::NotFound, detail));
     };
     // A command that still runs could add a node that the ledger does not show.

@@ -88,7 +88,7 @@ fn unknown_names<T>(
 
 fn unknown_name(list: List, index: usize) -> FieldError {
     let member = list.member();
-    FieldError::new(format!("{member}[{index}]"), format!("is not in the console; GET /v1/{member} lists what is"))
+    FieldError::new(format!("{member}[{index}]"), format!("is not in the console; GET /v1/{member} lists all that are"))
 }
 
 /// The fault for names that left the console after its list was read.

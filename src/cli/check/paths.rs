@@ -83,7 +83,7 @@ fn program(key: &str, path: &Path) -> Option<String> {
 fn directory(key: &str, path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => None,
-        Ok(_) => Some(format!("{key}: {} is not a directory; name one", path.display())),
+        Ok(_) => Some(format!("{key}: {} is not a directory; name another", path.display())),
         Err(error) => missing(error.kind(), key, path),
     }
 }

@@ -160,7 +160,7 @@ fn impossible_adopt_or_forget_is_one_sentence() {
     for (words, sentence) in [
         (["adopt", "nothing01"], "espm: nothing01 is not in the console; only a node that is there can be adopted\n"),
         (["adopt", "master.example.com"], "espm: master.example.com is the master's own name, which is never espm's\n"),
-        (["forget", "nothing01"], "espm: nothing01 is not in the ledger; 'espm nodes' lists what is\n"),
+        (["forget", "nothing01"], "espm: nothing01 is not in the ledger; 'espm nodes' lists all that are\n"),
     ] {
         let output = site.espm(&words);
         assert_eq!(output.status.code(), Some(1));
