@@ -1,7 +1,7 @@
-//! The external node classifier: prints what espm has published for a node.
+//! The external node classifier: prints the classification that espm has published.
 //!
-//! For any other node it becomes the master's previous classifier, if there is one: no state of espm can fail
-//! another's catalogue. Runs as the Puppet server's user and reads published files only, never the ledger.
+//! For any other node it becomes the master's previous classifier, if there is one. It runs as the Puppet server's
+//! user and reads published files only, never the ledger.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ use crate::system::trusted_file::{self, FileError, Owner};
 /// The command line.
 pub const USAGE: &str = "espm-enc [-c FILE] NAME";
 
-/// Bytes of a classification.
+/// Most bytes of a classification.
 const MAX_NODE: u64 = 1024 * 1024;
 
 /// The classification of every other node.
@@ -53,14 +53,15 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// Reads what is published for a node.
-/// Its owner must be the directory's, so that no link shows another's file.
+/// Reads a node's published classification.
+///
+/// Its owner must be the directory's, so that no link shows another user's file.
 fn published(directory: &Path, name: &NodeName) -> Result<String, FileError> {
     let owner = std::fs::metadata(directory).map_err(FileError::at(directory))?.uid();
     trusted_file::read(&published_file(directory, name), MAX_NODE, Owner::User(owner))
 }
 
-/// An error, with the command that lets this user read the directory where it may not.
+/// Adds the command that lets this user read the directory to an error.
 fn explained(error: &FileError, directory: &Path) -> String {
     let group = std::fs::metadata(directory).ok().and_then(|metadata| process::group_name(metadata.gid()));
     match (error.io_kind(), group, process::user_name(process::user())) {

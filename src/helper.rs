@@ -1,11 +1,12 @@
-//! `espm-helper`: one task of the console or one verb of the CA, as that user, read from standard input.
+//! `espm-helper`: runs one task of the console or one verb of the CA, as that user.
 //!
-//! Started through sudo by a line that fixes its arguments. Takes nothing from its starter's environment,
-//! terminal, limits or groups. Trusts only a configuration of root's. Parses every name again and builds the
-//! arguments itself. Enforces the time limit itself, because espm cannot signal another user's process.
+//! sudo starts it by a line that fixes its arguments. It reads a request from standard input, and takes nothing from
+//! its starter's environment, terminal, limits or groups. It trusts only a configuration of root's. It parses every
+//! name again and builds the arguments itself. It enforces the time limit, because espm cannot signal another user's
+//! process.
 //!
-//! A run of rake that only lists ends with this program, which starts itself once more for that: the second one
-//! asks the kernel for it and becomes rake. A run that changes something goes on to its end, whatever dies.
+//! A run of rake that only lists ends when this program dies: this program starts itself again as `follow`, which
+//! asks the kernel for that signal and becomes rake. A run that changes something always goes on to its end.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -31,10 +32,10 @@ use crate::system::trusted_file::Owner;
 /// The command line.
 pub const USAGE: &str = "espm-helper console|authority FILE";
 
-/// Bytes of a request: a body of 64 KiB, escaped as JSON at its worst.
+/// Most bytes of a request: a body of 64 KiB, with every byte escaped as JSON.
 const MAX_REQUEST: usize = 512 * 1024;
 
-/// How long the end of a request may take: espm has it ready before it starts this program.
+/// The longest wait for a request; espm has it ready before it starts this program.
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
 
 /// sysexits(3): the command line is wrong.
@@ -50,10 +51,10 @@ const EX_NOPERM: u8 = 77;
 /// sysexits(3): the configuration is wrong.
 const EX_CONFIG: u8 = 78;
 
-/// The first argument of the second one, before its parent's number and a command.
+/// The first argument of `follow`, before the parent's process id and a command.
 const FOLLOW: &str = "follow";
 
-/// The exit code, and why nothing was done.
+/// An exit code, and the reason for which nothing was done.
 struct Refused(u8, String);
 
 impl Refused {
@@ -64,13 +65,13 @@ impl Refused {
 
 type Done = Result<ExitCode, Refused>;
 
-/// Does what standard input asks for, with the arguments `console|authority FILE`.
+/// Runs the request on standard input; the arguments are `console|authority FILE`.
 pub fn main(arguments: &[String]) -> ExitCode {
     process::seal_inherited_descriptors();
     match run(arguments) {
         Ok(code) => code,
         Err(Refused(code, why)) => {
-            // One line, whatever part of the request is in it.
+            // One line, even if it quotes the request.
             let _ = writeln!(io::stderr(), "espm-helper: {}", excerpt(&why));
             ExitCode::from(code)
         }
@@ -92,7 +93,7 @@ fn run(arguments: &[String]) -> Done {
     act(&config)
 }
 
-/// Becomes a command that ends with this program's parent.
+/// Becomes a command that the kernel ends when this program's parent dies.
 fn follow(parent: &str, argv: &[&str]) -> Done {
     process::end_with(parent).map_err(Refused::with(EX_UNAVAILABLE))?;
     let (program, arguments) = argv.split_first().unwrap_or((&"", &[]));
@@ -131,18 +132,18 @@ fn console(config: &Config) -> Done {
     let program = Program { argv, environment: command.environment.clone(), directory: command.directory.clone() };
     let limit = command.timeout.min(Duration::from_secs(request.limit));
     let ended = program.run_inheriting(Deadline::after(limit));
-    // Processes that rake may have left behind must not hold the permit.
+    // Processes that rake has left behind must not keep the slot.
     lock::release_input();
     match ended {
-        Ok(ended) => Ok(ExitCode::from(ended.code.map_or(EX_UNAVAILABLE, of_rake))),
+        Ok(ended) => Ok(ExitCode::from(ended.code.map_or(EX_UNAVAILABLE, rake_exit_code))),
         Err(CommandError::TimedOut) => Ok(ExitCode::from(u8::try_from(EXIT_TIMED_OUT).unwrap_or(EX_UNAVAILABLE))),
         Err(error @ CommandError::Start(..)) => Err(Refused::with(EX_OSFILE)(error)),
         Err(error) => Err(Refused::with(EX_UNAVAILABLE)(error)),
     }
 }
 
-/// rake's exit code, unless it would be one of this program's own; then it is no success either.
-fn of_rake(code: u32) -> u8 {
+/// Returns rake's exit code, or `EX_UNAVAILABLE` if this program uses that code.
+fn rake_exit_code(code: u32) -> u8 {
     let own = code == EXIT_TIMED_OUT || EXIT_NOT_STARTED.contains(&code);
     u8::try_from(code).ok().filter(|_| !own).unwrap_or(EX_UNAVAILABLE)
 }

@@ -1,16 +1,17 @@
-# The warm console: boots once, and runs each request of espm's in a child of its own.
+# The warm console: boots once, and runs each request from espm in a child of its own.
 #
 #   rake -s -f .../Rakefile -R DIRECTORY_OF_THIS_FILE RAILS_ENV=production ESPM_CONFIG=.../espm.ini espm:serve
 #
-# The process that waits has no connection to the database and reads nothing that a client sends.
-# The user espm (the owner of [espm] state), this one and root may run TASKS, about any node but the master, and
-# nothing else. Nobody else is heard, even if the socket can be opened. The child says HELLO; it is sent
-# the two outputs and the slot (descriptors, each with one byte), then words that each end in NUL: seconds,
-# tasks, variables, "end"; it says "ended STATUS" or "refused: WHY".
-# If it says nothing, its effect is unknown.
+# The parent has no connection to the database and reads nothing that a client sends. It accepts the user espm (the
+# owner of [espm] state), its own user and root; others who can open the socket get no answer. They can run TASKS
+# alone, about any node but the master.
 #
-# ESPM_IDLE    seconds without a request after which the worker ends; without it, it stays
-# LISTEN_FDS   the socket is descriptor 3 (systemd) and outlives the worker
+# The child sends HELLO. It receives two outputs and the slot (descriptors, each with one byte), then words that each
+# end in NUL: seconds, tasks, variables, "end". It answers "ended STATUS" or "refused: WHY"; without an answer, its
+# effect is unknown.
+#
+# ESPM_IDLE    seconds without a request after which the worker ends; by default it stays
+# LISTEN_FDS   descriptor 3 is the socket (systemd), which outlives the worker
 #
 # For Ruby 1.8.7 to 3.x with rake 0.8.7 to 13, without gems.
 
@@ -29,17 +30,17 @@ class EspmWorker
   MEMBER = /\A\S(.*\S)?\z/
   MAX_REQUEST = 256 * 1024      # bytes
   MAX_OUTPUT = 8 * 1024 * 1024  # bytes of each output
-  BACKLOG = 64                  # connections that wait for a child; Ruby 1.8 has 5 by itself
-  SPARE = 8                     # children beyond [console] concurrency: of handlers that were killed
-  READ = 5                      # seconds in which a request must be here
-  PEERCRED = 17                 # SO_PEERCRED, which Ruby 1.8 does not know
-  TICK = 0.05                   # seconds between two looks at what runs
+  BACKLOG = 64                  # connections that wait for a child; Ruby 1.8's own limit is 5
+  SPARE = 8                     # children beyond [console] concurrency, for handlers that were killed
+  READ = 5                      # seconds in which a request must arrive
+  PEERCRED = 17                 # SO_PEERCRED, which Ruby 1.8 does not define
+  TICK = 0.05                   # seconds between two looks at the children
 
   Refused = Class.new(StandardError)
 
   def initialize
     ini, section = {}, nil
-    lines(ENV['ESPM_CONFIG'] || abort('espm: ESPM_CONFIG=FILE is missing')).each do |line|
+    lines(ENV['ESPM_CONFIG'] || abort('espm: ESPM_CONFIG is missing; start it with ESPM_CONFIG=FILE')).each do |line|
       section = $1 if line =~ /\A\s*\[(.*)\]\s*\z/
       ini["#{section} #{$1}"] = $2 if line =~ /\A\s*(\w+)\s*=\s*(.*?)\s*\z/
     end
@@ -50,11 +51,11 @@ class EspmWorker
     @timeout = (ini['console timeout'] || 120).to_i
     @most = SPARE + (ini['console concurrency'] || File.read('/proc/cpuinfo').scan(/^processor/).size).to_i
     utf8 = !defined?(Encoding) || Encoding.find('locale') == Encoding::UTF_8
-    abort 'espm: names can be UTF-8: start it with LANG=C.UTF-8 or another such locale' unless utf8
+    abort 'espm: the locale is not UTF-8, as names can be; start it with LANG=C.UTF-8' unless utf8
   end
 
   def serve
-    ENV.keys.grep(/\A[a-z_]+\z/).each { |name| ENV.delete(name) } # the tasks read such
+    ENV.keys.grep(/\A[a-z_]+\z/).each { |name| ENV.delete(name) } # the tasks read lower-case variables
     load_models
     listen
     @children, idle, last = {}, ENV['ESPM_IDLE'], now
@@ -77,7 +78,13 @@ class EspmWorker
     abort "espm: #{path}: Permission denied; add the console's user to the file's group: #{add}"
   end
 
-  # What the first task of a child would load is loaded here; the connection that this needs is given up.
+  def name(find, id)
+    Etc.send(find, id).name
+  rescue ArgumentError, NoMethodError # the id has no name
+    id
+  end
+
+  # Loads the models once for all children, and closes the connection that this needs.
   def load_models
     return unless defined?(ActiveRecord::Base) && defined?(Rails.root)
     Dir["#{Rails.root}/app/models/*.rb"].each do |file|
@@ -112,7 +119,7 @@ class EspmWorker
 
   def remove_stale
     UNIXSocket.open(@path).close
-    abort "espm: #{@path}: another worker answers there"
+    abort "espm: #{@path}: another worker answers there; stop it first"
   rescue Errno::ECONNREFUSED
     File.unlink(@path)
   end
@@ -122,14 +129,14 @@ class EspmWorker
     return unless @heard.include?(client.getsockopt(Socket::SOL_SOCKET, PEERCRED).unpack('i3')[1])
     pid = fork { child(client) }
     @children[pid] = now + READ + @timeout + 1
-  rescue SystemCallError # the caller is gone, or this machine has no room; espm runs rake itself
+  rescue SystemCallError # the caller has gone or fork failed; espm runs rake itself
     sleep TICK
     nil
   ensure
     client.close if client
   end
 
-  # A child ends itself in time. One that cannot is killed, and with every child what it has left behind.
+  # A child ends itself in time, or is killed. Processes that a child has left behind are killed with it.
   def reap
     @children.delete_if do |pid, last|
       kill(pid) if now > last
@@ -140,7 +147,7 @@ class EspmWorker
 
   def kill(group)
     Process.kill('-KILL', group)
-  rescue Errno::ESRCH # all of it is gone
+  rescue Errno::ESRCH # the group has ended
   end
 
   def close
@@ -167,7 +174,7 @@ class EspmWorker
     limit([seconds, @timeout].min)
     variables.each { |name, value| ENV[name] = value }
     status = run(tasks)
-    slot.flock(File::LOCK_UN) # a process that the tasks left behind must not keep it
+    slot.flock(File::LOCK_UN) # processes that the tasks left behind must not keep it
     client.write("ended #{status}\n")
   rescue Refused
     client.write("refused: #{$!.message}\n")
@@ -176,7 +183,7 @@ class EspmWorker
     exit!(0)
   end
 
-  # Gives the child so many seconds, and its outputs their size. If this thread stops, the parent kills the child.
+  # Limits the child's time and the size of its outputs. If this thread stops, the parent kills the child.
   def limit(seconds)
     @limit.kill if @limit
     last = now + seconds
@@ -188,7 +195,7 @@ class EspmWorker
 
   def judge(request, outputs, slot)
     words = request.split("\0", -1)
-    raise Refused, 'the request is not whole' unless request.size <= MAX_REQUEST && words[-2..-1] == ['end', '']
+    raise Refused, 'the request is incomplete' unless request.size <= MAX_REQUEST && words[-2..-1] == ['end', '']
     variables, tasks = words[1..-3].partition { |word| word.include?('=') }
     tasks = tasks.join(' ')
     raise Refused, 'these are not tasks of espm' unless tasks =~ TASKS
@@ -197,11 +204,10 @@ class EspmWorker
     raise Refused, 'these are not variables of espm' unless variables.map { |name, _| name }.sort == names
     wrong, = variables.find { |name, value| !good?(name, value) }
     raise Refused, "#{wrong}: its value is not accepted" if wrong
-    # The first output is the proof, which espm has locked. Here it is the same lock: it lasts as long
-    # as any process has that output.
+    # espm has locked the first output. This descriptor shares that lock, which lasts while any process has it.
     files = outputs.all? { |output| output.stat.file? } && outputs[0].flock(File::LOCK_EX | File::LOCK_NB)
     raise Refused, 'the output is not a file that espm has locked' unless files
-    # So does the slot's, in the place of the caller.
+    # The same for the slot.
     held = slot.stat.file? && slot.flock(File::LOCK_EX | File::LOCK_NB)
     raise Refused, 'the slot is not a file that espm has locked' unless held
     [[words[0].to_i, 1].max, tasks.split(' '), variables]
@@ -215,11 +221,11 @@ class EspmWorker
     when 'parameters' then codes.all? { |code| code <= 0xFFFF } && value.split(',', -1).all? { |pair| pair =~ PARAMETER }
     else value.split(',', -1).all? { |member| member =~ MEMBER }
     end
-  rescue ArgumentError # no UTF-8
+  rescue ArgumentError # not UTF-8
     false
   end
 
-  # As rake itself runs them.
+  # Runs tasks as rake itself does.
   def run(tasks)
     srand
     $stdout.sync = $stderr.sync = true
@@ -232,7 +238,7 @@ class EspmWorker
     disconnect
   end
 
-  # A step of the machine's clock ends nothing, where Ruby knows another.
+  # The monotonic clock, where Ruby has it, since a step of the machine's clock must end nothing.
   def now
     defined?(Process::CLOCK_MONOTONIC) ? Process.clock_gettime(Process::CLOCK_MONOTONIC) : Time.now.to_f
   end

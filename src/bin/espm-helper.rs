@@ -1,4 +1,4 @@
-//! `espm-helper`: does one console task or CA verb as the user that it is started as.
+//! `espm-helper`: runs one console task or CA verb as its own user.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `espm-setup`: makes the key, the certificate, the configuration and the empty ledger.
+//! `espm-setup`: creates key, certificate, configuration and ledger.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `espm`: the gate, the handler of one request, and the operator's desk, in one program.
+//! `espm`: the gate, the handler of one request, and the operator's commands.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! The operator's desk: `espm` at the shell.
+//! The operator's commands: `espm` at the shell.
 //!
-//! Started by root, its commands become the owner of the state directory first. Each change is audited.
+//! Started by root, they first become the owner of the state directory. Each change is audited.
 
 #![allow(clippy::print_stdout, reason = "its output is for the operator who runs it")]
 
@@ -24,10 +24,10 @@ use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::Owner;
 
-/// The client and the request of what the operator does.
+/// The operator's name as a client, and as a request in the ledger.
 const OPERATOR: &str = "operator";
 
-/// The agent on a Puppet master that prepares nodes for a cloud-provisioning system.
+/// The agent on a Puppet master that prepares nodes for a provisioning system.
 ///
 /// Without a command it takes FastCGI requests in the foreground, from the socket that systemd
 /// passes, from the one on descriptor 0, or from the one that the configuration names. With
@@ -44,25 +44,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Look at everything that has to be right, and compare the ledger with the console; exit 1 if one is not
+    /// Check all that a request needs, and the ledger's nodes; exit 1 on a failure
     Check {
-        /// Also finish or undo what was left unfinished, and forget nodes that are missing in the console
+        /// Also settle unfinished changes, and forget nodes missing in the console
         #[arg(long)]
         settle: bool,
-        /// As a plugin of Nagios or Icinga: exit 0 ok, 1 warning, 2 critical, 3 unknown; performance data
+        /// Print a Nagios plugin's output; exit 0 ok, 1 warning, 2 critical, 3 unknown
         #[arg(long, conflicts_with = "prometheus")]
         nagios: bool,
-        /// As metrics for the textfile collector of Prometheus's node exporter; exit 0
+        /// Print metrics for the textfile collector of Prometheus; exit 0
         #[arg(long)]
         prometheus: bool,
     },
     /// List the nodes in the ledger
     Nodes {
-        /// Only those that a human or a retry has to settle
+        /// List only those that a human or a retry must settle
         #[arg(long)]
         unfinished: bool,
     },
-    /// Record a node of the console as espm's own
+    /// Record a node of the console as espm's
     Adopt {
         /// The node
         name: NodeNameArg,
@@ -79,18 +79,18 @@ enum Command {
     },
 }
 
-/// What is wrong, in a sentence for the operator.
+/// A failure, in a sentence for the operator.
 #[derive(Debug)]
-struct Wrong(String);
+struct Failure(String);
 
-impl<E: std::error::Error> From<E> for Wrong {
+impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self(text::chain(&error))
     }
 }
 
-fn wrong<T>(what: String) -> Result<T, Wrong> {
-    Err(Wrong(what))
+fn failure<T>(what: String) -> Result<T, Failure> {
+    Err(Failure(what))
 }
 
 /// A node's name on the command line.
@@ -104,22 +104,22 @@ impl std::str::FromStr for NodeNameArg {
     }
 }
 
-/// The command line, as its help, its manual page and its completions have it.
+/// The command line, from which help, manual page and completions come.
 pub fn command_line() -> clap::Command {
     Cli::command()
 }
 
-/// Runs `espm`: a command, or, without one, what takes requests.
+/// Runs a command or, without one, `take_requests`.
 pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<(), E>) -> ExitCode {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // A plugin's words are read from its standard output.
+        // Nagios reads a plugin's standard output alone.
         Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--nagios") => {
             return check::report::misused(error.to_string().trim_end());
         }
         Err(error) => error.exit(),
     };
-    // The path goes on to programs that run elsewhere, and to sudo, which compares it.
+    // Other programs get the path, and sudo compares it with its rules.
     cli.config = std::path::absolute(&cli.config).unwrap_or(cli.config);
     let Some(command) = cli.command else {
         return match take_requests(&cli.config) {
@@ -137,7 +137,7 @@ pub fn main<E: std::fmt::Display>(take_requests: impl FnOnce(&Path) -> Result<()
     }
     match serve(&cli.config, command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(wrong) => fail(&wrong.0),
+        Err(failure) => fail(&failure.0),
     }
 }
 
@@ -146,7 +146,7 @@ fn fail(what: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn serve(path: &Path, command: Command) -> Result<(), Wrong> {
+fn serve(path: &Path, command: Command) -> Result<(), Failure> {
     let config = load(path)?;
     match command {
         Command::Check { .. } => Ok(()),
@@ -169,22 +169,22 @@ fn serve(path: &Path, command: Command) -> Result<(), Wrong> {
     }
 }
 
-/// Reads the configuration as who started the program, then becomes espm's user.
-fn load(path: &Path) -> Result<Config, Wrong> {
+/// Reads the configuration as the starting user, then becomes espm's user.
+fn load(path: &Path) -> Result<Config, Failure> {
     let config = Config::load(path, Owner::RootOrSelf)?;
     process::become_owner_of(&config.state)
-        .map_err(|error| Wrong(format!("[espm] state: {}: {error}", config.state.display())))?;
+        .map_err(|error| Failure(format!("[espm] state: {}: {error}", config.state.display())))?;
     Ok(config)
 }
 
-/// Does something about a node, audited as the operator's.
+/// Runs an audited act of the operator's on a node.
 fn as_operator(
     config: &Config,
     path: &Path,
     event: &'static str,
     name: &NodeName,
     act: impl FnOnce(&mut Context) -> Result<(), Fault>,
-) -> Result<(), Wrong> {
+) -> Result<(), Failure> {
     let id = RequestId::random()?;
     let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), "-");
     audit.client(OPERATOR);
@@ -202,6 +202,6 @@ fn as_operator(
     context.audit.result(word, status, true)?;
     result.map_err(|fault| {
         let cause = fault.for_log();
-        Wrong(if cause.is_empty() { fault.detail.into_owned() } else { format!("{}: {cause}", fault.detail) })
+        Failure(if cause.is_empty() { fault.detail.into_owned() } else { format!("{}: {cause}", fault.detail) })
     })
 }

@@ -1,4 +1,4 @@
-//! What the operator does about a node in the ledger.
+//! The commands that list, adopt and forget nodes of the ledger.
 
 use crate::console::Standing;
 use crate::ledger::{Entry, NodeState};
@@ -6,14 +6,14 @@ use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, Node};
 use crate::model::problem::Problem;
-use crate::service::change::Locked;
+use crate::service::change::LockedName;
 use crate::service::context::Context;
 use crate::system::clock;
 
-/// Records a node of the console as ours.
+/// Records a node of the console as espm's.
 pub(super) fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
     let ledger = context.ledger()?;
-    let mut locked = Locked::acquire(context, ledger, name)?;
+    let mut locked = LockedName::acquire(context, ledger, name)?;
     let entry = locked.ledger.entry(name)?;
     if entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
         return Ok(());
@@ -29,8 +29,7 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault>
         return Err(Fault::new(Problem::NotFound, detail));
     }
     let audited = locked.audited()?;
-    // What an intent of ours wanted, or the node had, is the best that is known; a node of the console's own is
-    // taken as empty.
+    // The ledger's last intent or assignment is the best guess; a node unknown to it counts as empty.
     let assignment = entry.map_or_else(Assignment::default, |entry| entry.wanted.unwrap_or(entry.node.assignment));
     Ok(audited.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
 }
@@ -38,12 +37,12 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault>
 /// Removes a node from the ledger.
 pub(super) fn forget(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
     let ledger = context.ledger()?;
-    let mut locked = Locked::acquire(context, ledger, name)?;
+    let mut locked = LockedName::acquire(context, ledger, name)?;
     let Some(entry) = locked.ledger.entry(name)? else {
-        let detail = format!("{name} is not in the ledger; 'espm nodes' lists what is");
+        let detail = format!("{name} is not in the ledger; 'espm nodes' lists all that are");
         return Err(Fault::new(Problem::NotFound, detail));
     };
-    // What makes the node even now would make one that nothing shows.
+    // A command that still runs could add a node that the ledger does not show.
     locked.output(&entry)?;
     Ok(locked.audited()?.locked.ledger.forget(name)?)
 }

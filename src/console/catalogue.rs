@@ -1,6 +1,6 @@
-//! The operator's catalogue: the classes and groups that may be assigned where there is no console.
+//! The operator's catalogue of classes and groups, in place of a console.
 //!
-//! It is INI, as espm.ini is, so that no second language has to be learnt or parsed:
+//! It is INI like espm.ini, so that nobody needs a second language:
 //!
 //! ```ini
 //! [classes]
@@ -20,34 +20,34 @@ use crate::model::name::{ClassName, GroupName, ParameterName, ParameterValue, Pa
 use crate::model::node::{Assignment, List};
 use crate::system::ini::{self, IniError};
 
-/// What a group gives its nodes.
+/// The classes and parameters that a group gives its nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Group {
     classes: Vec<ClassName>,
     parameters: Parameters,
 }
 
-/// The catalogue.
+/// The classes and groups of a catalogue.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Catalogue {
     classes: Vec<ClassName>,
     groups: BTreeMap<GroupName, Group>,
 }
 
-/// Why a catalogue is not used.
+/// An error in a catalogue.
 #[derive(Debug, Error)]
 pub enum CatalogueError {
-    /// It is no INI text.
+    /// The text is not INI.
     #[error(transparent)]
     Ini(#[from] IniError),
-    /// Something in it is wrong: where, and what.
+    /// A section or key is wrong.
     #[error("[{section}] line {line}: {what}")]
     Entry {
-        /// The section.
+        /// The section's name.
         section: String,
-        /// The line.
+        /// The line's number.
         line: usize,
-        /// What is wrong.
+        /// The error and its remedy.
         what: String,
     },
 }
@@ -59,7 +59,7 @@ impl CatalogueError {
 }
 
 impl Catalogue {
-    /// Reads its text.
+    /// Reads a catalogue.
     pub fn from_text(text: &str) -> Result<Self, CatalogueError> {
         let mut catalogue = Self::default();
         let sections = ini::read(text)?;
@@ -110,18 +110,18 @@ impl Catalogue {
         self.groups.keys().map(ToString::to_string).collect()
     }
 
-    /// The names of an assignment that it does not have, or not any more.
-    pub fn lost(&self, assignment: &Assignment) -> Vec<(List, String)> {
+    /// The names of an assignment that the catalogue does not have.
+    pub(crate) fn missing_names(&self, assignment: &Assignment) -> Vec<(List, String)> {
         let groups = assignment.groups.iter().filter(|name| !self.groups.contains_key(*name));
         let classes = assignment.classes.iter().filter(|name| !self.classes.contains(name));
         let groups = groups.map(|name| (List::Groups, name.to_string()));
         groups.chain(classes.map(|name| (List::Classes, name.to_string()))).collect()
     }
 
-    /// The YAML that an external node classifier prints for a node with this assignment.
+    /// Writes the YAML that an external node classifier prints for an assignment.
     ///
-    /// A parameter of a later group replaces an earlier group's, the node's own replaces all. Scalars
-    /// are written as JSON strings, which YAML reads as they are but for a few characters.
+    /// A later group's parameter replaces an earlier group's; the node's own replaces both. Scalars are JSON strings,
+    /// which YAML reads alike but for a few characters.
     pub fn classify(&self, assignment: &Assignment) -> String {
         let groups = assignment.groups.iter().filter_map(|name| self.groups.get(name));
         let mut classes: Vec<&ClassName> = Vec::new();
@@ -153,7 +153,9 @@ impl Catalogue {
     }
 }
 
-/// A scalar of YAML 1.1. Unlike JSON it ends a line at U+2028 and U+2029, and has no U+FFFE and U+FFFF.
+/// Quotes a scalar for YAML 1.1.
+///
+/// Unlike JSON, it ends a line at U+2028 and U+2029, and has no U+FFFE and U+FFFF.
 fn quote(text: &str) -> String {
     let mut quoted = String::new();
     for c in serde_json::Value::from(text).to_string().chars() {

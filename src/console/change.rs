@@ -1,51 +1,45 @@
-//! A change of a node in the console: what was intended, what is known of its command, and what that proves.
+//! A change of a node in the console: its intent, its evidence and its verdict.
 
 use crate::model::node::{List, Node};
 
-/// How an assignment is changed.
+/// The way in which an assignment is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// The node stays.
     InPlace,
     /// The node is deleted and added again in one run.
     Rebuild,
-    /// A node that an earlier rebuilding has deleted is added again.
+    /// A node that an earlier rebuild has deleted is added again.
     AddAgain,
 }
 
-/// A change of one node, as it is recorded before it is made.
+/// A change of one node, recorded before it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Intent {
-    /// A node that is not there yet.
+pub(crate) enum Intent {
     Add {
-        /// The node.
         node: Node,
     },
-    /// Another assignment.
+    /// `node` has the new assignment.
     Change {
-        /// The node with it.
         node: Node,
-        /// How.
         way: Way,
     },
-    /// The end of a node.
+    /// `node` has its last known assignment.
     Delete {
-        /// The node with its last known assignment.
         node: Node,
     },
 }
 
 impl Intent {
-    /// The node.
-    pub fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         match self {
             Self::Add { node } | Self::Change { node, .. } | Self::Delete { node } => node,
         }
     }
 
-    /// The change of an assignment that an unfinished command was to make, by the first line of its output; where
-    /// that is lost, in the way in which the console makes it now.
-    pub fn unfinished_change(output: &str, node: Node, way: Way) -> Self {
+    /// Restores the intent of an unfinished change from the first line of its output.
+    /// Where that line is lost, `way` counts.
+    pub(crate) fn unfinished_change(output: &str, node: Node, way: Way) -> Self {
         let way = match output.lines().next() {
             Some(ADD_AGAIN) => Way::AddAgain,
             Some(REBUILD) => Way::Rebuild,
@@ -54,8 +48,8 @@ impl Intent {
         Self::Change { node, way }
     }
 
-    /// The first line of the output file: what the ledger's row does not say of the change.
-    pub fn head(&self) -> &'static str {
+    /// The first line of the output file, which keeps the way of a change.
+    pub(crate) fn head(&self) -> &'static str {
         match self {
             Self::Change { way: Way::Rebuild, .. } => REBUILD,
             Self::Change { way: Way::AddAgain, .. } => ADD_AGAIN,
@@ -64,78 +58,76 @@ impl Intent {
     }
 }
 
-/// The first line of the output file of a rebuilding.
+/// The first line of the output file of a rebuild.
 const REBUILD: &str = "espm: rebuild";
 
 /// The first line of the output file of a run that adds a node again.
 const ADD_AGAIN: &str = "espm: add again";
 
-/// What is known of a command that was to make a change.
+/// The evidence of a command that was to make a change.
 #[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
-    /// What it printed.
-    pub output: &'a str,
-    /// Its exit code; `None` when the process that waited for it died.
-    pub exit: Option<u32>,
-    /// The nodes that the console lists now; empty when it was not asked.
-    pub nodes: &'a [String],
+pub(crate) struct Evidence<'a> {
+    pub(crate) output: &'a str,
+    /// `None` when the process that waited for the command died.
+    pub(crate) exit: Option<u32>,
+    /// The nodes that the console lists now; empty before it is asked.
+    pub(crate) nodes: &'a [String],
 }
 
-/// What a command has done, as far as its evidence proves it.
+/// The effect of a command, as far as its evidence proves it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All of it.
+pub(crate) enum Verdict {
+    /// The whole change is made.
     Done,
-    /// The node is there and espm's, but not all was assigned.
+    /// The node exists and is espm's, but its assignment is incomplete.
     Partial(Gap),
     /// The command ended by itself, said why, and did nothing.
     Refused(Refusal),
-    /// It was not begun: the node is what it was before.
+    /// The command did not begin; the node is unchanged.
     NotBegun,
-    /// The evidence does not tell; the text is for the log.
+    /// The evidence proves nothing; the text is for the log.
     Unknown(String),
 }
 
-/// What is missing of an assignment.
+/// The missing part of an assignment.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Gap {
-    /// Names that the console does not know any more.
-    Names(Vec<(List, String)>),
-    /// The rest of a run that did not come to it; the text is for the log.
-    Rest(String),
+pub(crate) enum Gap {
+    /// Names that the console no longer has.
+    UnknownNames(Vec<(List, String)>),
+    /// The part that the run did not reach; the text is for the log.
+    Unfinished(String),
 }
 
-/// Why a command did nothing.
+/// The reason for which a command did nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The name is taken by somebody else's node.
+pub(crate) enum Refusal {
+    /// A node that espm did not create has the name.
     Taken,
-    /// The node is not there.
+    /// The node does not exist.
     Missing,
-    /// What it said; the text is for the log.
-    Said(String),
+    /// Any other error of the command; the text is for the log.
+    Error(String),
 }
 
-/// What a console says of a name.
+/// A name's standing in the console.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It lists the name, with these others.
+pub(crate) enum Standing {
+    /// The name is among these nodes.
     Listed(Vec<String>),
-    /// Its list, which is to be believed, lacks the name.
+    /// The name is not in the list, which is known to be a console's.
     Unlisted,
-    /// It has no nodes of its own, only what espm publishes; something is published under the name.
+    /// There is no console; a file is published under the name.
     Published,
-    /// As before; nothing is published under the name.
+    /// There is no console; nothing is published under the name.
     Unpublished,
 }
 
-/// Whether a new node's name is somebody's, as far as the console can say before the node is added.
+/// The console's knowledge about a new node's name before the node is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// It is.
+pub(crate) enum Claim {
     Taken,
-    /// It is not, by the console; only the CA may know more.
+    /// Free in the console; the CA may know more.
     Free,
-    /// The command that adds the node tells.
+    /// Known only from the command that adds the node.
     CommandTells,
 }

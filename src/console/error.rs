@@ -1,4 +1,4 @@
-//! Why the console did not do what was asked.
+//! The errors of the console.
 
 use std::path::PathBuf;
 
@@ -10,16 +10,15 @@ use crate::system::command::CommandError;
 use crate::system::lock::LockError;
 use crate::system::trusted_file::FileError;
 
-/// Why the console did not do it.
+/// A failure of the console.
 #[derive(Debug, Error)]
-pub enum ConsoleError {
-    /// No slot or place in the queue.
+pub(crate) enum ConsoleError {
+    /// No slot, or no place in the queue.
     #[error("console: {0}")]
     Busy(LockError),
-    /// The task ran past its time.
     #[error("console: rake ran past its time limit")]
     TimedOut,
-    /// The command could not be run to its end.
+    /// The command could not be started, or its result not be read.
     #[error("console: {0}")]
     Command(CommandError),
     /// rake was not started; the text is for the log.
@@ -34,28 +33,19 @@ pub enum ConsoleError {
     /// The file of the catalogue cannot be read.
     #[error("console: {0}")]
     CatalogueFile(FileError),
-    /// The catalogue is wrong.
     #[error("console: {path}: {wrong}", path = .0.display(), wrong = .1)]
     Catalogue(PathBuf, CatalogueError),
-    /// The console has the tasks of another release than the one that is configured.
     #[error("[console] release: has the tasks of {0}, configured is {1}; write {0}", found.word(), configured.word())]
-    Release {
-        /// The release that has the console's tasks.
-        found: Release,
-        /// The release in the configuration.
-        configured: Release,
-    },
-    /// rake lists no tasks of a console.
-    #[error("rake answers, but lists no console tasks; is this the console's Rakefile?")]
+    Release { found: Release, configured: Release },
+    #[error("[console] command: rake lists no tasks of a console; name the console's Rakefile after -f")]
     NoTasks,
-    /// The worker does not answer.
     #[error("{0}")]
     Worker(String),
 }
 
 impl ConsoleError {
-    /// Whether the task was not even started.
-    pub fn nothing_was_run(&self) -> bool {
+    /// True if no command was started.
+    pub(crate) fn nothing_was_run(&self) -> bool {
         match self {
             Self::Busy(_) | Self::CatalogueFile(_) | Self::Catalogue(..) | Self::NotStarted(_) | Self::Worker(_) => {
                 true

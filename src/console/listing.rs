@@ -1,7 +1,7 @@
-//! A list of the console's names, as the JSON that is sent, kept in a file beside the ledger.
+//! A list of the console's names, cached as ready JSON in a file beside the ledger.
 //!
-//! The file's first line says when the console was asked and the list's entity tag; the rest is the
-//! body. So a cached answer is one small read, without parsing.
+//! The file's first line has the time when the console was asked and the entity tag; the rest is the body. So a
+//! cached answer is one small read, without parsing.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::model::node::List;
 use crate::system::clock;
 use crate::system::trusted_file::{self, FileError, Owner};
 
-/// Bytes; as much as a command's output.
+/// Most bytes of a file; as many as of a command's output.
 const MAX_FILE: u64 = crate::system::command::MAX_OUTPUT as u64;
 
-/// A list.
+/// A list of names, ready to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    /// When the console was asked, in milliseconds since 1970.
-    pub as_of_ms: i64,
+pub(crate) struct Listing {
+    /// The time when the console was asked, in milliseconds since 1970.
+    pub(crate) as_of_ms: i64,
     /// A weak entity tag, made of the names alone.
-    pub etag: String,
+    pub(crate) etag: String,
     /// `{"classes": [...], "as_of": "..."}`
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Listing {
-    /// Makes a list out of names, in the console's order.
-    pub fn new(list: List, names: &[String], as_of_ms: i64) -> Self {
+    /// Makes a list of names in the console's order.
+    pub(crate) fn new(list: List, names: &[String], as_of_ms: i64) -> Self {
         let mut hash = Sha256::new();
         for name in names {
             hash.update(name.as_bytes());
@@ -41,8 +41,8 @@ impl Listing {
         Self { as_of_ms, etag: format!("W/\"{etag}\""), body }
     }
 
-    /// Whether the list has this name.
-    pub fn names(&self, list: List) -> Vec<String> {
+    /// The names in the body.
+    pub(crate) fn names(&self, list: List) -> Vec<String> {
         let value: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
         let names = value.get(list.member()).and_then(|names| names.as_array());
         names.into_iter().flatten().filter_map(|name| name.as_str()).map(str::to_owned).collect()
@@ -52,8 +52,8 @@ impl Listing {
         cache.join(list.member())
     }
 
-    /// The kept list, if it is no older than that; one from the future is too old.
-    pub fn load(cache: &Path, list: List, life: Duration) -> Option<Self> {
+    /// Loads the cached list if it is younger than `life` and not from the future.
+    pub(crate) fn load(cache: &Path, list: List, life: Duration) -> Option<Self> {
         let kept = Self::load_any(cache, list)?;
         let age = clock::now_ms() - kept.as_of_ms;
         let life = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
@@ -67,8 +67,8 @@ impl Listing {
         Some(Self { as_of_ms: as_of_ms.parse().ok()?, etag: etag.to_owned(), body: body.to_owned() })
     }
 
-    /// Keeps the list.
-    pub fn save(&self, cache: &Path, list: List) -> Result<(), FileError> {
+    /// Writes the list to the cache.
+    pub(crate) fn save(&self, cache: &Path, list: List) -> Result<(), FileError> {
         let text = format!("{} {}\n{}", self.as_of_ms, self.etag, self.body);
         trusted_file::replace(&Self::file(cache, list), 0o600, text.as_bytes())
     }

@@ -1,7 +1,6 @@
-//! The console, which says what classes and groups there are and what each node has.
+//! The console, which has the classes, the groups and the nodes.
 //!
-//! Two kinds: the one that rake runs, and, where there is no console, the
-//! operator's catalogue with espm's own classifier.
+//! Its kinds are a console run by rake and, without a console, the operator's catalogue with espm's own classifier.
 
 pub mod catalogue;
 mod change;
@@ -13,74 +12,73 @@ pub mod rake;
 use std::fmt::Debug;
 use std::fs::File;
 
-pub use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
-pub use self::error::ConsoleError;
+pub(crate) use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
+pub(crate) use self::error::ConsoleError;
 use self::listing::Listing;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List};
 use crate::system::clock::Deadline;
 use crate::system::lock::{InheritedLock, Queue};
 
-/// The exit code by which espm-helper says that the task ran past its time; rake has 0 and 1 alone.
-pub const EXIT_TIMED_OUT: u32 = 124;
+/// espm-helper's exit code for a task past its time limit; rake has 0 and 1 alone.
+pub(crate) const EXIT_TIMED_OUT: u32 = 124;
 
-/// The exit codes by which espm-helper says that it did not start rake (sysexits(3): usage, data,
-/// missing file, not permitted, configuration).
-pub const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
+/// espm-helper's exit codes when rake was not started, from sysexits(3):
+/// usage, data, missing file, not permitted, configuration.
+pub(crate) const EXIT_NOT_STARTED: [u32; 5] = [64, 65, 72, 77, 78];
 
-/// A kind of console. What two kinds do differently is a value that they return.
-pub trait Console: Debug {
-    /// The queue in which requests wait for it, and for each other's work on one node.
+/// A kind of console; where kinds differ, they return different values.
+pub(crate) trait Console: Debug {
+    /// The queue of requests that wait for the console or for another request's node.
     fn queue(&self) -> &Queue;
 
-    /// Whether nodes can have parameters.
     fn has_parameters(&self) -> bool {
         true
     }
 
-    /// How it changes the assignment of a node.
+    /// The way in which it makes this change of an assignment.
     fn way(&self, before: &Assignment, after: &Assignment) -> Way;
 
-    /// What a command has done, by its evidence.
+    /// Judges the evidence of a command.
     fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict;
 
-    /// Whether it answers as it is configured.
+    /// Checks that it answers as configured.
     fn probe(&self, until: Deadline) -> Result<String, ConsoleError>;
 
-    /// Whether its worker answers; `None` where none is configured.
+    /// Checks that its worker answers; `None` where none is configured.
     fn probe_worker(&self) -> Option<Result<String, ConsoleError>> {
         None
     }
 
-    /// Why a command was run although a worker is configured; `None` when that did not happen.
+    /// The reason for which rake was run although a worker is configured.
     fn ran_cold(&self) -> Option<&str> {
         None
     }
 
-    /// A list of names. With `fresh` only an answer counts that was asked for after this call.
+    /// Lists names; with `fresh`, the console is asked after this call.
     fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError>;
 
-    /// The names of an assignment that it does not have any more, where that is known before the assignment
-    /// is made; a run of rake tells afterwards.
-    fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError>;
+    /// The names of an assignment that it no longer has; rake reports them later.
+    fn missing_names(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError>;
 
-    /// The names of all nodes.
+    /// Lists all nodes.
     fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError>;
 
-    /// What it says of a name.
+    /// Looks a name up.
     fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError>;
 
-    /// Whether the name of a node that is to be added is somebody's.
+    /// Looks up whether the name of a new node is taken.
     fn claim(&self, name: &NodeName) -> Result<Claim, ConsoleError>;
 
-    /// Waits for a permit to make one change. To be acquired before an intent is recorded: a request that gets
-    /// none has then written nothing.
+    /// Waits for a permit to make one change.
+    ///
+    /// Acquire it before the intent is recorded: a request without a permit must leave nothing in the ledger.
     fn permit(&self, until: Deadline) -> Result<Permit, ConsoleError>;
 
-    /// Makes a change. `output` gets what a command prints and is locked by it for as long as it lasts.
+    /// Makes a change; its command writes to `output` and keeps it locked.
     fn run(&self, intent: &Intent, permit: Permit, output: &File, until: Deadline) -> Result<Verdict, ConsoleError>;
 }
 
-/// Leave to make one change of the console: a slot, where its kind has a bounded number of them.
+/// Permission to make one change: a slot, where the number of slots is bounded.
 #[derive(Debug)]
-pub struct Permit(Option<InheritedLock>);
+pub(crate) struct Permit(Option<InheritedLock>);

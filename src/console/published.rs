@@ -1,7 +1,7 @@
-//! No console: the operator's catalogue says what there is, the ledger says which nodes there are,
-//! and each node's classification is published as a file that the Puppet server's classifier reads.
+//! The kind without a console: a catalogue and the ledger take its place.
 //!
-//! The catalogue is the operator's alone; espm only reads it.
+//! The catalogue, which espm only reads, has the classes and groups; the ledger has the nodes. Each node's
+//! classification is published as a file that the Puppet server's classifier reads.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -18,7 +18,7 @@ use crate::system::lock::Queue;
 use crate::system::text;
 use crate::system::trusted_file::{self, FileError, Owner};
 
-/// Bytes of a catalogue.
+/// Most bytes of a catalogue.
 const MAX_CATALOGUE: u64 = 4 * 1024 * 1024;
 
 /// The catalogue and where nodes are published.
@@ -30,7 +30,6 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// A catalogue and a directory to publish in, with places to wait in the state directory.
     pub(crate) fn new(catalogue: &Path, directory: &Path, queue: usize, state: &Path) -> Self {
         Self {
             catalogue: catalogue.to_owned(),
@@ -49,7 +48,7 @@ impl Published {
         published_file(&self.directory, name)
     }
 
-    /// Whether something is published under a name; a link counts, too.
+    /// True if something is published under a name, even a dangling link.
     fn has(&self, name: &NodeName) -> Result<bool, ConsoleError> {
         let path = self.file(name);
         match path.symlink_metadata() {
@@ -69,10 +68,10 @@ impl Console for Published {
         Way::InPlace
     }
 
-    /// What an unfinished change has published decides nothing: it follows the ledger.
+    // The published file follows the ledger, so it proves nothing about a change.
     fn verdict(&self, intent: &Intent, _: Evidence<'_>) -> Verdict {
         match intent {
-            Intent::Add { .. } | Intent::Change { .. } => Verdict::Partial(Gap::Rest(String::new())),
+            Intent::Add { .. } | Intent::Change { .. } => Verdict::Partial(Gap::Unfinished(String::new())),
             Intent::Delete { .. } => Verdict::NotBegun,
         }
     }
@@ -95,8 +94,8 @@ impl Console for Published {
         Ok(Listing::new(list, &names, as_of_ms))
     }
 
-    fn lost(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
-        Ok(self.read()?.lost(assignment))
+    fn missing_names(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+        Ok(self.read()?.missing_names(assignment))
     }
 
     fn nodes(&self, _: Deadline) -> Result<Vec<String>, ConsoleError> {
@@ -117,7 +116,6 @@ impl Console for Published {
         Ok(if self.has(name)? { Claim::Taken } else { Claim::Free })
     }
 
-    /// A file is written at any time.
     fn permit(&self, _: Deadline) -> Result<Permit, ConsoleError> {
         Ok(Permit(None))
     }
@@ -139,14 +137,14 @@ impl Console for Published {
             Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Verdict::Refused(Refusal::Taken)),
             Err(error) => Err(ConsoleError::File(error)),
             Ok(()) => {
-                let lost = catalogue.lost(&node.assignment);
-                Ok(if lost.is_empty() { Verdict::Done } else { Verdict::Partial(Gap::Names(lost)) })
+                let lost = catalogue.missing_names(&node.assignment);
+                Ok(if lost.is_empty() { Verdict::Done } else { Verdict::Partial(Gap::UnknownNames(lost)) })
             }
         }
     }
 }
 
-/// The file of a node in a directory of published classifications.
+/// The path of a node's published classification.
 pub(crate) fn published_file(published: &Path, name: &NodeName) -> PathBuf {
     published.join(format!("{name}.yaml"))
 }

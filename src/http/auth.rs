@@ -1,4 +1,4 @@
-//! Who may ask: the preshared-key check, which turns a request into an authenticated one.
+//! The check of the preshared key, which turns a request into an authenticated one.
 //!
 //! Every refusal is the same 401, and takes the same time wherever the key differs.
 
@@ -7,27 +7,24 @@ use crate::http::request::Request;
 use crate::model::fault::Fault;
 use crate::model::problem::Problem;
 
-/// A request whose key is right. Only [`authenticate`] makes one, so nothing is routed before the check.
+/// A request with a valid key, as routing needs it; from [`authenticate`] alone.
 #[derive(Debug)]
-pub struct Authenticated {
+pub(crate) struct Authenticated {
     request: Request,
     client: String,
 }
 
 impl Authenticated {
-    /// The client's name.
-    pub fn client(&self) -> &str {
+    pub(crate) fn client(&self) -> &str {
         &self.client
     }
 
-    /// The request.
-    pub fn request(&self) -> &Request {
+    pub(crate) fn request(&self) -> &Request {
         &self.request
     }
 }
 
-/// Checks a request's transport.
-/// 403 when it did not come over TLS and must.
+/// Checks that a request came over TLS where it must; 403 otherwise.
 pub(crate) fn check_transport(request: &Request, require_tls: bool) -> Result<(), Fault> {
     if request.https || !require_tls {
         return Ok(());
@@ -35,10 +32,9 @@ pub(crate) fn check_transport(request: &Request, require_tls: bool) -> Result<()
     Err(Fault::new(Problem::TlsRequired, "send the request over TLS"))
 }
 
-/// Authenticates a request whose key is one of the clients'.
+/// Authenticates a request; 401, the same for a missing, malformed or wrong key.
 ///
-/// All digests are compared, so the time does not tell which key was nearly right.
-/// 401, the same for a missing, malformed and wrong key.
+/// It compares all digests, so that the time does not tell which key was nearly right.
 pub(crate) fn authenticate(request: Request, clients: &[Client]) -> Result<Authenticated, Fault> {
     let sent = request.psk.as_ref().map(crate::model::psk::Psk::digest);
     let found = sent.and_then(|sent| {

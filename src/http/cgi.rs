@@ -1,8 +1,8 @@
-//! CGI/1.1 (RFC 3875): a request out of variables and standard input, an answer into standard output.
+//! CGI/1.1 (RFC 3875): reads a request and writes its answer.
 //!
-//! Trusts the web server for what it alone can know (TLS, the client's address) and nothing else.
-//! The path is taken from `REQUEST_URI`, which all servers pass as the client sent it; `PATH_INFO`
-//! is decoded and normalised by each server in its own way. A path of ours never needs an escape.
+//! It trusts the web server for TLS and the client's address alone. The path comes from `REQUEST_URI`, which all
+//! servers pass as the client sent it; each server decodes and normalises `PATH_INFO` in its own way. No path of the
+//! interface needs an escape.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -11,13 +11,13 @@ use crate::http::request::{Body, Method, Request};
 use crate::http::response::Reply;
 use crate::model::psk::Psk;
 
-/// Bytes of a body that are read; 64 KiB holds a node with more classes and parameters than any console's page.
+/// Most bytes of a body; 64 KiB hold more classes and parameters than any node has.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Bytes of a body that are read and thrown away so that the answer arrives; the vhosts refuse longer ones.
+/// Most bytes of a body that are discarded; the vhosts refuse longer ones.
 const MAX_DISCARDED: u64 = 2 * 1024 * 1024;
 
-/// The variables that make up a request; the gate passes these and no others.
+/// The variables of a request; the gate passes these and no others.
 pub const VARIABLES: [&str; 10] = [
     "REQUEST_METHOD",
     "REQUEST_URI",
@@ -32,15 +32,16 @@ pub const VARIABLES: [&str; 10] = [
 ];
 
 /// The variable that names the configuration; the gate sets it, a CGI vhost may.
-pub const CONFIG_VARIABLE: &str = "ESPM_CONFIG";
+pub(crate) const CONFIG_VARIABLE: &str = "ESPM_CONFIG";
 
-/// Why the variables are no request.
+/// A request that cannot be read, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
 /// Reads a request.
-/// Fails when the method or the target is missing or `CONTENT_LENGTH` is not a number: some server or
-/// client hid or forged a variable, and nothing may be done on such a request.
+///
+/// It fails when the method or the target is missing, or `CONTENT_LENGTH` is not a number: a server or client has
+/// hidden or forged a variable, and such a request must change nothing.
 pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) -> Result<Request, Malformed> {
     let text = |name| variable(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
     let length = match text("CONTENT_LENGTH") {
@@ -61,7 +62,7 @@ pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) ->
         content_type: text("CONTENT_TYPE"),
         if_none_match: text("HTTP_IF_NONE_MATCH"),
         no_cache: text("HTTP_CACHE_CONTROL").is_some_and(|value| has_no_cache(&value)),
-        // nginx cannot pass an empty one on, so for every server an empty one is none.
+        // nginx cannot pass an empty one on, so an empty one counts as absent behind every server.
         idempotency_key: variable("HTTP_IDEMPOTENCY_KEY")
             .map(|key| key.to_string_lossy().into_owned())
             .filter(|key| !key.is_empty()),
@@ -69,7 +70,7 @@ pub fn receive(variable: impl Fn(&str) -> Option<OsString>, stdin: impl Read) ->
     })
 }
 
-/// The path and query of a target; some servers pass an absolute-form target on (RFC 9112, section 3.2.2).
+/// The path and query of a target, even an absolute one (RFC 9112, section 3.2.2).
 fn origin_form(target: &str) -> &str {
     let Some((scheme, rest)) = target.split_once("://") else { return target };
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
@@ -78,15 +79,15 @@ fn origin_form(target: &str) -> &str {
     rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/")
 }
 
-/// Whether a `Cache-Control` value (RFC 9111, section 5.2) has the directive `no-cache`.
+/// True if a `Cache-Control` value (RFC 9111, section 5.2) has `no-cache`.
 fn has_no_cache(value: &str) -> bool {
     value.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
 }
 
-/// Reads the body: `Content-Length` bytes, or, for a chunked one, all that the server hands over.
+/// Reads the body: `Content-Length` bytes or, for a chunked one, all bytes.
 ///
-/// What is too large is read as well, for Apache's mod_cgid has one socket for the body and the
-/// answer: bytes that are unread when this process ends reset it, and the answer is lost.
+/// A body that is too large is read too. Apache's mod_cgid has one socket for the body and the answer: bytes that
+/// are unread when this process ends reset it, and the answer is lost.
 fn read_body(length: Option<usize>, mut stdin: impl Read) -> Body {
     let mut bytes = Vec::new();
     let limit = length.unwrap_or(usize::MAX).min(MAX_BODY + 1);
@@ -105,7 +106,7 @@ fn read_body(length: Option<usize>, mut stdin: impl Read) -> Body {
 }
 
 /// Writes an answer (RFC 3875, section 6).
-pub fn send(reply: &Reply, mut to: impl Write) -> io::Result<()> {
+pub(crate) fn send(reply: &Reply, mut to: impl Write) -> io::Result<()> {
     to.write_all(&reply.to_bytes())?;
     to.flush()
 }

@@ -1,9 +1,8 @@
 //! The gate: takes FastCGI requests and starts a handler for each.
 //!
-//! Knows nothing of keys, nodes or rake. Passes a fixed list of variables and none of the client's
-//! other headers. Bounds how many handlers run at once; beyond that it answers by itself. The
-//! library that speaks the protocol can panic, or overflow a stack, on a hostile server's input;
-//! that is why this is a process apart, which a supervisor starts again.
+//! It knows nothing of keys, nodes or rake. It passes a fixed list of variables and none of the client's other
+//! headers. It bounds how many handlers run at once, and answers 503 beyond that. The FastCGI library can panic or
+//! overflow a stack on a hostile server's input, so the gate is a process of its own, which a supervisor restarts.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -34,29 +33,29 @@ use crate::system::process;
 use crate::system::text::chain;
 use crate::system::trusted_file::{self, FileError, Owner};
 
-/// Handlers beyond all that can wait or work at the console and the CA: room for quick requests.
+/// Handlers for quick requests, beyond those that wait for the console and the CA.
 const RESERVE: usize = 32;
 
-/// Threads of a gate without requests: the main one and the one that waits for signals.
+/// Threads of an idle gate: the main one and the one that waits for signals.
 const IDLE_THREADS: usize = 2;
 
-/// How much longer than a request the end of the last handlers is waited for.
+/// Time to wait for the last handlers, beyond a request's time limit.
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
-/// Why the gate does not run.
+/// A failure of the gate.
 #[derive(Debug, Error)]
 pub enum GateError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The socket cannot be made or used.
+    /// The socket cannot be created or used.
     #[error("[espm] listen: {path}: {error}", path = .0.display(), error = .1)]
     Socket(PathBuf, io::Error),
-    /// Something of the process itself failed.
+    /// The process cannot be set up.
     #[error("cannot start: {0}")]
     Process(io::Error),
-    /// Taking connections failed.
-    #[error("connections cannot be taken any more")]
+    /// Accepting connections failed.
+    #[error("the gate cannot accept connections any more; start it again")]
     Accept,
 }
 
@@ -67,13 +66,13 @@ struct Gate {
     permits: Permits,
 }
 
-/// What the main thread waits for.
+/// An event that ends the main thread's wait.
 enum Event {
     Stop,
     AcceptEnded,
 }
 
-/// Serves until a signal (SIGTERM, SIGINT) says to stop; then lets running handlers end.
+/// Serves until SIGTERM or SIGINT, then lets running handlers end.
 pub fn main(config_path: &Path) -> Result<(), GateError> {
     process::keep_memory_private().map_err(GateError::Process)?;
     process::raise_file_limit().map_err(GateError::Process)?;
@@ -94,7 +93,7 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
     wait_for_signals(sender.clone()).map_err(GateError::Process)?;
     let descriptor = listener.as_raw_fd();
     let accept = thread::spawn(move || {
-        // Accepting fails when the descriptor is replaced below, or for want of descriptors; the library panics then.
+        // The library panics when accepting fails: once stop_accepting replaces the descriptor, or without descriptors.
         let _ = panic::catch_unwind(|| fastcgi::run_raw(move |request| gate.serve(request), descriptor));
         let _ = sender.send(Event::AcceptEnded);
     });
@@ -118,7 +117,7 @@ fn wait_for_signals(sender: mpsc::Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-/// The socket to listen on: the one that systemd passes, the one on descriptor 0, or the configured one.
+/// Returns the socket that systemd passes, the one on descriptor 0, or a new one.
 fn listen(path: &Path) -> Result<OwnedFd, GateError> {
     let error = |error| GateError::Socket(path.to_owned(), error);
     if let Some(passed) = listenfd::ListenFd::from_env().take_unix_listener(0).map_err(error)? {
@@ -141,7 +140,7 @@ fn listen(path: &Path) -> Result<OwnedFd, GateError> {
     bound.map(OwnedFd::from).map_err(|e| error(with_hint(path, e)))
 }
 
-/// What to do about a socket that cannot be made, where it is known.
+/// Adds the remedy to the error of a socket that cannot be created.
 fn with_hint(path: &Path, error: io::Error) -> io::Error {
     let directory = path.parent().unwrap_or(path).display();
     let hint = match error.kind() {
@@ -156,14 +155,14 @@ fn file_error(error: &FileError) -> io::Error {
     io::Error::other(error.to_string())
 }
 
-/// Takes no more connections: those that wait stay in the socket's queue for the next gate. Tells
-/// whether the thread that accepts ends, which it does not when the socket's file is gone.
+/// Stops accepting; waiting connections stay in the queue for the next gate.
+/// Returns false when the accepting thread cannot be woken, because the socket's file is gone.
 fn stop_accepting(listener: &mut OwnedFd) -> io::Result<bool> {
     let address = rustix::net::getsockname(&*listener)?;
     let nothing = OwnedFd::from(open_null()?);
     rustix::io::dup2(&nothing, listener)?;
-    // The thread that waits in accept(2) still has the socket; this wakes it. When a client has just done
-    // so, nobody has the socket any more, and refuses.
+    // The thread that waits in accept(2) still has the socket; a connection wakes it. If a client has just woken it,
+    // the socket is closed and refuses.
     let path = rustix::net::SocketAddrUnix::try_from(address).ok().and_then(|unix| unix.path().map(|p| p.into_owned()));
     let woken = path.and_then(|path| path.into_string().ok()).map(UnixStream::connect);
     Ok(woken.is_some_and(|woken| woken.map_or_else(|e| e.kind() == io::ErrorKind::ConnectionRefused, |_| true)))
@@ -173,11 +172,10 @@ fn open_null() -> io::Result<File> {
     trusted_file::open_existing(Path::new("/dev/null")).map_err(|error| file_error(&error))
 }
 
-/// Waits until none serves a connection: until no thread but the idle ones is left, once the one that
-/// accepts has ended, if it does.
+/// Waits until no connection is served: until only the idle threads are left.
 fn drain(accept: Option<&JoinHandle<()>>, until: Deadline) {
     let serving = || match accept {
-        // First: what it accepted last has a thread by then.
+        // In this order: the last accepted connection has its thread once the accepting one has ended.
         Some(accept) => !accept.is_finished() || process::threads() > IDLE_THREADS,
         None => process::threads() > IDLE_THREADS + 1,
     };
@@ -186,7 +184,7 @@ fn drain(accept: Option<&JoinHandle<()>>, until: Deadline) {
     }
 }
 
-/// A request's body up to one byte beyond its limit; nothing of one that was aborted.
+/// Reads a body up to one byte beyond the limit; an aborted one counts as empty.
 fn read_body(request: &mut fastcgi::Request) -> Vec<u8> {
     let mut body = Vec::new();
     if request.stdin().take(cgi::MAX_BODY as u64 + 1).read_to_end(&mut body).is_err() {
@@ -197,13 +195,13 @@ fn read_body(request: &mut fastcgi::Request) -> Vec<u8> {
 
 impl Gate {
     fn serve(&self, mut request: fastcgi::Request) {
-        // Before it acquires a permit: a client that sends slowly, or nothing more, keeps nobody out.
+        // Before the permit, so that a client that sends slowly keeps nobody out.
         let body = read_body(&mut request);
         let answer = match self.permits.acquire() {
             Some(_permit) => self.handle(&request, &body),
             None => self.refuse(&request, Problem::Busy, "too many requests at once; try again"),
         };
-        // A client that has left changes nothing.
+        // The client may have left; its request stands.
         let _ = request.stdout().write_all(&answer);
     }
 
@@ -227,7 +225,7 @@ impl Gate {
         }
     }
 
-    /// An answer of the gate's own, audited.
+    /// Answers and audits a request that no handler has answered.
     fn refuse(&self, request: &fastcgi::Request, problem: Problem, detail: &'static str) -> Vec<u8> {
         let Ok(id) = RequestId::random() else { return Vec::new() };
         let addr = request.param("REMOTE_ADDR").unwrap_or_else(|| "-".to_owned());

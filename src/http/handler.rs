@@ -1,4 +1,4 @@
-//! One request as a CGI program: receive, authenticate, route, parse, service, audit, respond.
+//! One request: receive, authenticate, route, parse, service, audit, respond.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,16 +20,16 @@ use crate::service::change::LockedNode;
 use crate::service::context::Context;
 use crate::service::nodes::Retry;
 use crate::service::outcome::{self, Outcome};
-use crate::service::recovery::Aim;
+use crate::service::recovery::Purpose;
 use crate::service::{certificates, nodes};
 use crate::system::process;
 use crate::system::text::chain;
 use crate::system::trusted_file::Owner;
 
-/// Bytes of an `Idempotency-Key`.
+/// Most bytes of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
 
-/// Handles the request in this process's environment and standard input.
+/// Handles the CGI request in this process's environment and standard input.
 pub fn main() -> ExitCode {
     process::seal_inherited_descriptors();
     let Ok(id) = RequestId::random() else { return ExitCode::FAILURE };
@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The result of the request, and whether its body is left out.
+/// Handles a request; the flag says whether the answer's body is left out.
 fn handle(variable: &impl Fn(&str) -> Option<OsString>, id: &RequestId) -> (Result<Outcome, Fault>, bool) {
     let path = variable(cgi::CONFIG_VARIABLE).map_or_else(|| PathBuf::from(layout::this().ini), PathBuf::from);
     let request = cgi::receive(variable, io::stdin().lock());
@@ -93,7 +93,7 @@ fn answer(request: Request, config: &Config, path: &Path, mut audit: Audit, id: 
     respond(&context.audit, result, route.changes)
 }
 
-/// Does what is asked. The order of judgement is ownership, media type, JSON, content.
+/// Serves an operation; it judges ownership, media type, JSON and content in order.
 fn serve(operation: Operation, request: &Request, context: &mut Context) -> Result<Outcome, Fault> {
     if let Some(name) = operation.node() {
         context.audit.node(name);
@@ -111,20 +111,22 @@ fn serve(operation: Operation, request: &Request, context: &mut Context) -> Resu
         Operation::AddNode => add_node(request, context),
         Operation::ShowNode(name) => nodes::show(context, &name),
         Operation::ChangeNode(name) => {
-            let node = LockedNode::open(context, &name, Aim::Keep)?;
+            let node = LockedNode::open(context, &name, Purpose::Keep)?;
             nodes::change(node, node_body::parse(request, Shape::Change)?)
         }
-        Operation::DeleteNode(name) => nodes::delete(LockedNode::open(context, &name, Aim::End)?),
-        Operation::GenerateCertificate(name) => certificates::generate(LockedNode::open(context, &name, Aim::Keep)?),
+        Operation::DeleteNode(name) => nodes::delete(LockedNode::open(context, &name, Purpose::Delete)?),
+        Operation::GenerateCertificate(name) => {
+            certificates::generate(LockedNode::open(context, &name, Purpose::Keep)?)
+        }
         Operation::ShowCertificate(name) => certificates::show(context, &name),
-        Operation::RevokeCertificate(name) => certificates::revoke(LockedNode::open(context, &name, Aim::Keep)?),
+        Operation::RevokeCertificate(name) => certificates::revoke(LockedNode::open(context, &name, Purpose::Keep)?),
     }
 }
 
 fn add_node(request: &Request, context: &mut Context) -> Result<Outcome, Fault> {
     let visible = |key: &String| key.len() <= MAX_KEY && key.bytes().all(|b| b.is_ascii_graphic());
     if !request.idempotency_key.as_ref().is_none_or(visible) {
-        return Err(Fault::new(Problem::BadRequest, "an Idempotency-Key is 1 to 255 visible ASCII characters"));
+        return Err(Fault::new(Problem::BadRequest, "send an Idempotency-Key of 1 to 255 visible ASCII characters"));
     }
     let draft = node_body::parse(request, Shape::New)?;
     if let Some(name) = &draft.name {
@@ -138,7 +140,7 @@ fn add_node(request: &Request, context: &mut Context) -> Result<Outcome, Fault> 
     nodes::add(context, draft, retry.as_ref())
 }
 
-/// Audits a result and hands it on; one that can be neither written nor kept goes to standard error.
+/// Audits and returns a result; standard error gets a record that cannot be kept.
 fn respond(audit: &Audit, result: Result<Outcome, Fault>, changes: bool) -> Result<Outcome, Fault> {
     if let Err(error) = outcome::record(audit, &result, changes) {
         let (word, status) = outcome::ending(&result);

@@ -1,4 +1,4 @@
-//! HTTP behind the web server: the gateway takes FastCGI requests, a handler answers each.
+//! HTTP behind the web server: a gate that takes requests, a handler for each.
 
 pub(crate) mod auth;
 pub mod cgi;

@@ -1,7 +1,7 @@
 //! The JSON bodies (RFC 8259) of `POST /v1/nodes` and `PATCH /v1/nodes/{name}`.
 //!
-//! All that is wrong is collected for one answer. Repeated members are refused, since JSON
-//! libraries disagree about which of them counts.
+//! One answer has all the errors of a body. Repeated members are refused, since JSON libraries disagree about which
+//! of them counts.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterNam
 use crate::model::problem::Problem;
 use crate::service::draft::{Draft, Placed};
 
-/// Which of the two bodies.
+/// The kind of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// A new node: `name` is needed, no parameter is `null`.
@@ -22,9 +22,8 @@ pub enum Shape {
     Change,
 }
 
-/// The bytes of a JSON body. A merge patch (RFC 7396) is a change alone.
-/// 413, 400 for a truncated one, 415.
-pub fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
+/// Returns the bytes of a JSON body; 413, 415, or 400 for a truncated one.
+pub(crate) fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
     let bytes = match &request.body {
         Body::Whole(bytes) => bytes,
         Body::TooLarge => return Err(Fault::new(Problem::TooLarge, "a body has at most 65536 bytes")),
@@ -40,8 +39,7 @@ pub fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
     Ok(bytes)
 }
 
-/// Reads a body.
-/// Fails when it cannot be read as JSON at all; what is wrong inside it is in the draft.
+/// Reads a body; 400 when it is not JSON, all other errors are in the draft.
 pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
     let json: Json = serde_json::from_slice(bytes(request, shape)?).map_err(|error| {
         let place = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
@@ -49,7 +47,7 @@ pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
     })?;
     let mut draft = Draft::default();
     let Json::Object(members) = json else {
-        draft.errors.push(FieldError::new("", "the body is a JSON object"));
+        draft.errors.push(FieldError::new("", "must be a JSON object"));
         return Ok(draft);
     };
     let mut seen: Vec<&str> = Vec::new();
@@ -76,7 +74,7 @@ pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
 
 fn read_name(value: &Json, errors: &mut Vec<FieldError>) -> Option<NodeName> {
     let Json::String(text) = value else {
-        errors.push(FieldError::new("name", "is a string"));
+        errors.push(FieldError::new("name", "must be a string"));
         return None;
     };
     NodeName::parse(text).map_err(|error| errors.push(FieldError::new("name", error.to_string()))).ok()
@@ -89,7 +87,7 @@ fn read_list<T: PartialEq>(
     errors: &mut Vec<FieldError>,
 ) -> Vec<Placed<T>> {
     let Json::Array(items) = value else {
-        errors.push(FieldError::new(member, "is a list of strings"));
+        errors.push(FieldError::new(member, "must be a list of strings"));
         return Vec::new();
     };
     let mut names: Vec<Placed<T>> = Vec::new();
@@ -97,7 +95,7 @@ fn read_list<T: PartialEq>(
         let field = || format!("{member}[{index}]");
         let parsed = match item {
             Json::String(text) => parse(text).map_err(|error| error.to_string()),
-            _ => Err("is a string".to_owned()),
+            _ => Err("must be a string".to_owned()),
         };
         match parsed {
             Ok(name) if names.iter().any(|placed| placed.name == name) => {
@@ -116,7 +114,7 @@ fn read_parameters(
     errors: &mut Vec<FieldError>,
 ) -> Vec<(ParameterName, Option<ParameterValue>)> {
     let Json::Object(members) = value else {
-        errors.push(FieldError::new("parameters", "is an object of strings"));
+        errors.push(FieldError::new("parameters", "must be an object of strings"));
         return Vec::new();
     };
     let mut parameters: Vec<(ParameterName, Option<ParameterValue>)> = Vec::new();
@@ -125,7 +123,7 @@ fn read_parameters(
         let parsed = match value {
             Json::String(text) => ParameterValue::parse(text).map(Some).map_err(|error| error.to_string()),
             Json::Null if shape == Shape::Change => Ok(None),
-            _ => Err("is a string; write numbers and truth values as strings".to_owned()),
+            _ => Err("must be a string; write numbers and truth values as strings".to_owned()),
         };
         match (ParameterName::parse(name), parsed) {
             (Ok(name), _) if parameters.iter().any(|(other, _)| *other == name) => {
@@ -144,7 +142,7 @@ fn read_parameters(
 /// JSON with its members as they were sent: in order, repeated ones kept.
 enum Json {
     Null,
-    /// A number or a truth value; neither has a use here.
+    /// A number or a truth value; no member accepts either.
     Other,
     String(String),
     Array(Vec<Json>),

@@ -1,10 +1,11 @@
-//! How many handlers run at once.
+//! The bound on handlers that run at once.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a request waits for a permit. In a crowd most are refused by their handlers within milliseconds,
-/// and the quick ones among them get their turn.
+/// The longest wait for a permit.
+///
+/// In a crowd most handlers refuse their requests within milliseconds, so the quick ones get their turn.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The permits of the handlers that run at once.
@@ -21,12 +22,12 @@ impl Permits {
         Self { free: Mutex::new(most), released: Condvar::new() }
     }
 
-    /// The free permits; a thread that panicked has not left the number half written.
+    /// Locks the number of free permits, which a panic cannot leave half written.
     fn free(&self) -> MutexGuard<'_, usize> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Acquires a permit, if one is released soon.
+    /// Acquires a permit, or `None` when none is released in time.
     pub(super) fn acquire(&self) -> Option<Permit<'_>> {
         let waited = self.released.wait_timeout_while(self.free(), PERMIT_WAIT, |free| *free == 0);
         let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What a client asks, as the web server hands it over, not yet judged.
+//! An HTTP request as the web server passes it on, not yet checked.
 
 use crate::model::psk::Psk;
 
@@ -21,7 +21,7 @@ pub enum Method {
 
 impl Method {
     /// The method of that name; names are case-sensitive.
-    pub fn parse(name: &str) -> Self {
+    pub(crate) fn parse(name: &str) -> Self {
         match name {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
@@ -65,7 +65,7 @@ pub struct Request {
     pub path: String,
     /// The client's address, as the web server saw it.
     pub addr: String,
-    /// Whether it came over TLS.
+    /// True if it came over TLS.
     pub https: bool,
     /// `X-ESPM-PSK`
     pub psk: Option<Psk>,
@@ -73,7 +73,7 @@ pub struct Request {
     pub content_type: Option<String>,
     /// `If-None-Match`
     pub if_none_match: Option<String>,
-    /// Whether `Cache-Control` holds `no-cache`.
+    /// True if `Cache-Control` has `no-cache`.
     pub no_cache: bool,
     /// `Idempotency-Key`
     pub idempotency_key: Option<String>,
@@ -82,8 +82,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether the client has what has this entity tag already, by `If-None-Match` (RFC 9110, section 13.1.2).
-    pub fn has_already(&self, etag: &str) -> bool {
+    /// True if `If-None-Match` (RFC 9110, section 13.1.2) has this entity tag.
+    pub(crate) fn has_already(&self, etag: &str) -> bool {
         let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         let matches = |tags: &str| tags.trim() == "*" || tags.split(',').any(|tag| weak(tag) == weak(etag));
         self.if_none_match.as_deref().is_some_and(matches)

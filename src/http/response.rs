@@ -1,4 +1,4 @@
-//! An answer's status, fields and body (RFC 9110, RFC 9457), out of an outcome or a fault.
+//! The answer to a request (RFC 9110, RFC 9457), made from an outcome or a fault.
 
 use std::fmt::Write as _;
 
@@ -9,14 +9,13 @@ use crate::model::fault::Fault;
 use crate::model::request_id::RequestId;
 use crate::service::outcome::Outcome;
 
-/// The OpenAPI 3.1 description that is served, and that the tests hold against the router.
+/// The OpenAPI 3.1 description, which tests compare with the routes.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// An answer, ready to be sent.
 #[derive(Debug)]
 pub struct Reply {
-    /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     fields: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
@@ -81,7 +80,7 @@ fn failure(fault: &Fault, id: Option<&RequestId>) -> Reply {
         reply.fields.push(("Allow", allow.clone()));
     }
     if let Some(average) = problem.retry_after() {
-        // A crowd that is refused together shall not come back together.
+        // Clients that are refused together must not come back together.
         let seconds = id.map_or(average, |id| 1 + id.below(2 * average - 1));
         reply.fields.push(("Retry-After", seconds.to_string()));
     }
@@ -89,7 +88,7 @@ fn failure(fault: &Fault, id: Option<&RequestId>) -> Reply {
 }
 
 impl Reply {
-    /// The answer as a CGI program writes it.
+    /// Formats the answer as a CGI program writes it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut head = format!("Status: {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.fields {
@@ -102,7 +101,7 @@ impl Reply {
     }
 }
 
-/// The reason phrase of the statuses that are used (RFC 9110, section 15).
+/// The reason phrase of a status that espm uses (RFC 9110, section 15).
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -1,4 +1,4 @@
-//! From an authenticated request to an operation: path, then method.
+//! The routes, which turn an authenticated request into an operation.
 
 use super::auth::Authenticated;
 use super::request::{Method, Request};
@@ -6,34 +6,23 @@ use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::model::node::List;
 
-/// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
-    /// Whether espm runs.
+pub(crate) enum Operation {
     Health,
-    /// The OpenAPI description of the interface.
     Describe,
-    /// The console's classes or groups.
     ListNames(List),
-    /// A new node.
     AddNode,
-    /// A node as espm assigned it.
     ShowNode(NodeName),
-    /// Another assignment.
     ChangeNode(NodeName),
-    /// The end of a node.
     DeleteNode(NodeName),
-    /// A certificate for a node.
     GenerateCertificate(NodeName),
-    /// The certificate of a node, without its key.
     ShowCertificate(NodeName),
-    /// The end of a certificate.
     RevokeCertificate(NodeName),
 }
 
 impl Operation {
     /// The node that the path names.
-    pub fn node(&self) -> Option<&NodeName> {
+    pub(crate) fn node(&self) -> Option<&NodeName> {
         match self {
             Self::Health | Self::Describe | Self::ListNames(_) | Self::AddNode => None,
             Self::ShowNode(name)
@@ -46,7 +35,7 @@ impl Operation {
     }
 }
 
-/// How an operation is made of its path.
+/// The operation of a route, with or without a node's name.
 #[derive(Debug)]
 enum Make {
     Plain(Operation),
@@ -58,16 +47,15 @@ enum Make {
 pub struct Route {
     /// The method; `HEAD` goes with `GET`.
     pub method: &'static str,
-    /// The path; `{name}` stands for the name of a node.
+    /// The path; `{name}` stands for a node's name.
     pub path: &'static str,
     /// The `operationId` in the OpenAPI description.
     pub id: &'static str,
-    /// The event in the audit.
-    pub event: &'static str,
-    /// Whether it changes the console, the CA or the ledger.
-    pub changes: bool,
-    /// Whether it needs a key.
-    pub needs_key: bool,
+    /// The audit's event.
+    pub(crate) event: &'static str,
+    /// True if it changes the console, the CA or the ledger.
+    pub(crate) changes: bool,
+    pub(crate) needs_key: bool,
     make: Make,
 }
 
@@ -86,7 +74,7 @@ impl Route {
         self
     }
 
-    /// The name in a path of this route; `None` when the path is another.
+    /// Matches a path; the inner option is the name in it.
     fn matches(&self, path: &str) -> Option<Option<NodeName>> {
         let mut name = None;
         let mut given = path.split('/');
@@ -114,7 +102,7 @@ impl Route {
     }
 }
 
-/// Every route that there is; those of one path stand together.
+/// All routes; those of one path stand together.
 pub const ROUTES: &[Route] = {
     use Make::{OfNode, Plain};
     &[
@@ -152,15 +140,13 @@ pub const ROUTES: &[Route] = {
     ]
 };
 
-/// Whether a request is one that needs no key.
-pub fn needs_no_key(request: &Request) -> bool {
+pub(crate) fn needs_no_key(request: &Request) -> bool {
     let is = |route: &&Route| !route.needs_key && route.has(&request.method) && route.matches(&request.path).is_some();
     ROUTES.iter().any(|route| is(&route))
 }
 
-/// Finds out what an authenticated request asks.
-/// 404 for a path that is not known, 405 for a method that the path does not have.
-pub fn route(authenticated: &Authenticated) -> Result<(&'static Route, Operation), Fault> {
+/// Finds a request's operation; 404 for an unknown path, 405 for another method.
+pub(crate) fn route(authenticated: &Authenticated) -> Result<(&'static Route, Operation), Fault> {
     let request = authenticated.request();
     let of_path: Vec<_> =
         ROUTES.iter().filter_map(|route| route.matches(&request.path).map(|name| (route, name))).collect();

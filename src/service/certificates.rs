@@ -1,4 +1,4 @@
-//! The certificate of a node of ours: generated, shown, revoked.
+//! Operations on the certificate of a node that espm created.
 
 use super::change::{Audited, LockedNode};
 use super::context::Context;
@@ -13,14 +13,14 @@ use crate::model::name::NodeName;
 use crate::model::problem::Problem;
 use crate::system::clock;
 
-/// Generates a node's certificate, or hands it out again while its key is on the master.
+/// Generates a node's certificate, or returns it while its key is on the master.
 pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     let name = &entry.node.name;
     let mut audited = node.locked.audited()?;
     if !is_known(entry) {
-        // What the CA's record still has is another life's of this name, and is not handed out.
-        end(&mut audited, entry)?;
+        // A certificate that the CA's record still has belongs to an earlier node of this name.
+        revoke_own(&mut audited, entry)?;
     }
     let asked = audited.ask(Verb::Generate)?;
     let ledger = &audited.locked.ledger;
@@ -62,8 +62,7 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     }
 }
 
-/// Shows a node's certificate, without its key.
-/// 404 when it has none of ours.
+/// Shows a node's certificate, without its key; 404 when espm made none.
 pub(crate) fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault> {
     let entry = context.ledger()?.entry_of_ours(name)?;
     if !entry.as_ref().is_some_and(is_known) {
@@ -75,34 +74,32 @@ pub(crate) fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault>
     }
 }
 
-/// Revokes a node's certificate for its client.
-/// 404 when it has none of ours.
+/// Revokes a node's certificate for its client; 404 when espm made none.
 pub(crate) fn revoke(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let entry = &node.entry;
-    // A ledger from a backup does not know what was made since.
+    // A ledger restored from a backup does not know newer certificates.
     if !is_known(entry) && !is_recorded(node.locked.context, &entry.node.name)? {
         return entry.certificate.map(|_| Outcome::Gone).ok_or_else(Fault::not_found);
     }
-    end(&mut node.locked.audited()?, entry)?;
+    revoke_own(&mut node.locked.audited()?, entry)?;
     match node.locked.ledger.entry(&entry.node.name)?.and_then(|entry| entry.certificate) {
         Some(CertificateState::Revoked) => Ok(Outcome::Gone),
         _ => Err(Fault::not_found()),
     }
 }
 
-/// Settles a certificate whose generating or revoking was not finished.
+/// Revokes a certificate whose generation or revocation did not finish.
 pub(crate) fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
     match node.entry.certificate {
         Some(CertificateState::Generating | CertificateState::Revoking) => {
-            end(&mut node.locked.audited()?, &node.entry)
+            revoke_own(&mut node.locked.audited()?, &node.entry)
         }
         _ => Ok(()),
     }
 }
 
-/// Revokes a node's certificate, if it has one of ours.
-/// Fails when it is still valid.
-pub(super) fn end(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
+/// Revokes the node's certificate if espm made it; fails when it is still valid.
+pub(super) fn revoke_own(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
     let name = &entry.node.name;
     if !is_known(entry) && !is_recorded(audited.locked.context, name)? {
         return Ok(());
@@ -111,7 +108,7 @@ pub(super) fn end(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fa
     let ledger = &audited.locked.ledger;
     match answer {
         Answer::Revoked => Ok(ledger.certificate(name, CertificateState::Revoked, None)?),
-        // An earlier request has had it revoked and died before it heard so.
+        // An earlier request had it revoked and died before it read the answer.
         Answer::Absent if matches!(entry.certificate, Some(CertificateState::Revoking | CertificateState::Revoked)) => {
             Ok(ledger.certificate(name, CertificateState::Revoked, None)?)
         }
@@ -125,13 +122,14 @@ pub(super) fn end(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fa
     }
 }
 
-/// Whether the ledger knows of a certificate that is not revoked.
+/// True if the ledger has a certificate that is not revoked.
 fn is_known(entry: &Entry) -> bool {
     !matches!(entry.certificate, None | Some(CertificateState::Revoked))
 }
 
-/// Whether the CA's record has a certificate of a name that the ledger does not know: from before the node was
-/// forgotten and came back, of a failure, or from after a backup that was restored.
+/// True if the CA's record has a certificate that the ledger may lack.
+///
+/// The ledger lacks one after `espm forget`, a failure or a restored backup.
 fn is_recorded(context: &mut Context, name: &NodeName) -> Result<bool, Fault> {
     let answer = context.authority.ask(Verb::Show, name, context.until)?;
     if matches!(answer, Answer::Foreign) {
@@ -152,11 +150,11 @@ fn certificate(name: &NodeName, issued: Issued) -> Certificate {
     }
 }
 
-/// The state of a node's certificate when nothing is left of a generating.
+/// The certificate's state after a generation that left nothing behind.
 fn state_without(error: &AuthorityError, before: Option<CertificateState>) -> Option<CertificateState> {
     match (error, before) {
         (AuthorityError::Undone(_), None | Some(CertificateState::Generating)) => None,
-        // What there was before has been revoked to make room.
+        // The earlier certificate was revoked to make room.
         (AuthorityError::Undone(_), Some(_)) => Some(CertificateState::Revoked),
         _ => before,
     }

@@ -1,7 +1,7 @@
-//! A change of one node, from its lock to its outcome: open, audited, intend, run, conclude.
+//! A change of one node: open, audited, intend, run, conclude.
 //!
-//! Each step is a value that only the step before it gives. So nothing is run whose intent is not in the ledger, no
-//! intent is recorded whose attempt is not in the audit, and nothing is attempted without the node's lock.
+//! Each step is a value that only the step before it returns. So no command runs before its intent is in the ledger,
+//! no intent is recorded before its attempt is audited, and nothing is attempted without the node's lock.
 
 use std::fs::File;
 
@@ -17,66 +17,54 @@ use crate::system::lock::Lock;
 
 /// A name that this request alone works on.
 #[derive(Debug)]
-pub(crate) struct Locked<'c> {
-    /// The request's context.
+pub(crate) struct LockedName<'c> {
     pub context: &'c mut Context,
-    /// The ledger.
     pub ledger: Ledger,
-    /// The name.
     pub name: NodeName,
     _lock: Lock,
 }
 
-/// A node of ours that this request alone works on, with what the ledger says of it; nothing of it is unfinished
-/// that its request needs finished.
+/// A node of espm's that this request alone works on, its earlier changes settled.
 #[derive(Debug)]
 pub(crate) struct LockedNode<'c> {
-    /// Its lock.
-    pub locked: Locked<'c>,
-    /// Its row in the ledger.
+    pub locked: LockedName<'c>,
     pub entry: Entry,
 }
 
-impl<'c> Locked<'c> {
-    /// Waits for the lock of a name.
-    /// 503 when another request works on it for too long, or too many wait.
+impl<'c> LockedName<'c> {
+    /// Waits for the lock of a name; 503 when that takes too long.
     pub(crate) fn acquire(context: &'c mut Context, ledger: Ledger, name: &NodeName) -> Result<Self, Fault> {
         let lock = context.wait("another request works on this node; try again", || ledger.try_lock(name))?;
         Ok(Self { context, ledger, name: name.clone(), _lock: lock })
     }
 
-    /// Waits until the command of an unfinished intent has ended, and reads what it printed.
-    /// 503 when it still runs.
+    /// Reads the output of an unfinished intent's command; 503 while it still runs.
     pub(crate) fn output(&self, entry: &Entry) -> Result<String, Fault> {
         let Some(name) = &entry.output else { return Ok(String::new()) };
         let busy = "an earlier command for this node still runs; try again";
         self.context.wait(busy, || self.ledger.try_read_output(name))
     }
 
-    /// Waits for a permit to change the console.
-    /// 503 when too many wait, or for too long; nothing was written then.
+    /// Waits for a permit to change the console; 503 when that takes too long.
     pub(crate) fn permit(&self) -> Result<Permit, Fault> {
         Ok(self.context.console.permit(self.context.until)?)
     }
 
-    /// Writes into the audit that a change is attempted.
-    /// 503 when that cannot be written and must be.
+    /// Audits the attempt; 503 when the record must be written and cannot be.
     pub(crate) fn audited(&mut self) -> Result<Audited<'_, 'c>, Fault> {
         self.context.audit.attempt()?;
         Ok(Audited { locked: self })
     }
 }
 
-/// A name whose change is in the audit.
+/// A locked name whose attempted change is in the audit.
 #[derive(Debug)]
 pub(crate) struct Audited<'l, 'c> {
-    /// Its lock.
-    pub locked: &'l mut Locked<'c>,
+    pub locked: &'l mut LockedName<'c>,
 }
 
 impl<'c> Audited<'_, 'c> {
-    /// Records what is about to be done, durably; of an addition with the key that the request came with.
-    /// 503 when it cannot be recorded, 422 when another request has the key.
+    /// Records the intent durably; 422 when another request has the idempotency key.
     pub(crate) fn intend(
         &mut self,
         permit: Permit,
@@ -95,9 +83,9 @@ impl<'c> Audited<'_, 'c> {
         Ok(Intended { locked: self.locked, permit, intent, output })
     }
 
-    /// Records that a certificate is about to be generated or revoked, and has it done.
+    /// Records the intent to generate or revoke a certificate, and asks the CA.
     pub(crate) fn ask(&mut self, verb: Verb) -> Result<Result<Answer, AuthorityError>, Fault> {
-        let Locked { context, ledger, name, .. } = &mut *self.locked;
+        let LockedName { context, ledger, name, .. } = &mut *self.locked;
         match verb {
             Verb::Generate => ledger.certificate(name, CertificateState::Generating, None)?,
             Verb::Revoke => ledger.certificate(name, CertificateState::Revoking, None)?,
@@ -107,17 +95,16 @@ impl<'c> Audited<'_, 'c> {
     }
 }
 
-/// A change that the ledger knows of.
+/// A change whose intent is in the ledger.
 #[derive(Debug)]
 pub(crate) struct Intended<'l, 'c> {
-    locked: &'l mut Locked<'c>,
+    locked: &'l mut LockedName<'c>,
     permit: Permit,
     intent: Intent,
     output: File,
 }
 
 impl<'l, 'c> Intended<'l, 'c> {
-    /// Makes the change.
     #[must_use]
     pub(crate) fn run(self) -> Ran<'l, 'c> {
         let context = &self.locked.context;
@@ -126,17 +113,19 @@ impl<'l, 'c> Intended<'l, 'c> {
     }
 }
 
-/// A change whose command has ended, or that can be waited for no longer.
+/// A change whose command has ended or run out of time.
 #[derive(Debug)]
 pub(crate) struct Ran<'l, 'c> {
-    locked: &'l mut Locked<'c>,
+    locked: &'l mut LockedName<'c>,
     intent: Intent,
     verdict: Result<Verdict, ConsoleError>,
 }
 
 impl Ran<'_, '_> {
-    /// Records a change that is done, or that was not even begun: an addition is forgotten then, any other node is
-    /// again what it was before, if that is given. What else came of it is the caller's to judge; the intent stays.
+    /// Records a change that is done, or whose command did not start.
+    ///
+    /// When it did not start, an addition is forgotten; any other node is recorded as `before`, if given. After any
+    /// other verdict the intent stays, and the caller decides.
     pub(crate) fn conclude(self, before: Option<&Node>) -> Result<Verdict, Fault> {
         let ledger = &self.locked.ledger;
         let error = match self.verdict {

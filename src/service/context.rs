@@ -1,6 +1,6 @@
-//! What a request works with, and the errors of that as faults.
+//! The console, CA, ledger and audit of one request; their errors as faults.
 //!
-//! A client reads one sentence of ours about what failed; the cause goes to the log alone.
+//! A client reads one sentence about the failure; the cause goes to the log alone.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,30 +22,27 @@ use crate::system::lock::LockError;
 use crate::system::process;
 use crate::system::trusted_file::FileError;
 
-/// How long a request waits for another one that works on the same node.
+/// The longest wait for another request that works on the same node.
 const NODE_WAIT: Duration = Duration::from_secs(5);
 
-/// What one request may use.
+/// The systems that one request works with.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The console.
     pub console: Box<dyn Console>,
-    /// The CA.
     pub authority: Authority,
-    /// The audit of this request.
     pub audit: Audit,
     /// The master's own certname.
     pub master: String,
     /// The client's name.
     pub client: String,
-    /// When the request must be answered.
+    /// The time by which the request must be answered.
     pub until: Deadline,
     state: PathBuf,
     request: String,
 }
 
 impl Context {
-    /// The context of a request of a client's, as the configuration at that path says.
+    /// The context of one client's request; `path` is the configuration's.
     pub(crate) fn new(config: &Config, path: &Path, audit: Audit, client: String, request: &RequestId) -> Self {
         Self {
             console: console(config, path),
@@ -59,14 +56,11 @@ impl Context {
         }
     }
 
-    /// Opens the ledger.
-    /// 503 when it cannot be used.
     pub(crate) fn ledger(&self) -> Result<Ledger, Fault> {
         Ok(Ledger::open(&self.state, &self.request)?)
     }
 
-    /// Waits in the console's queue until an attempt gives something.
-    /// 503 with that sentence when it does not for too long, or too many wait.
+    /// Repeats an attempt in the console's queue; 503 when that takes too long.
     pub(super) fn wait<T>(
         &self,
         busy: &'static str,
@@ -80,7 +74,6 @@ impl Context {
     }
 }
 
-/// The console that the configuration describes.
 pub(crate) fn console(config: &Config, path: &Path) -> Box<dyn Console> {
     match &config.console {
         config::Console::Rake(rake) => Box::new(Rake::new(
@@ -103,7 +96,6 @@ pub(crate) fn console(config: &Config, path: &Path) -> Box<dyn Console> {
     }
 }
 
-/// The CA that the configuration describes.
 pub(crate) fn authority(config: &Config, path: &Path) -> Authority {
     let command = &config.authority.command;
     let settings = authority::Settings {
@@ -115,7 +107,7 @@ pub(crate) fn authority(config: &Config, path: &Path) -> Authority {
     Authority::new(settings, &config.state)
 }
 
-/// `espm-helper WHAT FILE`, through sudo when its commands run as another user than this process.
+/// `espm-helper WHAT FILE`, through sudo where `user` is not this process's.
 fn helper(config: &Config, path: &Path, what: &str, command: &config::Command) -> Program {
     let mut argv = Vec::new();
     if let Some(user) = command.user.as_deref().filter(|user| !process::runs_as(user)) {

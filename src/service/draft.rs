@@ -1,10 +1,10 @@
-//! What a client asks for of a node, as far as it could be read.
+//! The groups, classes and parameters that a client's request asks for.
 
 use crate::model::fault::FieldError;
 use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
 use crate::model::node::Change;
 
-/// A name from a list in a body, with its place in it.
+/// A name from a list in a body, and its index there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed<T> {
     /// The index in the list.
@@ -13,7 +13,7 @@ pub struct Placed<T> {
     pub name: T,
 }
 
-/// What a body says, and what is wrong with it.
+/// The readable part of a body, and its errors.
 #[derive(Debug, Default)]
 pub struct Draft {
     /// `name`
@@ -24,12 +24,12 @@ pub struct Draft {
     pub classes: Option<Vec<Placed<ClassName>>>,
     /// `parameters`; `None` as a value removes one.
     pub parameters: Vec<(ParameterName, Option<ParameterValue>)>,
-    /// What is wrong.
+    /// All errors found so far.
     pub errors: Vec<FieldError>,
 }
 
 impl Draft {
-    /// The change that the draft asks for.
+    /// Turns the draft into a change.
     pub fn into_change(self) -> Change {
         fn names<T>(list: Vec<Placed<T>>) -> Vec<T> {
             list.into_iter().map(|placed| placed.name).collect()

@@ -1,4 +1,4 @@
-//! What is done about a request: each operation, and the recovery of one that died.
+//! Operations on nodes and certificates, and the recovery of unfinished ones.
 
 pub(crate) mod certificates;
 pub(crate) mod change;

@@ -1,13 +1,13 @@
-//! The nodes of ours and the console's lists: each operation, from what its client asked to the outcome.
+//! Operations on nodes and on the console's lists.
 //!
-//! Nothing that changes anything is run before all that can be refused is.
+//! Each checks the whole request before it runs a command that changes anything.
 
 use super::certificates;
-use super::change::{Locked, LockedNode};
+use super::change::{LockedName, LockedNode};
 use super::context::Context;
 use super::draft::{Draft, Placed};
 use super::outcome::Outcome;
-use super::recovery::{self, Aim, Settled};
+use super::recovery::{self, Purpose, Settled};
 use crate::authority::protocol::{Answer, Verb};
 use crate::console::{Claim, ConsoleError, Gap, Intent, Refusal, Standing, Verdict};
 use crate::ledger::{Key, Ledger, NodeState};
@@ -17,38 +17,35 @@ use crate::model::node::{Assignment, List, Node};
 use crate::model::problem::Problem;
 use crate::system::clock;
 
-/// An `Idempotency-Key` and the SHA-256 of the body that it came with, in hexadecimal.
+/// An `Idempotency-Key` and the SHA-256 of its request's body, in hexadecimal.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    /// The key.
     pub key: String,
-    /// The digest.
     pub digest: String,
 }
 
-/// The console's classes or groups; with `fresh`, asked for after this call.
+/// Lists the console's classes or groups; with `fresh`, never from the cache.
 pub(crate) fn list_names(context: &Context, list: List, fresh: bool) -> Result<Outcome, Fault> {
     let listing = context.console.names(list, fresh, context.until)?;
     Ok(Outcome::Names { etag: listing.etag, body: listing.body.into_bytes() })
 }
 
-/// A node as espm assigned it.
-/// 404 when it is not ours.
+/// Shows a node as espm assigned it; 404 when espm did not create it.
 pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
     let ledger = context.ledger()?;
     let Some(entry) = ledger.entry_of_ours(name)? else { return Err(Fault::not_found()) };
     match entry.state {
         NodeState::Active => Ok(Outcome::Node(entry.node)),
         NodeState::Unproven => Err(Fault::not_found()),
-        // While its change runs, a node is what it was; one whose request has died is settled first.
+        // While its change runs, show the node as it was. If its request has died, settle it first.
         NodeState::Changing if ledger.try_lock(name)?.is_none() => Ok(Outcome::Node(entry.node)),
         NodeState::Changing | NodeState::Creating | NodeState::Deleting => {
-            LockedNode::open(context, name, Aim::Keep).map(|node| Outcome::Node(node.entry.node))
+            LockedNode::open(context, name, Purpose::Keep).map(|node| Outcome::Node(node.entry.node))
         }
     }
 }
 
-/// A draft whose names the console knows; or all that is wrong with it.
+/// Checks a draft against the console's lists; fails with all its errors.
 fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
     context.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
     let start = clock::now_ms();
@@ -67,7 +64,7 @@ fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
     if draft.errors.is_empty() { Ok(draft) } else { Err(Fault::invalid(draft.errors)) }
 }
 
-/// The names that the console does not list, not even when it is asked anew.
+/// The errors for names that the console does not list, even when asked again.
 fn unknown_names<T>(
     context: &Context,
     list: List,
@@ -92,10 +89,10 @@ fn unknown_names<T>(
 
 fn unknown_name(list: List, index: usize) -> FieldError {
     let member = list.member();
-    FieldError::new(format!("{member}[{index}]"), format!("is not in the console; GET /v1/{member} lists what is"))
+    FieldError::new(format!("{member}[{index}]"), format!("is not in the console; GET /v1/{member} lists all that are"))
 }
 
-/// The errors for names that vanished from the console between its list and the assignment.
+/// The fault for names that left the console after its list was read.
 fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
     let index = |list: List, name: &str| match list {
         List::Groups => assignment.groups.iter().position(|group| group.as_str() == name),
@@ -105,8 +102,7 @@ fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
     Fault::invalid(errors.collect())
 }
 
-/// Adds a node.
-/// 409 when its name is taken, 422 when the draft is wrong or its console has not what it assigns.
+/// Adds a node; 409 when its name is taken, 422 when the draft is wrong.
 pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) -> Result<Outcome, Fault> {
     let client = context.client.clone();
     let key = retry.map(|retry| Key { client: &client, key: &retry.key, digest: &retry.digest });
@@ -119,12 +115,12 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     let node = Node { name, assignment: draft.into_change().apply(Assignment::default()) };
     context.audit.assignment(&node.assignment);
 
-    let mut locked = Locked::acquire(context, ledger, &node.name)?;
-    let settled = recovery::settle(&mut locked, Aim::Keep)?;
+    let mut locked = LockedName::acquire(context, ledger, &node.name)?;
+    let settled = recovery::settle(&mut locked, Purpose::Keep)?;
     if let Some(outcome) = first_answer(&locked.ledger, key.as_ref())? {
         return Ok(outcome);
     }
-    if !matches!(settled, Settled::NotOurs) || is_taken(locked.context, &node.name)? {
+    if !matches!(settled, Settled::Absent) || is_taken(locked.context, &node.name)? {
         return Err(taken());
     }
     let permit = locked.permit()?;
@@ -134,10 +130,10 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     let fault = match &verdict {
         Verdict::Done => return Ok(Outcome::NodeCreated(node)),
         Verdict::Refused(Refusal::Taken) => taken(),
-        Verdict::Partial(Gap::Names(lost)) => lost_names(lost, &node.assignment),
+        Verdict::Partial(Gap::UnknownNames(lost)) => lost_names(lost, &node.assignment),
         Verdict::Refused(Refusal::Missing) => failed("node:add says that the node is missing"),
         Verdict::NotBegun => failed("node:add was not begun"),
-        Verdict::Partial(Gap::Rest(said)) | Verdict::Refused(Refusal::Said(said)) | Verdict::Unknown(said) => {
+        Verdict::Partial(Gap::Unfinished(said)) | Verdict::Refused(Refusal::Error(said)) | Verdict::Unknown(said) => {
             failed(said)
         }
     };
@@ -145,8 +141,9 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     Err(fault)
 }
 
-/// Whether a name is known to be somebody's before the node is added. Where there is no console to refuse it, what
-/// is published tells, and the CA.
+/// True if a name is known to be taken before the node is added.
+///
+/// Where no console can refuse the name, the published files and the CA decide.
 fn is_taken(context: &Context, name: &NodeName) -> Result<bool, Fault> {
     Ok(match context.console.claim(name)? {
         Claim::Taken => true,
@@ -175,8 +172,7 @@ fn failed(said: &str) -> Fault {
     ConsoleError::Failed(said.to_owned()).into()
 }
 
-/// Changes the assignment of a node.
-/// 404 when the console has it no more, 422 when the draft is wrong or the console has not what it assigns.
+/// Changes a node; 404 when it left the console, 422 when the draft is wrong.
 pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
     let context = &mut *node.locked.context;
     let change = checked(context, draft)?.into_change();
@@ -187,7 +183,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
         let detail = "those of a node have at most 65536 bytes together; set some to null";
         return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
     }
-    let lost = context.console.lost(&after.assignment)?;
+    let lost = context.console.missing_names(&after.assignment)?;
     if !lost.is_empty() {
         return Err(lost_names(&lost, &after.assignment));
     }
@@ -202,8 +198,8 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     let intent = Intent::Change { node: after.clone(), way };
     match audited.intend(permit, intent, None)?.run().conclude(Some(&before))? {
         Verdict::Done => Ok(Outcome::Node(after)),
-        Verdict::Partial(Gap::Names(lost)) => {
-            // What was added can be taken away again only as the console can remove it.
+        Verdict::Partial(Gap::UnknownNames(lost)) => {
+            // Undoing can need another way: not every console can remove a parameter in place.
             let back = audited.locked.context.console.way(&after.assignment, &before.assignment);
             recovery::assign(&mut audited, &before, back)?;
             Err(lost_names(&lost, &after.assignment))
@@ -212,7 +208,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
             recovery::settle_missing(&mut node, &Standing::Unlisted)?;
             Err(Fault::not_found())
         }
-        Verdict::Partial(Gap::Rest(said)) | Verdict::Refused(Refusal::Said(said)) | Verdict::Unknown(said) => {
+        Verdict::Partial(Gap::Unfinished(said)) | Verdict::Refused(Refusal::Error(said)) | Verdict::Unknown(said) => {
             Err(failed(&said))
         }
         Verdict::NotBegun => Err(failed("the change was not begun")),
@@ -223,7 +219,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
 pub(crate) fn delete(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     let mut audited = node.locked.audited()?;
-    certificates::end(&mut audited, entry)?;
+    certificates::revoke_own(&mut audited, entry)?;
     let context = &audited.locked.context;
     match context.console.standing(&entry.node.name, context.until)? {
         Standing::Listed(_) | Standing::Published => {

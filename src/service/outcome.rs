@@ -1,4 +1,4 @@
-//! What espm can answer when it succeeds.
+//! The answers of requests that succeed.
 
 use crate::audit::{Audit, AuditError};
 use crate::model::certificate::Certificate;
@@ -26,9 +26,9 @@ pub enum Outcome {
     },
     /// A node.
     Node(Node),
-    /// A node that was added, now or by the same request before.
+    /// A node that was added by this request, or earlier with the same idempotency key.
     NodeCreated(Node),
-    /// A node or a certificate has come to its end.
+    /// A node was deleted or a certificate revoked.
     Gone,
     /// A certificate.
     Certificate(Certificate),
@@ -37,8 +37,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The status code.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Healthy | Self::Description | Self::Names { .. } | Self::Node(_) | Self::Certificate(_) => 200,
             Self::NodeCreated(_) | Self::CertificateCreated(_) => 201,
@@ -47,8 +46,8 @@ impl Outcome {
         }
     }
 
-    /// The word for it in the audit.
-    pub fn word(&self) -> &'static str {
+    /// The audit's word for it.
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::NodeCreated(_) | Self::CertificateCreated(_) => "created",
             Self::Gone => "gone",
@@ -58,8 +57,8 @@ impl Outcome {
     }
 }
 
-/// The word in the audit and the status code of a result.
-pub fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
+/// A result's word in the audit and its status code.
+pub(crate) fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
     match result {
         Ok(outcome) => (outcome.word(), outcome.status()),
         Err(fault) => (fault.problem.word(), fault.problem.status()),
@@ -67,7 +66,7 @@ pub fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
 }
 
 /// Audits how a request ended, and why it failed.
-pub fn record(audit: &Audit, result: &Result<Outcome, Fault>, changes: bool) -> Result<(), AuditError> {
+pub(crate) fn record(audit: &Audit, result: &Result<Outcome, Fault>, changes: bool) -> Result<(), AuditError> {
     let cause = result.as_ref().err().map(Fault::for_log).unwrap_or_default();
     if !cause.is_empty() {
         audit.explain(&cause);

@@ -1,10 +1,10 @@
-//! What to do about an intent that was not finished: look at what its command printed, at the console and at the CA,
-//! and finish or undo it.
+//! Recovery of unfinished intents.
 //!
-//! When it cannot be proven that a node is ours it is left alone, and a human decides.
+//! Each reads its command's output, asks the console and the CA, and is finished or undone. A node that cannot be
+//! proven to be espm's is left alone, and a human decides.
 
 use super::certificates;
-use super::change::{Audited, Locked, LockedNode};
+use super::change::{Audited, LockedName, LockedNode};
 use super::context::Context;
 use crate::audit::Note;
 use crate::console::{ConsoleError, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
@@ -14,110 +14,109 @@ use crate::model::name::NodeName;
 use crate::model::node::Node;
 use crate::model::problem::Problem;
 
-/// A node as it is after recovery.
+/// The result of a recovery.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// It is ours and active; or it is about to be deleted, and known to be ours.
-    Ours(Box<Entry>),
-    /// It is not in the ledger, or not any more.
-    NotOurs,
-    /// It is in the ledger, but that it is ours cannot be proven.
+    /// The node is espm's and active; for [`Purpose::Delete`] it may still be changing.
+    Owned(Box<Entry>),
+    /// The node is not in the ledger, or no longer.
+    Absent,
+    /// The node is in the ledger, but cannot be proven to be espm's.
     Unproven,
 }
 
-/// What an unfinished change is settled for.
+/// The purpose for which an unfinished change is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Aim {
-    /// The node goes on, so the change is finished or undone.
+pub(crate) enum Purpose {
+    /// The node stays, so its change is finished or undone.
     Keep,
-    /// The node is about to be deleted: when it is known to be ours, that is enough. A console that can
-    /// finish no change may still be able to delete.
-    End,
+    /// The node is to be deleted, so it need only be proven to be espm's.
+    /// A console that can finish no change may still delete.
+    Delete,
 }
 
-/// What is done next about an unfinished intent.
+/// The next step of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The console is asked what it says of the name.
-    Look,
-    /// The change is recorded as done.
-    Settle,
-    /// The row goes: the node is not ours.
+    /// Ask the console about the name.
+    AskConsole,
+    /// Record the change as done.
+    RecordDone,
+    /// Delete the row: the node is not espm's.
     Forget,
-    /// The row goes, and the certificate before it: the node was ours and is not any more.
-    GiveUp,
-    /// What was intended is assigned; where the console refuses that, what the node had before.
+    /// Revoke the certificate and delete the row: the node is no longer espm's.
+    RevokeAndForget,
+    /// Assign as intended or, where the console refuses that, as before.
     Assign,
-    /// What the ledger last confirmed is published again.
-    Restore,
-    /// A node that our own run has deleted is added again.
+    /// Publish what the ledger last confirmed.
+    Republish,
+    /// Add the node again that espm's own run has deleted.
     AddAgain,
-    /// The node is deleted.
+    /// Delete the node.
     Delete,
-    /// The node is known to be ours, and that is enough.
-    Leave,
-    /// A human decides.
-    Unproven,
+    /// Leave the intent: the node is proven to be espm's, and is about to be deleted.
+    Accept,
+    /// Leave the decision to a human.
+    MarkUnproven,
 }
 
-/// The next step, out of all that is known: what was intended, what its command has done, what the console says of
-/// the name once it was asked, and what for.
-fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, aim: Aim) -> Step {
+/// Choose the next step; `standing` is `None` until the console was asked.
+fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, purpose: Purpose) -> Step {
     match intent {
         Intent::Add { .. } => match (verdict, standing) {
-            (Verdict::Done, _) => Step::Settle,
+            (Verdict::Done, _) => Step::RecordDone,
             (Verdict::Partial(_), _) => Step::Delete,
             (Verdict::Refused(Refusal::Taken), _) => Step::Forget,
-            (_, None) => Step::Look,
-            (_, Some(Standing::Listed(_) | Standing::Published)) => Step::Unproven,
+            (_, None) => Step::AskConsole,
+            (_, Some(Standing::Listed(_) | Standing::Published)) => Step::MarkUnproven,
             (_, Some(Standing::Unlisted | Standing::Unpublished)) => Step::Forget,
         },
         Intent::Change { .. } => match (verdict, standing) {
-            (Verdict::Refused(Refusal::Taken), _) => Step::GiveUp,
-            (Verdict::Unknown(_), None) => Step::Look,
-            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::Unproven,
-            _ if aim == Aim::End => Step::Leave,
-            (_, None) => Step::Look,
-            (_, Some(Standing::Published | Standing::Unpublished)) => Step::Restore,
+            (Verdict::Refused(Refusal::Taken), _) => Step::RevokeAndForget,
+            (Verdict::Unknown(_), None) => Step::AskConsole,
+            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::MarkUnproven,
+            _ if purpose == Purpose::Delete => Step::Accept,
+            (_, None) => Step::AskConsole,
+            (_, Some(Standing::Published | Standing::Unpublished)) => Step::Republish,
             (Verdict::Unknown(_), Some(Standing::Unlisted)) => Step::AddAgain,
-            (_, Some(Standing::Unlisted)) => Step::GiveUp,
-            (Verdict::Done, Some(Standing::Listed(_))) => Step::Settle,
+            (_, Some(Standing::Unlisted)) => Step::RevokeAndForget,
+            (Verdict::Done, Some(Standing::Listed(_))) => Step::RecordDone,
             (_, Some(Standing::Listed(_))) => Step::Assign,
         },
         Intent::Delete { .. } => match (verdict, standing) {
-            (_, None) => Step::Look,
+            (_, None) => Step::AskConsole,
             (_, Some(Standing::Published | Standing::Unpublished)) => Step::Delete,
             (_, Some(Standing::Unlisted)) | (Verdict::Done, _) => Step::Forget,
-            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::Unproven,
+            (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::MarkUnproven,
             (_, Some(Standing::Listed(_))) => Step::Delete,
         },
     }
 }
 
 impl<'c> LockedNode<'c> {
-    /// Locks a node of ours and settles what is unfinished of it.
-    /// 404 when it is not ours, or that cannot be proven; 503 when another request works on it.
-    pub(crate) fn open(context: &'c mut Context, name: &NodeName, aim: Aim) -> Result<Self, Fault> {
+    /// Locks a node and settles its unfinished changes.
+    /// 404 when it is not proven to be espm's; 503 when another request works on it.
+    pub(crate) fn open(context: &'c mut Context, name: &NodeName, purpose: Purpose) -> Result<Self, Fault> {
         let ledger = context.ledger()?;
         if ledger.entry_of_ours(name)?.is_none() {
             return Err(Fault::not_found());
         }
-        let mut locked = Locked::acquire(context, ledger, name)?;
-        match settle(&mut locked, aim)? {
-            Settled::Ours(entry) => Ok(Self { locked, entry: *entry }),
-            Settled::NotOurs | Settled::Unproven => Err(Fault::not_found()),
+        let mut locked = LockedName::acquire(context, ledger, name)?;
+        match settle(&mut locked, purpose)? {
+            Settled::Owned(entry) => Ok(Self { locked, entry: *entry }),
+            Settled::Absent | Settled::Unproven => Err(Fault::not_found()),
         }
     }
 }
 
-/// Settles what the ledger has of a name.
-/// Fails when it cannot be settled now; the intent stays for the next request.
-pub(crate) fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault> {
-    let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::NotOurs) };
+/// Settles a name's unfinished intent.
+/// When that fails, the intent stays for the next request.
+pub(crate) fn settle(locked: &mut LockedName<'_>, purpose: Purpose) -> Result<Settled, Fault> {
+    let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::Absent) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
     locked.context.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
     match entry.state {
-        NodeState::Active => return Ok(Settled::Ours(Box::new(entry))),
+        NodeState::Active => return Ok(Settled::Owned(Box::new(entry))),
         NodeState::Unproven => return Ok(Settled::Unproven),
         NodeState::Creating | NodeState::Changing | NodeState::Deleting => {}
     }
@@ -128,21 +127,21 @@ pub(crate) fn settle(locked: &mut Locked<'_>, aim: Aim) -> Result<Settled, Fault
     let console = &audited.locked.context.console;
     let judge = |nodes: &[String]| console.verdict(&intent, Evidence { output: &output, exit: None, nodes });
     let mut verdict = judge(&[]);
-    let standing = look(audited.locked, next_step(&intent, &verdict, None, aim))?;
+    let standing = ask_console(audited.locked, next_step(&intent, &verdict, None, purpose))?;
     if let Some(Standing::Listed(nodes)) = &standing {
         verdict = judge(nodes);
     }
-    let step = next_step(&intent, &verdict, standing.as_ref(), aim);
-    take(&mut audited, step, &intent, &entry.node, &verdict)?;
-    let enough = |state| state == NodeState::Active || (aim == Aim::End && state == NodeState::Changing);
+    let step = next_step(&intent, &verdict, standing.as_ref(), purpose);
+    carry_out(&mut audited, step, &intent, &entry.node, &verdict)?;
+    let enough = |state| state == NodeState::Active || (purpose == Purpose::Delete && state == NodeState::Changing);
     Ok(match locked.ledger.entry(&locked.name)? {
-        Some(entry) if enough(entry.state) => Settled::Ours(Box::new(entry)),
+        Some(entry) if enough(entry.state) => Settled::Owned(Box::new(entry)),
         Some(_) => Settled::Unproven,
-        None => Settled::NotOurs,
+        None => Settled::Absent,
     })
 }
 
-/// The intent in a row.
+/// The intent in a row of the ledger.
 fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
     let assignment = entry.wanted.clone().unwrap_or_else(|| entry.node.assignment.clone());
     let wanted = Node { name: entry.node.name.clone(), assignment };
@@ -156,24 +155,24 @@ fn unfinished(context: &Context, entry: &Entry, output: &str) -> Intent {
     }
 }
 
-/// Asks the console what it says of the name, where that is the next step.
-fn look(locked: &Locked<'_>, step: Step) -> Result<Option<Standing>, Fault> {
-    if step != Step::Look {
+/// Asks the console about the name, where that is the next step.
+fn ask_console(locked: &LockedName<'_>, step: Step) -> Result<Option<Standing>, Fault> {
+    if step != Step::AskConsole {
         return Ok(None);
     }
     Ok(Some(locked.context.console.standing(&locked.name, locked.context.until)?))
 }
 
 /// Finishes an addition whose run has just ended.
-/// Fails when it cannot be finished now; the intent stays for the next request.
+/// When that fails, the intent stays for the next request.
 pub(crate) fn finish_addition(audited: &mut Audited<'_, '_>, intent: &Intent, verdict: &Verdict) -> Result<(), Fault> {
-    let standing = look(audited.locked, next_step(intent, verdict, None, Aim::Keep))?;
-    let step = next_step(intent, verdict, standing.as_ref(), Aim::Keep);
-    take(audited, step, intent, intent.node(), verdict)
+    let standing = ask_console(audited.locked, next_step(intent, verdict, None, Purpose::Keep))?;
+    let step = next_step(intent, verdict, standing.as_ref(), Purpose::Keep);
+    carry_out(audited, step, intent, intent.node(), verdict)
 }
 
-/// Takes a step that finishes or undoes an intent; `before` is the node as the ledger last confirmed it.
-fn take(
+/// Carries out a step; `before` is the node as the ledger last confirmed it.
+fn carry_out(
     audited: &mut Audited<'_, '_>,
     step: Step,
     intent: &Intent,
@@ -181,28 +180,29 @@ fn take(
     verdict: &Verdict,
 ) -> Result<(), Fault> {
     match step {
-        Step::Look | Step::Leave => Ok(()),
-        Step::Settle => Ok(audited.locked.ledger.settle(intent.node())?),
+        Step::AskConsole | Step::Accept => Ok(()),
+        Step::RecordDone => Ok(audited.locked.ledger.settle(intent.node())?),
         Step::Forget => Ok(audited.locked.ledger.forget(&audited.locked.name)?),
-        Step::GiveUp => {
+        Step::RevokeAndForget => {
             if *verdict == Verdict::Refused(Refusal::Taken) {
                 audited.locked.context.audit.note(Note::TakenByAnother);
             }
-            give_up(audited)
+            revoke_and_forget(audited)
         }
         Step::Assign => assign_or_undo(audited, intent, before),
-        Step::Restore => assign(audited, before, Way::InPlace),
+        Step::Republish => assign(audited, before, Way::InPlace),
         Step::AddAgain => add_again(audited, intent.node()),
         Step::Delete => delete(audited, intent.node(), false),
-        Step::Unproven => {
+        Step::MarkUnproven => {
             audited.locked.context.audit.note(Note::Unproven);
             Ok(audited.locked.ledger.mark_unproven(&audited.locked.name)?)
         }
     }
 }
 
-/// Assigns what an unfinished change wanted or, when the console refuses that, what the node had before:
-/// a change that fails each time must not keep its node from every other change and from its end.
+/// Assigns as intended or, where the console refuses that, as before.
+///
+/// Otherwise a change that always fails would block every other change of its node, and its deletion.
 fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node) -> Result<(), Fault> {
     let wanted = intent.node();
     let way = match intent {
@@ -210,7 +210,7 @@ fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node)
         _ => Way::Rebuild,
     };
     let Err(refused) = try_assign(audited, wanted, way)? else { return Ok(()) };
-    // A rebuilding that did not add the node again may have deleted it, which is settled first.
+    // A rebuild that did not add the node again may have deleted it; that is settled first.
     let may_be_gone = way == Way::Rebuild && !matches!(refused, Verdict::Partial(_));
     if may_be_gone || before.assignment == wanted.assignment {
         return Err(unsettled(&refused));
@@ -222,29 +222,29 @@ fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node)
     assign(audited, before, back)
 }
 
-/// Adds a node of ours again that our own run has deleted. It stays one that is being changed: when
-/// this dies, too, the node can still be added again.
+/// Adds a node again that espm's own run has deleted.
+///
+/// Its row stays `changing`, so that the next recovery can add it if this process dies too.
 fn add_again(audited: &mut Audited<'_, '_>, node: &Node) -> Result<(), Fault> {
     match run(audited, Intent::Change { node: node.clone(), way: Way::AddAgain })? {
         Verdict::Done => Ok(()),
-        Verdict::Refused(Refusal::Taken) => give_up(audited),
+        Verdict::Refused(Refusal::Taken) => revoke_and_forget(audited),
         other => Err(unsettled(&other)),
     }
 }
 
-/// Assigns to a node of ours what it is to have.
-/// Fails when that fails; the intent stays.
+/// Assigns to a node of espm's; when that fails, the intent stays.
 pub(crate) fn assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<(), Fault> {
     try_assign(audited, node, way)?.map_err(|refused| unsettled(&refused))
 }
 
-/// The same; the inner error is what the console says of an assignment that it does not make.
+/// Like [`assign`]; the inner error is the verdict on a failed assignment.
 fn try_assign(audited: &mut Audited<'_, '_>, node: &Node, way: Way) -> Result<Result<(), Verdict>, Fault> {
     match run(audited, Intent::Change { node: node.clone(), way })? {
         Verdict::Done => {}
-        // What the console no longer has cannot be assigned again.
-        Verdict::Partial(Gap::Names(_)) => audited.locked.ledger.settle(node)?,
-        Verdict::Refused(Refusal::Missing | Refusal::Taken) => give_up(audited)?,
+        // Names that the console no longer has cannot be assigned.
+        Verdict::Partial(Gap::UnknownNames(_)) => audited.locked.ledger.settle(node)?,
+        Verdict::Refused(Refusal::Missing | Refusal::Taken) => revoke_and_forget(audited)?,
         other => return Ok(Err(other)),
     }
     Ok(Ok(()))
@@ -260,43 +260,46 @@ fn unsettled(verdict: &Verdict) -> Fault {
     Fault::new(Problem::CommandFailed, detail).because(format!("{verdict:?}"))
 }
 
-/// Deletes a node of ours from the console and forgets it. With `keep`, a deletion that was not even
-/// begun leaves the node as it was; without, the intent stays for the next request.
+/// Deletes a node of espm's from the console and forgets it.
+///
+/// When the command does not start, `keep` leaves the node as it was; otherwise the intent stays.
 pub(crate) fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> Result<(), Fault> {
     let permit = audited.locked.permit()?;
     let intended = audited.intend(permit, Intent::Delete { node: node.clone() }, None)?;
     let said = match intended.run().conclude(keep.then_some(node))? {
         Verdict::Done => return Ok(()),
-        Verdict::Unknown(said) | Verdict::Refused(Refusal::Said(said)) | Verdict::Partial(Gap::Rest(said)) => said,
+        Verdict::Unknown(said) | Verdict::Refused(Refusal::Error(said)) | Verdict::Partial(Gap::Unfinished(said)) => {
+            said
+        }
         other => format!("{other:?}"),
     };
     Err(ConsoleError::Failed(said).into())
 }
 
-/// Settles a node of ours that is missing in the console. Somebody has deleted it, so it is forgotten; its
-/// certificate is revoked first. Where the console has only what espm publishes, it is published again: the
-/// directory may have been lost, and the ledger was not.
-/// Fails when that cannot be done now; then the node stays in the ledger.
+/// Settles a node that is missing in the console.
+///
+/// Somebody has deleted it, so its certificate is revoked and it is forgotten. Without a console it is published
+/// again: the directory may have been lost. When that fails, the node stays in the ledger.
 pub(crate) fn settle_missing(node: &mut LockedNode<'_>, standing: &Standing) -> Result<(), Fault> {
     node.locked.context.audit.note(Note::MissingInConsole);
     let mut audited = node.locked.audited()?;
     match standing {
         Standing::Published | Standing::Unpublished => assign(&mut audited, &node.entry.node, Way::InPlace),
-        Standing::Listed(_) | Standing::Unlisted => give_up(&mut audited),
+        Standing::Listed(_) | Standing::Unlisted => revoke_and_forget(&mut audited),
     }
 }
 
-/// Forgets a node that was ours; its certificate is revoked first.
-fn give_up(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
+/// Revokes a node's certificate and forgets the node.
+fn revoke_and_forget(audited: &mut Audited<'_, '_>) -> Result<(), Fault> {
     if let Some(entry) = audited.locked.ledger.entry(&audited.locked.name)? {
-        certificates::end(audited, &entry)?;
+        certificates::revoke_own(audited, &entry)?;
     }
     Ok(audited.locked.ledger.forget(&audited.locked.name)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Aim, Step, next_step};
+    use super::{Purpose, Step, next_step};
     use crate::console::{Gap, Intent, Refusal, Standing, Verdict, Way};
     use crate::model::name::NodeName;
     use crate::model::node::{Assignment, Node};
@@ -313,11 +316,11 @@ mod tests {
         let text = String::new;
         vec![
             Verdict::Done,
-            Verdict::Partial(Gap::Names(vec![])),
-            Verdict::Partial(Gap::Rest(text())),
+            Verdict::Partial(Gap::UnknownNames(vec![])),
+            Verdict::Partial(Gap::Unfinished(text())),
             Verdict::Refused(Refusal::Taken),
             Verdict::Refused(Refusal::Missing),
-            Verdict::Refused(Refusal::Said(text())),
+            Verdict::Refused(Refusal::Error(text())),
             Verdict::NotBegun,
             Verdict::Unknown(text()),
         ]
@@ -328,14 +331,14 @@ mod tests {
         asked.into_iter().map(Some).chain([None]).collect()
     }
 
-    /// Every case that there is.
-    fn each(check: impl Fn(&Intent, &Verdict, Option<&Standing>, Aim, Step)) {
+    /// Checks every combination.
+    fn each(check: impl Fn(&Intent, &Verdict, Option<&Standing>, Purpose, Step)) {
         for intent in intents() {
             for verdict in verdicts() {
                 for standing in standings() {
-                    for aim in [Aim::Keep, Aim::End] {
-                        let step = next_step(&intent, &verdict, standing.as_ref(), aim);
-                        check(&intent, &verdict, standing.as_ref(), aim, step);
+                    for purpose in [Purpose::Keep, Purpose::Delete] {
+                        let step = next_step(&intent, &verdict, standing.as_ref(), purpose);
+                        check(&intent, &verdict, standing.as_ref(), purpose, step);
                     }
                 }
             }
@@ -345,48 +348,51 @@ mod tests {
     #[test]
     fn the_console_is_asked_once() {
         each(|intent, verdict, standing, _, step| {
-            assert!(step != Step::Look || standing.is_none(), "{intent:?} {verdict:?} {standing:?}");
+            assert!(step != Step::AskConsole || standing.is_none(), "{intent:?} {verdict:?} {standing:?}");
         });
     }
 
     #[test]
     fn a_node_that_the_console_lists_is_touched_only_when_it_is_known_to_be_ours() {
-        each(|intent, verdict, standing, aim, step| {
+        each(|intent, verdict, standing, purpose, step| {
             if matches!((verdict, standing), (Verdict::Unknown(_), Some(Standing::Listed(_)))) {
-                assert_eq!(step, Step::Unproven, "{intent:?} {aim:?}");
+                assert_eq!(step, Step::MarkUnproven, "{intent:?} {purpose:?}");
             }
         });
     }
 
     #[test]
     fn a_node_is_given_up_only_when_it_is_missing_or_somebody_elses() {
-        each(|intent, verdict, standing, aim, step| {
-            if step == Step::GiveUp {
+        each(|intent, verdict, standing, purpose, step| {
+            if step == Step::RevokeAndForget {
                 let gone = standing == Some(&Standing::Unlisted) || *verdict == Verdict::Refused(Refusal::Taken);
-                assert!(gone && matches!(intent, Intent::Change { .. }), "{intent:?} {verdict:?} {standing:?} {aim:?}");
+                assert!(
+                    gone && matches!(intent, Intent::Change { .. }),
+                    "{intent:?} {verdict:?} {standing:?} {purpose:?}"
+                );
             }
         });
     }
 
     #[test]
     fn what_is_published_never_decides_whose_a_known_node_is() {
-        each(|intent, verdict, standing, aim, step| {
+        each(|intent, verdict, standing, purpose, step| {
             let follows = matches!(standing, Some(Standing::Published | Standing::Unpublished));
             if follows && matches!(intent, Intent::Delete { .. }) {
                 assert_eq!(step, Step::Delete);
             }
             let refused = *verdict == Verdict::Refused(Refusal::Taken);
-            if follows && aim == Aim::Keep && matches!(intent, Intent::Change { .. }) && !refused {
-                assert_eq!(step, Step::Restore, "{verdict:?}");
+            if follows && purpose == Purpose::Keep && matches!(intent, Intent::Change { .. }) && !refused {
+                assert_eq!(step, Step::Republish, "{verdict:?}");
             }
         });
     }
 
     #[test]
     fn a_node_that_is_about_to_be_deleted_is_not_changed_before() {
-        each(|intent, verdict, standing, aim, step| {
-            let changes = matches!(step, Step::Assign | Step::Restore | Step::AddAgain);
-            assert!(aim == Aim::Keep || !changes, "{intent:?} {verdict:?} {standing:?}");
+        each(|intent, verdict, standing, purpose, step| {
+            let changes = matches!(step, Step::Assign | Step::Republish | Step::AddAgain);
+            assert!(purpose == Purpose::Keep || !changes, "{intent:?} {verdict:?} {standing:?}");
         });
     }
 }

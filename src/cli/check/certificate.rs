@@ -1,11 +1,11 @@
-//! The web server's certificate and its key.
+//! The check of the web server's certificate and key.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::report::{DAYS_CRITICAL, DAYS_LEFT, Report};
-use crate::cli::{Wrong, wrong};
+use crate::cli::{Failure, failure};
 use crate::config::Tls;
 use crate::system::clock;
 use crate::system::process;
@@ -13,17 +13,17 @@ use crate::system::text;
 use crate::system::trusted_file::{self, Owner};
 use crate::system::x509;
 
-/// Bytes of a certificate or key.
+/// Most bytes of a certificate or key.
 const MAX_PEM: u64 = 256 * 1024;
 
-/// What the files say, as far as the user that looked could read them.
+/// The findings, as far as the checking user could read the files.
 pub(super) struct Found {
     days: Option<i64>,
-    /// `None` when the certificate is root's alone to read and this is not root, which is as it should be.
-    checked: Option<Result<String, Wrong>>,
+    /// `None` when root alone can read the certificate and this user is not root.
+    checked: Option<Result<String, Failure>>,
 }
 
-/// Looks at the files.
+/// Reads and checks both files.
 pub(super) fn look(tls: &Tls) -> Found {
     let read = trusted_file::read(&tls.certificate, MAX_PEM, Owner::RootOrSelf);
     let denied = read.as_ref().is_err_and(|error| error.io_kind() == Some(ErrorKind::PermissionDenied));
@@ -37,9 +37,9 @@ impl Found {
             report.days(days);
         }
         let Some(checked) = self.checked else {
-            return report.skip("certificate", "root alone can read it; run 'espm check' as root to look at it");
+            return report.skip("certificate", "root alone can read it; run 'espm check' as root to check it");
         };
-        match checked.map_err(|wrong| Wrong(format!("[tls] {}", wrong.0))) {
+        match checked.map_err(|wrong| Failure(format!("[tls] {}", wrong.0))) {
             Err(wrong) if self.days.is_some_and(|days| (DAYS_CRITICAL..DAYS_LEFT).contains(&days)) => {
                 report.warn("certificate", wrong.0);
             }
@@ -48,39 +48,42 @@ impl Found {
     }
 }
 
-fn check(tls: &Tls) -> Result<String, Wrong> {
+fn check(tls: &Tls) -> Result<String, Failure> {
     let read = |path: &Path| trusted_file::read(path, MAX_PEM, Owner::RootOrSelf);
     let certificate = read(&tls.certificate)?;
     let identity =
-        x509::identity(&certificate).map_err(|error| Wrong(format!("{}: {error}", tls.certificate.display())))?;
+        x509::identity(&certificate).map_err(|error| Failure(format!("{}: {error}", tls.certificate.display())))?;
     let (path, now) = (tls.certificate.display(), clock::now());
     if now < identity.not_before {
         let begins = clock::rfc3339(identity.not_before);
-        return wrong(format!("{path}: is valid only from {begins} on, now is {}; set the clock", clock::rfc3339(now)));
+        return failure(format!(
+            "{path}: is valid only from {begins} on, now is {}; set the clock",
+            clock::rfc3339(now)
+        ));
     }
     if now > identity.not_after {
         let ended = clock::rfc3339(identity.not_after);
-        return wrong(format!("{path}: ended at {ended}; renew it as docs/operate.md says, or set the clock"));
+        return failure(format!("{path}: ended at {ended}; renew it as docs/operate.md says, or set the clock"));
     }
     let days = (identity.not_after - now) / 86_400;
     let left = text::count(usize::try_from(days).unwrap_or_default(), "day", "days");
     if days < DAYS_LEFT {
-        return wrong(format!("{path}: ends in {left}; renew it as docs/operate.md says"));
+        return failure(format!("{path}: ends in {left}; renew it as docs/operate.md says"));
     }
     if !process::is_root() {
-        return Ok(format!("ends in {left}; run as root to compare it with its key"));
+        return Ok(format!("ends in {left}; run 'espm check' as root to compare it with its key"));
     }
     let mode = std::fs::metadata(&tls.key).map(|metadata| metadata.mode() & 0o7777);
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
-        return wrong(format!("{}: others can read it; chmod 0600 {0}", tls.key.display()));
+        return failure(format!("{}: others can read it; chmod 0600 {0}", tls.key.display()));
     }
     match x509::key_fits(&certificate, &read(&tls.key)?) {
         Ok(true) => Ok(format!("ends in {left}")),
-        Ok(false) => wrong(format!(
+        Ok(false) => failure(format!(
             "{} does not belong to {}; put the right one there, or renew both as docs/operate.md says",
             tls.key.display(),
             tls.certificate.display()
         )),
-        Err(error) => wrong(format!("{}: {error}", tls.key.display())),
+        Err(error) => failure(format!("{}: {error}", tls.key.display())),
     }
 }

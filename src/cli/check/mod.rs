@@ -1,4 +1,4 @@
-//! `espm check`: everything that has to be right, each on a line.
+//! `espm check`: checks all that a request needs, and prints each check on a line.
 
 mod certificate;
 mod nodes;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use self::report::{Form, Report};
-use super::{Wrong, load};
+use super::{Failure, load};
 use crate::audit;
 use crate::authority::Authority;
 use crate::authority::protocol::{Answer, Verb};
@@ -25,20 +25,21 @@ use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::{self, Owner};
 
-/// Bytes that must be free where the ledger is: a proof, a journal and a cache are made at once by every
-/// slot and place in the queue.
+/// Least free bytes beside the ledger.
+///
+/// Every slot and place in the queue can write an output file, a journal and a cache at once.
 const LEAST_FREE: u64 = 16 * 1024 * 1024;
 
-/// How long the console and the CA may take to answer.
+/// The longest wait for the console's and the CA's answers.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A name that no node has, to ask the CA's verbs with: its labels are too many to be a host's.
-const NOBODY: &str = "espm-check.espm-check.invalid";
+/// A name that no node has, for a harmless question to the CA.
+const NO_NODE: &str = "espm-check.espm-check.invalid";
 
-/// Checks everything; with `settle` also mends what was left unfinished.
+/// Runs all checks; with `settle`, also settles unfinished changes.
 pub(super) fn main(path: &Path, settle: bool, form: Form) -> ExitCode {
     let mut report = Report::new(form);
-    // The web server's key is root's alone, so it is looked at before the user changes.
+    // Before the user changes, since root alone can read the web server's key.
     let tls = Config::load(path, Owner::RootOrSelf).map(|config| certificate::look(&config.tls));
     match load(path) {
         Ok(config) => {
@@ -46,21 +47,21 @@ pub(super) fn main(path: &Path, settle: bool, form: Form) -> ExitCode {
             if let Ok(found) = tls {
                 found.report(&mut report);
             }
-            look(&mut report, path, &config, settle);
+            check_as_espm(&mut report, path, &config, settle);
         }
-        // Who may not read it knows nothing about espm.
-        Err(wrong) if is_kept_from(path) => report.unknown("configuration", wrong.0),
+        // To a monitoring system, an unreadable configuration proves nothing about espm.
+        Err(wrong) if is_unreadable(path) => report.unknown("configuration", wrong.0),
         Err(wrong) => report.line("configuration", Err(wrong)),
     }
     report.end()
 }
 
-fn is_kept_from(path: &Path) -> bool {
+fn is_unreadable(path: &Path) -> bool {
     trusted_file::open_existing(path).is_err_and(|error| error.io_kind() == Some(ErrorKind::PermissionDenied))
 }
 
-/// What is looked at as espm's user.
-fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
+/// Runs the checks of espm's user.
+fn check_as_espm(report: &mut Report, path: &Path, config: &Config, settle: bool) {
     let state = check_state(config);
     let usable = state.is_ok();
     report.line("state directory", state);
@@ -81,16 +82,16 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
     if there && usable {
         let probed = console.probe(until).map_err(with_hint);
         let nodes = console.nodes(until);
-        // What is wrong is said once; a console of another release lists its nodes all the same.
+        // One failure, one line; a console of another release still lists its nodes.
         listed = Some(nodes).filter(|nodes| probed.is_ok() || nodes.is_ok());
         report.line("console", probed);
         if let Some(worker) = console.probe_worker() {
-            report.line("console worker", worker.map_err(Wrong::from));
+            report.line("console worker", worker.map_err(Failure::from));
         }
         report.line("authority", ask_authority(&authority, until));
     } else {
-        report.skip("console", "needs a program or a directory that is not right");
-        report.skip("authority", "needs a program or a directory that is not right");
+        report.skip("console", "a program or a directory that it needs is not right; see above");
+        report.skip("authority", "a program or a directory that it needs is not right; see above");
     }
     let entries = Ledger::open(&config.state, "check").and_then(|ledger| {
         ledger.check_integrity()?;
@@ -107,54 +108,54 @@ fn look(report: &mut Report, path: &Path, config: &Config, settle: bool) {
             match listed {
                 Some(Ok(nodes)) => nodes::compare(report, config, path, &entries, &nodes, settle),
                 Some(Err(error)) => report.line("nodes", Err(error.into())),
-                None => report.skip("nodes", "cannot be compared while the console does not answer"),
+                None => report.skip("nodes", "the console does not answer, so they cannot be compared"),
             }
         }
     }
 }
 
-fn check_state(config: &Config) -> Result<String, Wrong> {
+fn check_state(config: &Config) -> Result<String, Failure> {
     trusted_file::check_directory(&config.state, Owner::RootOrSelf)?;
     let metadata = std::fs::metadata(&config.state)?;
     if metadata.uid() != process::user() {
-        return Err(Wrong(format!(
-            "{} is owned by user {}, want the one espm runs as",
+        return Err(Failure(format!(
+            "[espm] state: {} is owned by user {}; run 'espm check' as root or as that user",
             config.state.display(),
             metadata.uid()
         )));
     }
     let path = config.state.display();
     if let Err(error) = rustix::fs::access(&config.state, rustix::fs::Access::WRITE_OK) {
-        return Err(Wrong(format!(
-            "[espm] state: {path} cannot be written: {}; mend its file system",
+        return Err(Failure(format!(
+            "[espm] state: {path} cannot be written: {}; repair or remount its file system",
             std::io::Error::from(error)
         )));
     }
     let space = rustix::fs::statvfs(&config.state).map_err(std::io::Error::from)?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     if free < LEAST_FREE {
-        return Err(Wrong(format!("[espm] state: {path} has {} KiB left; make room on its disk", free / 1024)));
+        return Err(Failure(format!("[espm] state: {path} has {} KiB left; make room on its disk", free / 1024)));
     }
     Ok(path.to_string())
 }
 
-fn probe_syslog(config: &Config) -> Result<String, Wrong> {
+fn probe_syslog(config: &Config) -> Result<String, Failure> {
     audit::probe(&config.audit.socket).map_err(|error| {
-        Wrong(format!("{}; start syslog, or name its socket in [audit] socket", text::chain(&error)))
+        Failure(format!("{}; start syslog, or name its socket in [audit] socket", text::chain(&error)))
     })?;
     Ok(config.audit.socket.display().to_string())
 }
 
-/// What sudo says does not say where to look.
-fn with_hint(error: impl std::error::Error) -> Wrong {
+/// Adds the file to look at to sudo's own message.
+fn with_hint(error: impl std::error::Error) -> Failure {
     let what = text::chain(&error);
-    Wrong(if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what })
+    Failure(if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what })
 }
 
-fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Wrong> {
-    let nobody = NodeName::parse(NOBODY)?;
-    match authority.ask(Verb::Check, &nobody, until).map_err(with_hint)? {
+fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Failure> {
+    let no_node = NodeName::parse(NO_NODE)?;
+    match authority.ask(Verb::Check, &no_node, until).map_err(with_hint)? {
         Answer::Sound => Ok("answers; its certificate, its revocation list and the records can be read".into()),
-        other => Err(Wrong(format!("gave an unexpected answer: {other:?}"))),
+        other => Err(Failure(format!("gave an unexpected answer: {other:?}"))),
     }
 }

@@ -1,21 +1,19 @@
-//! The ledger's nodes against the console's.
+//! The comparison of the ledger's nodes with the console's.
 
 use std::path::Path;
 
 use super::report::Report;
-use crate::cli::{Wrong, as_operator};
+use crate::cli::{Failure, as_operator};
 use crate::config::{Config, Console};
 use crate::console::Standing;
 use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::model::fault::Fault;
+use crate::model::name::NodeName;
 use crate::service::certificates;
-use crate::service::change::{Locked, LockedNode};
-use crate::service::recovery::{self, Aim, Settled};
+use crate::service::change::{LockedName, LockedNode};
+use crate::service::recovery::{self, Purpose, Settled};
 
-/// What is said of a node that a human has to decide about.
-const IN_DOUBT: &str = "may be espm's or not; 'espm adopt' or 'espm forget' it";
-
-/// Holds the ledger against the console.
+/// Compares the ledger with the console's `nodes`.
 pub(super) fn compare(
     report: &mut Report,
     config: &Config,
@@ -24,10 +22,10 @@ pub(super) fn compare(
     nodes: &[String],
     settle: bool,
 ) {
-    // Every certificate would be revoked for it.
+    // An empty list would have every certificate revoked.
     if settle && nodes.is_empty() && !entries.is_empty() && matches!(config.console, Console::Rake(_)) {
-        let what = "the console lists none, not even the master; nothing is settled: is it the right one?";
-        return report.line("nodes", Err(Wrong(what.to_owned())));
+        let what = "the console lists none, not even the master, so nothing is settled";
+        return report.line("nodes", Err(Failure(format!("{what}; name the right console in [console] command"))));
     }
     let mut wrong = 0;
     for entry in entries {
@@ -39,32 +37,35 @@ pub(super) fn compare(
                 Some(CertificateState::Generating | CertificateState::Revoking) => "has an unfinished certificate",
                 _ => continue,
             },
-            NodeState::Unproven => IN_DOUBT,
+            NodeState::Unproven => {
+                wrong += 1;
+                warn_unproven(report, name);
+                continue;
+            }
             NodeState::Creating | NodeState::Changing | NodeState::Deleting => "has an unfinished change",
         };
-        if !settle || entry.state == NodeState::Unproven {
+        if !settle {
             wrong += 1;
-            let advice = if entry.state == NodeState::Unproven { "" } else { "; 'espm check --settle' settles it" };
-            report.warn("node", format!("{name} {what}{advice}"));
+            report.warn("node", format!("{name} {what}; 'espm check --settle' settles it"));
             continue;
         }
         let mut in_doubt = false;
-        let mended = as_operator(config, path, "operator.settle", name, |context| {
+        let settled = as_operator(config, path, "operator.settle", name, |context| {
             let ledger = context.ledger()?;
-            let mut locked = Locked::acquire(context, ledger, name)?;
-            match recovery::settle(&mut locked, Aim::Keep)? {
-                Settled::Ours(entry) => settle_active(LockedNode { locked, entry: *entry }, there),
-                Settled::NotOurs => Ok(()),
+            let mut locked = LockedName::acquire(context, ledger, name)?;
+            match recovery::settle(&mut locked, Purpose::Keep)? {
+                Settled::Owned(entry) => settle_active(LockedNode { locked, entry: *entry }, there),
+                Settled::Absent => Ok(()),
                 Settled::Unproven => {
                     in_doubt = true;
                     Ok(())
                 }
             }
         });
-        wrong += usize::from(in_doubt || mended.is_err());
-        match mended {
-            Ok(()) if in_doubt => report.warn("node", format!("{name} {IN_DOUBT}")),
-            mended => report.line("node", mended.map(|()| format!("{name} {what}: settled"))),
+        wrong += usize::from(in_doubt || settled.is_err());
+        match settled {
+            Ok(()) if in_doubt => warn_unproven(report, name),
+            settled => report.line("node", settled.map(|()| format!("{name} {what}: settled"))),
         }
     }
     if wrong == 0 {
@@ -72,7 +73,12 @@ pub(super) fn compare(
     }
 }
 
-/// Settles a node that no intent is open of, and that the console's list had or lacked when the check began.
+fn warn_unproven(report: &mut Report, name: &NodeName) {
+    let advice = format!("'espm adopt {name}' if it is espm's, else 'espm forget {name}'");
+    report.warn("node", format!("{name} may be espm's or not; {advice}"));
+}
+
+/// Settles a node without an open intent; `listed` is from the start of the check.
 fn settle_active(mut node: LockedNode<'_>, listed: bool) -> Result<(), Fault> {
     if !listed {
         let context = &node.locked.context;

@@ -1,19 +1,19 @@
-//! The programs and directories that the configuration names: whether they are there.
+//! The check that the programs and directories of the configuration exist.
 //!
-//! Looked at as espm's user. What that user may not see is left to the command that needs it.
+//! It runs as espm's user and skips paths that this user cannot see; the commands that need them will report them.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::cli::Wrong;
+use crate::cli::Failure;
 use crate::config::enc_ini::{self, Classifier};
 use crate::config::{Command, Config, Console, Enc};
 use crate::system::process;
 use crate::system::trusted_file;
 
-/// Looks at all of them.
-pub(super) fn check(config: &Config) -> Result<String, Wrong> {
+/// Checks all programs, directories and users of the configuration.
+pub(super) fn check(config: &Config) -> Result<String, Failure> {
     let authority = &config.authority;
     let mut wrong = Vec::new();
     let mut commands = vec![("authority", &authority.command)];
@@ -23,7 +23,7 @@ pub(super) fn check(config: &Config) -> Result<String, Wrong> {
     wrong.extend(program("[espm] helper", &config.helper));
     if commands.iter().any(|(_, command)| command.user.as_deref().is_some_and(|user| !process::runs_as(user))) {
         wrong.extend(program("[espm] sudo", &config.sudo));
-        // Who can change it becomes the user that sudo starts it as.
+        // A user who can change it can become the user that sudo starts it as.
         wrong.extend(trusted_file::check_program(&config.helper).err().map(|error| format!("[espm] helper: {error}")));
     }
     if let Console::Enc(enc) = &config.console {
@@ -38,10 +38,10 @@ pub(super) fn check(config: &Config) -> Result<String, Wrong> {
     wrong.extend(directory("[authority] ssldir", &authority.ssldir));
     wrong.extend(directory("[authority] cadir", &authority.cadir));
     wrong.extend(directory("[authority] records", &authority.records).or_else(|| records(config)));
-    if wrong.is_empty() { Ok("are there".to_owned()) } else { Err(Wrong(wrong.join("; "))) }
+    if wrong.is_empty() { Ok("are there".to_owned()) } else { Err(Failure(wrong.join("; "))) }
 }
 
-/// The published nodes belong to espm, which writes them, and the Puppet server's user reads them.
+/// Checks that espm can write the published nodes and the Puppet server read them.
 fn published(enc: &Enc) -> Option<String> {
     let found = std::fs::metadata(&enc.published).ok()?;
     let path = enc.published.display();
@@ -54,17 +54,18 @@ fn published(enc: &Enc) -> Option<String> {
     })
 }
 
-/// The classifier's own configuration, beside espm's; `None` when it is not there.
-pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, Wrong>> {
+/// Checks the classifier's enc.ini beside espm.ini; `None` when there is none.
+pub(super) fn classifier(ini: &Path, enc: &Enc) -> Option<Result<String, Failure>> {
     let path = ini.with_file_name(enc_ini::FILE);
     path.try_exists().is_ok_and(|there| there).then(|| {
         let classifier = Classifier::load(&path)?;
         if classifier.published != enc.published {
-            let (theirs, ours) = (classifier.published.display(), enc.published.display());
-            return Err(Wrong(format!("{}: [enc] published: is {theirs}, espm publishes in {ours}", path.display())));
+            let (read, written) = (classifier.published.display(), enc.published.display());
+            let advice = format!("is {read}, espm publishes in {written}; write published = {written}");
+            return Err(Failure(format!("{}: [enc] published: {advice}", path.display())));
         }
         let wrong = classifier.fallback.as_deref().and_then(|fallback| program("[enc] fallback", fallback));
-        wrong.map_or(Ok(path.display().to_string()), |what| Err(Wrong(format!("{}: {what}", path.display()))))
+        wrong.map_or(Ok(path.display().to_string()), |what| Err(Failure(format!("{}: {what}", path.display()))))
     })
 }
 
@@ -72,7 +73,9 @@ fn program(key: &str, path: &Path) -> Option<String> {
     let path_text = path.display();
     match std::fs::metadata(path) {
         Ok(found) if found.is_file() && found.mode() & 0o111 != 0 => None,
-        Ok(_) => Some(format!("{key}: {path_text} is not a program that can be run; chmod +x it or name another")),
+        Ok(_) => {
+            Some(format!("{key}: {path_text} is not an executable program; name another, or chmod +x {path_text}"))
+        }
         Err(error) => missing(error.kind(), key, path),
     }
 }
@@ -80,14 +83,14 @@ fn program(key: &str, path: &Path) -> Option<String> {
 fn directory(key: &str, path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => None,
-        Ok(_) => Some(format!("{key}: {} is not a directory; name one", path.display())),
+        Ok(_) => Some(format!("{key}: {} is not a directory; name another", path.display())),
         Err(error) => missing(error.kind(), key, path),
     }
 }
 
 fn missing(kind: ErrorKind, key: &str, path: &Path) -> Option<String> {
     matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
-        .then(|| format!("{key}: {} is not there; make it or name where it is", path.display()))
+        .then(|| format!("{key}: {} does not exist; name the right path, or create it", path.display()))
 }
 
 fn user(key: &str, command: &Command) -> Option<String> {
@@ -95,7 +98,7 @@ fn user(key: &str, command: &Command) -> Option<String> {
     process::uid_of(name).is_none().then(|| format!("{key}: there is no user {name} in /etc/passwd; name another"))
 }
 
-/// The records belong to the user that the CA's command runs as.
+/// Checks that the records belong to the user of the CA's command.
 fn records(config: &Config) -> Option<String> {
     let authority = &config.authority;
     let user = authority.command.user.as_deref();

@@ -1,28 +1,27 @@
-//! What a check has found: as lines for the operator, as a plugin of Nagios and Icinga, or as metrics
-//! for Prometheus.
+//! The report of a check: lines, a plugin's output, or metrics.
 
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use crate::cli::Wrong;
+use crate::cli::Failure;
 use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::system::clock;
 use crate::system::text;
 
-/// Days before its end at which the certificate is complained of.
+/// Days before its end at which the certificate is a warning.
 pub(in crate::cli) const DAYS_LEFT: i64 = 30;
 
-/// Days before its end at which that is critical.
+/// Days before its end at which the certificate is critical.
 pub(in crate::cli) const DAYS_CRITICAL: i64 = 7;
 
-/// For whom.
+/// The form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Form {
-    /// The operator: a line for each check; exit 1 if one is not right.
+    /// For the operator: a line for each check; exit 1 on a failure.
     Lines,
-    /// Nagios or Icinga: exit 0 ok, 1 warning, 2 critical, 3 unknown, with performance data.
+    /// For Nagios or Icinga, with performance data: exit 0, 1, 2 or 3 by the level.
     Nagios,
-    /// Prometheus: metrics for the node exporter's textfile collector; exit 0.
+    /// For Prometheus: metrics for the node exporter's textfile collector; exit 0.
     Prometheus,
 }
 
@@ -35,13 +34,13 @@ enum Level {
     Unknown,
 }
 
-/// All that was found so far.
+/// The findings so far.
 pub(in crate::cli) struct Report {
     form: Form,
     lines: Vec<(Level, String, String)>,
     /// Days that the web server's certificate is good for.
     days: Option<i64>,
-    /// How many nodes and certificates of the ledger are in which state.
+    /// Nodes and certificates of the ledger by state.
     counts: Option<Counts>,
     /// Audit records that wait for syslog.
     unsent: Option<usize>,
@@ -59,25 +58,25 @@ impl Report {
         Self { form, lines: Vec::new(), days: None, counts: None, unsent: None }
     }
 
-    /// A check that is right, or that keeps espm from working.
-    pub(in crate::cli) fn line(&mut self, what: &str, result: Result<String, Wrong>) {
+    /// Adds a check that is right, or a failure that keeps espm from working.
+    pub(in crate::cli) fn line(&mut self, what: &str, result: Result<String, Failure>) {
         match result {
             Ok(good) => self.put(Level::Good, what, good),
             Err(wrong) => self.put(Level::Critical, what, wrong.0),
         }
     }
 
-    /// Something that is not right and that espm works with.
+    /// Adds a failure with which espm still works.
     pub(in crate::cli) fn warn(&mut self, what: &str, text: String) {
         self.put(Level::Warning, what, text);
     }
 
-    /// What this user may not look at.
+    /// Adds a check that this user may not run.
     pub(in crate::cli) fn unknown(&mut self, what: &str, text: String) {
         self.put(Level::Unknown, what, text);
     }
 
-    /// What cannot be looked at because of something that has its own line.
+    /// Adds a check that cannot run because of another line's failure.
     pub(in crate::cli) fn skip(&mut self, what: &str, because: &str) {
         self.put(Level::Skipped, what, because.to_owned());
     }
@@ -123,7 +122,7 @@ impl Report {
         self.count(|level| level >= Level::Warning)
     }
 
-    /// Prints what has not been printed yet; the exit code.
+    /// Prints the rest of the report and returns the exit code.
     pub(in crate::cli) fn end(self) -> ExitCode {
         let worst = self.lines.iter().map(|(level, _, _)| *level).max().unwrap_or(Level::Unknown);
         match self.form {
@@ -140,7 +139,7 @@ impl Report {
         }
     }
 
-    /// The output of a plugin: a line with performance data, then the lines for humans.
+    /// A plugin's output: a line with performance data, then the lines for humans.
     fn plugin(&self, worst: Level) -> String {
         let (_, word) = status(worst);
         let wrong = self.lines.iter().find(|(level, _, _)| *level == worst && worst >= Level::Warning);
@@ -158,7 +157,7 @@ impl Report {
         if let Some(unsent) = self.unsent {
             let _ = write!(data, " unsent={unsent};0;;0");
         }
-        // A bar begins performance data.
+        // In a plugin's output a bar begins performance data.
         let mut text = format!("ESPM {word}: {} | {data}\n", said.replace('|', "/"));
         for (level, what, line) in &self.lines {
             let _ = writeln!(text, "{}", human(*level, what, line).replace('|', "/"));
@@ -181,7 +180,7 @@ impl Report {
         for (level, what, _) in self.lines.iter().filter(|(level, _, _)| *level != Level::Skipped) {
             let labels = format!("{{check=\"{what}\"}}");
             let good = i64::from(*level == Level::Good);
-            // Several lines of one check are one value: right if all are.
+            // A check with several lines is right if all are.
             match checks.iter_mut().find(|(found, _)| *found == labels) {
                 Some((_, value)) => *value = (*value).min(good),
                 None => checks.push((labels, good)),
@@ -221,7 +220,7 @@ fn human(level: Level, what: &str, text: &str) -> String {
     format!("{word} {what}: {text}")
 }
 
-/// Says that a plugin was called wrongly: unknown, for 2, which other programs end with, is critical.
+/// Reports a wrong command line as unknown, since exit code 2 would be critical.
 pub(in crate::cli) fn misused(what: &str) -> ExitCode {
     let (code, word) = status(Level::Unknown);
     println!("ESPM {word}: {}", what.replace('|', "/"));

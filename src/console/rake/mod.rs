@@ -1,9 +1,8 @@
 //! The console that rake runs: Puppet Enterprise's until 3.3, and Puppet Dashboard.
 //!
-//! Each verb is one run in one of the shared slots: by the worker, where one is configured and answers, else
-//! by rake through espm-helper, as the console's user. Messages and exit codes are judged
-//! together, by pure functions in `proof`; the console ignores unknown classes and groups without a word, so
-//! what it lists is compared.
+//! Each task is one run in a shared slot: by the worker, if one is configured and answers, else by rake through
+//! espm-helper, as the console's user. `verdict` judges messages and exit codes together. The console silently
+//! ignores unknown classes and groups, so each run lists them too.
 
 pub mod output;
 pub mod task;
@@ -34,40 +33,37 @@ use crate::system::process;
 use crate::system::text::plain;
 use crate::system::trusted_file;
 
-/// How the console is run and what is kept of it.
+/// The settings of `[console]` for rake.
 #[derive(Debug)]
-pub struct Settings {
-    /// The program that runs a task, through sudo where it must.
-    pub helper: Program,
-    /// The worker that is asked before that.
-    pub worker: Option<Worker>,
-    /// Its tasks.
-    pub release: Release,
-    /// Seconds for one task.
-    pub timeout: Duration,
+pub(crate) struct Settings {
+    /// The program that runs a task, through sudo where necessary.
+    pub(crate) helper: Program,
+    /// The worker to ask before `helper`.
+    pub(crate) worker: Option<Worker>,
+    pub(crate) release: Release,
+    /// The time limit of one task.
+    pub(crate) timeout: Duration,
     /// Tasks at once; by default as many as there are processors.
-    pub concurrency: Option<usize>,
+    pub(crate) concurrency: Option<usize>,
     /// Requests that may wait.
-    pub queue: usize,
-    /// How long one may wait.
-    pub queue_timeout: Duration,
-    /// How long a list is good; zero asks for each request anew.
-    pub cache: Duration,
+    pub(crate) queue: usize,
+    pub(crate) queue_timeout: Duration,
+    /// The life of a cached list; zero asks the console for each request.
+    pub(crate) cache: Duration,
 }
 
-/// The console.
+/// A console run by rake.
 #[derive(Debug)]
-pub struct Rake {
+pub(crate) struct Rake {
     settings: Settings,
     state: PathBuf,
     queue: Queue,
-    /// Why the worker was not used.
+    /// The reason for which the worker was not used.
     cold: OnceCell<String>,
 }
 
 impl Rake {
-    /// The console, with its slots and its cache in the state directory.
-    pub fn new(settings: Settings, state: &Path) -> Self {
+    pub(crate) fn new(settings: Settings, state: &Path) -> Self {
         let locks = state_directory::locks(state);
         Self {
             queue: Queue::new(&locks, "console-queue", settings.queue),
@@ -93,7 +89,7 @@ impl Rake {
         Ok(self.lines(Task::Tasks, until)?.join("\n"))
     }
 
-    /// A run whose output is names; it changes nothing.
+    /// Runs a task that prints names and changes nothing.
     fn lines(&self, task: Task, until: Deadline) -> Result<Vec<String>, ConsoleError> {
         let slot = self.slot(until)?;
         let (code, stdout, stderr) = match self.warm_lines(&task, &slot, self.limit(until))? {
@@ -103,7 +99,7 @@ impl Rake {
         if code == 0 { Ok(names(&stdout)) } else { Err(ConsoleError::Failed(excerpt(&(stdout + "\n" + &stderr)))) }
     }
 
-    /// Exit code, standard output and standard error of a run of the worker; `None` when it runs nothing.
+    /// The worker's exit code, output and error output; `None` when it has run nothing.
     fn warm_lines(
         &self,
         task: &Task,
@@ -119,7 +115,7 @@ impl Rake {
         Ok(Some((code, read_back(&stdout)?, read_back(&stderr)?)))
     }
 
-    /// The exit code of a run of the worker; `None` when it runs nothing.
+    /// The worker's exit code; `None` when it has run nothing.
     fn ask_worker(
         &self,
         task: &Task,
@@ -136,7 +132,7 @@ impl Rake {
                 Ok(None)
             }
             Err(WorkerError::TimedOut) => Err(ConsoleError::TimedOut),
-            // Only who gets the proof's lock may judge what it did.
+            // Recovery judges its effect once the output file's lock is free.
             Err(WorkerError::Died) => Err(ConsoleError::Failed("the worker's child died on the way".into())),
         }
     }
@@ -160,14 +156,12 @@ impl Rake {
         judge_code(ended.code, &read_back(proof)?)
     }
 
-    /// Waits for a slot, in which one run may be made.
-    pub fn slot(&self, until: Deadline) -> Result<InheritedLock, ConsoleError> {
+    fn slot(&self, until: Deadline) -> Result<InheritedLock, ConsoleError> {
         let at_once = self.settings.concurrency.unwrap_or_else(process::processors);
         let slots = Permits::new(&state_directory::locks(&self.state), "console", at_once);
         Ok(self.queue.wait(until.within(self.settings.queue_timeout), || slots.try_acquire_inherited())?)
     }
 
-    /// What a run may take now.
     fn limit(&self, until: Deadline) -> Duration {
         self.settings.timeout.min(until.left())
     }
@@ -209,10 +203,9 @@ impl Console for Rake {
         self.cold.get().map(String::as_str)
     }
 
-    /// A list of names: the kept one while it is good, else the console's.
+    /// Lists names from the cache or, when that is stale, from the console.
     ///
-    /// Many who ask at once get the answer of one run. With `fresh`, or where no list is kept, only an
-    /// answer counts that was asked for after this call.
+    /// Requests that ask at once share one run. With `fresh`, or without a cache, that run began after this call.
     fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError> {
         let cache = state_directory::cache(&self.state);
         let life = self.settings.cache;
@@ -249,7 +242,7 @@ impl Console for Rake {
         Ok(listing)
     }
 
-    fn lost(&self, _: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+    fn missing_names(&self, _: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
         Ok(Vec::new())
     }
 
@@ -262,7 +255,7 @@ impl Console for Rake {
         if nodes.iter().any(|node| plain(node) == name.as_str()) {
             return Ok(Standing::Listed(nodes));
         }
-        // A node that is missing is forgotten. So the list is believed only of a rake that makes sense.
+        // A missing node is forgotten, so the list counts only if this rake has a console's tasks.
         match Release::from_task_list(&self.tasks(until)?) {
             Some(_) => Ok(Standing::Unlisted),
             None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
@@ -293,8 +286,9 @@ impl Console for Rake {
     }
 }
 
-/// The request in the slot's own file, which is the run's standard input: so the slot is taken for as long
-/// as any process of the run lives, whatever becomes of this one; who runs rake gives it back after that.
+/// Writes the request into the slot's file, which is the run's standard input.
+///
+/// So the slot stays locked while any process of the run lives, even if this one dies.
 fn request(task: Task, slot: &InheritedLock, call: &HelperCall<'_>) -> Result<File, ConsoleError> {
     let request = Request { task, limit: call.seconds() };
     slot.input(&HelperCall::json(&request)).map_err(ConsoleError::File)
@@ -304,22 +298,21 @@ fn read_back(output: &File) -> Result<String, ConsoleError> {
     crate::system::command::read_back(output).map_err(ConsoleError::Command)
 }
 
-/// rake's exit code, if espm-helper has run it to its end.
+/// Returns rake's exit code, or an error when rake did not end by itself.
 fn judge_code(code: Option<u32>, output: &str) -> Result<u32, ConsoleError> {
     match code {
         Some(EXIT_TIMED_OUT) => Err(ConsoleError::TimedOut),
         Some(code) if EXIT_NOT_STARTED.contains(&code) => Err(ConsoleError::NotStarted(excerpt(output))),
         Some(code) => Ok(code),
-        // espm-helper was killed and rake may still run: only who gets the proof's lock
-        // may judge what it did.
-        None => Err(ConsoleError::Failed(format!("the program that runs it was killed: {}", excerpt(output)))),
+        // rake may still run: recovery judges its effect once the output file's lock is free.
+        None => Err(ConsoleError::Failed(format!("espm-helper was killed: {}", excerpt(output)))),
     }
 }
 
-/// Whose turn it is to ask the console for a list.
+/// The result of waiting for the console's list.
 enum Turn {
     /// Another process has asked meanwhile.
     Answered(Listing),
-    /// Ours.
+    /// This process asks, under the lock.
     Ask(Lock),
 }

@@ -1,7 +1,7 @@
-//! What a run of rake printed, and what that proves.
+//! The output of a run of rake, and the facts that its lines prove.
 //!
-//! Exit codes and messages both lie on their own; a success is its marker lines, the verified
-//! lists and exit code 0. Lines that are not known are noise.
+//! Exit codes and messages both lie on their own; a success is its marker lines, complete lists and exit code 0.
+//! Unknown lines are noise.
 
 use crate::model::name::{ClassName, GroupName, NodeName};
 use crate::model::node::{Assignment, List};
@@ -14,16 +14,16 @@ pub struct Output<'a> {
     name: &'a NodeName,
 }
 
-/// The line by which `node:add` refuses a name that is there.
+/// The line with which `node:add` refuses a name that exists.
 const TAKEN: &str = "Node already exists!";
 
-/// How its line begins when the name came meanwhile, and what the model or the database says of that then.
-/// Elsewhere the same words may be about something else, or quote a value.
+/// The start and the texts of its line when the name was added at the same time.
+/// Without that start the same words may be about something else, or quote a value.
 const TAKEN_MEANWHILE: (&str, [&str; 2]) =
     ("There was a problem saving the node: ", ["Name has already been taken", "Duplicate entry"]);
 
 impl<'a> Output<'a> {
-    /// Takes the output apart.
+    /// Splits the output into lines.
     pub fn read(output: &str, name: &'a NodeName) -> Self {
         Self { lines: output.lines().map(plain).collect(), name }
     }
@@ -36,49 +36,49 @@ impl<'a> Output<'a> {
         self.place(&format!("Node {what} successfully edited for {}!", self.name))
     }
 
-    /// Whether the node was created by this run.
+    /// True if this run created the node.
     pub fn created(&self) -> bool {
         self.place("Node successfully created!").is_some()
     }
 
-    /// Whether the node was there already and this run did not create it.
+    /// True if the node existed and this run did not create it.
     pub fn taken(&self) -> bool {
         let (begin, texts) = TAKEN_MEANWHILE;
         let meanwhile = |line: &str| line.starts_with(begin) && texts.iter().any(|text| line.contains(text));
         !self.created() && self.lines.iter().any(|line| line == TAKEN || meanwhile(line))
     }
 
-    /// Whether the node was not there.
-    pub fn missing(&self) -> bool {
+    /// True if the node did not exist.
+    pub(crate) fn missing(&self) -> bool {
         let texts = [format!("Node {} doesn't exist!", self.name), "Node does not exist!".to_owned()];
         self.lines.iter().any(|line| texts.contains(line))
     }
 
-    /// Whether the groups were set; in a run that deletes, that the deletion may have begun.
-    pub fn groups_edited(&self) -> bool {
+    /// True if the groups were set; then a deletion that follows may have begun.
+    pub(crate) fn groups_edited(&self) -> bool {
         self.edited("groups").is_some()
     }
 
-    /// The list of nodes that follows a deletion.
+    /// The list of nodes after a deletion.
     fn remaining(&self) -> &[String] {
         self.edited("groups").and_then(|at| self.lines.get(at + 1..)).unwrap_or_default()
     }
 
-    /// Whether the node is in the list that follows a deletion.
-    pub fn remains(&self) -> bool {
+    /// True if the list after a deletion has the node.
+    pub(crate) fn remains(&self) -> bool {
         self.remaining().iter().any(|line| line == self.name.as_str())
     }
 
-    /// Whether a list follows the deletion, without the node: proof without an exit code. Another text can
-    /// follow, too, such as how rake was aborted; the console's nodes tell which is a list.
+    /// True if a list without the node follows the deletion, which needs no exit code.
+    ///
+    /// Other text can follow too, such as an abort of rake; a list names one of the console's `nodes`.
     pub fn deleted(&self, nodes: &[String]) -> bool {
         !self.remains() && self.remaining().iter().any(|line| nodes.iter().any(|node| plain(node) == *line))
     }
 
-    /// Whether all that an assignment needs was said and listed. `separator` names the task whose
-    /// message keeps the two lists apart.
+    /// Compares the run's messages and lists with an assignment.
     ///
-    /// `Err` holds the names that the console's lists no longer have; it has ignored them silently.
+    /// The message of the task `separator` stands between the two lists.
     pub fn complete(&self, wanted: &Assignment, separator: Separator) -> Completeness {
         let between = match separator {
             Separator::Groups => self.edited("groups"),
@@ -103,7 +103,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The task whose message stands between the two lists.
+/// The task whose message stands between the lists of classes and groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Separator {
     /// `node:groups`
@@ -112,26 +112,26 @@ pub enum Separator {
     Parameters,
 }
 
-/// How much of an assignment was made.
+/// The completeness of an assignment.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Completeness {
-    /// All.
+    /// All is assigned.
     Whole,
-    /// All but these, which the console does not know any more.
+    /// These names, which the console no longer has, were silently ignored.
     Lost(Vec<(List, String)>),
-    /// The run did not come to its end.
+    /// The run stopped before the last task.
     Unfinished,
 }
 
-/// The names in a listing's standard output, as the console spells them.
+/// The names in a list's standard output, as the console spells them.
 pub fn names(output: &str) -> Vec<String> {
     let noise =
         |line: &&str| (line.starts_with("(in /") && line.ends_with(')')) || line.starts_with("DEPRECATION WARNING");
     output.lines().filter(|line| !noise(line)).map(str::to_owned).collect()
 }
 
-/// What a log can hold of a run's output: how rake was aborted, whose backtrace can be long, else its last lines.
-pub fn excerpt(output: &str) -> String {
+/// An excerpt for the log: the lines at rake's abort, or else the last lines.
+pub(crate) fn excerpt(output: &str) -> String {
     match output.rfind("rake aborted!").and_then(|at| output.get(at..)) {
         Some(abort) => text::excerpt(&abort.lines().take(3).collect::<Vec<_>>().join("\n")),
         None => text::excerpt(output),

@@ -1,8 +1,7 @@
-//! The console's rake tasks that are run, and the words that run them.
+//! The console's rake tasks, and the words of their command lines.
 //!
-//! A task travels as JSON to the program that runs it as the console's user, which parses every
-//! name again and makes the words itself. Words of ours are literals; what came from a request is
-//! a parsed value behind `name=`, `groups=`, `classes=` or `parameters=`.
+//! espm-helper gets a task as JSON, parses every name again and makes the words itself. A client's values are parsed
+//! and stand behind `name=`, `groups=`, `classes=` or `parameters=`; all other words are literals.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,38 +9,36 @@ use crate::console::{Intent, Way};
 use crate::model::name::{GroupName, NodeName};
 use crate::model::node::{Assignment, List, Node};
 
-/// The oldest release of the console whose rake tasks a console has.
+/// The oldest release of the console that has a console's rake tasks.
 ///
-/// The tasks differ in what they can change in place, and no task tells its version.
+/// Releases differ in what they can change in place, and no task prints its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Release {
     /// 1.2.2 to 1.2.6: no parameters.
     V1_2_2,
-    /// 1.2.7 to 1.2.22: `node:classes` may fail, a second value of a parameter is added beside the first.
+    /// 1.2.7 to 1.2.22: `node:classes` may fail; a parameter gets a second value.
     V1_2_7,
     /// 1.2.23 and 2.0: changes in place, but no parameter can be removed.
     V1_2_23,
-    /// 3.0: messages of errors go to standard error.
+    /// 3.0: error messages go to standard error.
     V3_0,
 }
 
 impl Release {
-    /// All of them, with the words that name them in the configuration.
+    /// All releases, with their names in the configuration.
     pub const ALL: [(&'static str, Self); 4] =
         [("1.2.2", Self::V1_2_2), ("1.2.7", Self::V1_2_7), ("1.2.23", Self::V1_2_23), ("3.0", Self::V3_0)];
 
-    /// The release of that name.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(word, _)| *word == name).map(|(_, release)| *release)
     }
 
-    /// Its name.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         Self::ALL.iter().find(|(_, release)| *release == self).map_or("", |(word, _)| word)
     }
 
-    /// Reads the release off the output of `rake -s -T`.
-    pub fn from_task_list(output: &str) -> Option<Self> {
+    /// Recognises the release from the output of `rake -s -T`.
+    pub(crate) fn from_task_list(output: &str) -> Option<Self> {
         let has = |task: &str| output.lines().any(|line| line.split_whitespace().nth(1) == Some(task));
         if !has("node:add") || !has("nodeclass:list") {
             None
@@ -56,13 +53,12 @@ impl Release {
         }
     }
 
-    /// Whether nodes can have parameters.
-    pub fn has_parameters(self) -> bool {
+    pub(crate) fn has_parameters(self) -> bool {
         self > Self::V1_2_2
     }
 
-    /// Whether a change can be made in place, or the node must be deleted and added in one run.
-    pub fn changes_in_place(self, removes_parameters: bool) -> bool {
+    /// True if a change can be made in place; otherwise the node is rebuilt.
+    pub(crate) fn changes_in_place(self, removes_parameters: bool) -> bool {
         match self {
             Self::V1_2_2 => true,
             Self::V1_2_7 => false,
@@ -75,40 +71,40 @@ impl Release {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "kebab-case")]
 pub enum Task {
-    /// The tasks that there are.
+    /// List rake's tasks.
     Tasks,
-    /// The names of classes or groups.
+    /// List classes or groups.
     Names {
-        /// Which.
+        /// The list.
         list: List,
     },
-    /// The names of nodes.
+    /// List nodes.
     Nodes,
-    /// A new node.
+    /// Add a node.
     Add {
         /// The node.
         node: Node,
     },
-    /// Another assignment, in place.
+    /// Change an assignment in place.
     Change {
-        /// The node as it shall be.
+        /// The node with the new assignment.
         node: Node,
     },
-    /// Another assignment, by deleting the node and adding it again.
+    /// Change an assignment by deleting the node and adding it again.
     Rebuild {
-        /// The node as it shall be.
+        /// The node with the new assignment.
         node: Node,
     },
-    /// A node's end.
+    /// Delete a node.
     Delete {
-        /// The node.
+        /// The node's name.
         name: NodeName,
-        /// Its groups, which are set once more; the task's message shows that the deletion was reached.
+        /// Its groups, set again; that message shows that the deletion was reached.
         groups: Vec<GroupName>,
     },
 }
 
-/// A task and the seconds that it may take.
+/// A task and its time limit.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -118,13 +114,13 @@ pub struct Request {
     pub limit: u64,
 }
 
-/// Before every task: no `(in DIR)` line, and each message in the proof as soon as it is printed, so
-/// that one that is not there was not reached.
+/// The options before every task.
+///
+/// They omit the `(in DIR)` line and flush each message, so that a task without a message was not reached.
 const ALWAYS: [&str; 3] = ["-s", "-E", "$stdout.sync=true"];
 
 impl Task {
-    /// The task that makes a change.
-    pub fn of(intent: &Intent) -> Self {
+    pub(crate) fn of(intent: &Intent) -> Self {
         match intent {
             Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: node.clone() },
             Intent::Change { node, way: Way::InPlace } => Self::Change { node: node.clone() },
@@ -133,8 +129,8 @@ impl Task {
         }
     }
 
-    /// Whether a worker runs it; the list of tasks is rake's own business.
-    pub fn is_for_worker(&self) -> bool {
+    /// True if a worker can run it; rake alone lists its tasks.
+    pub(crate) fn is_for_worker(&self) -> bool {
         *self != Self::Tasks
     }
 
@@ -152,11 +148,10 @@ impl Task {
         ALWAYS.map(str::to_owned).into_iter().chain(self.tasks(release)).collect()
     }
 
-    /// The tasks and their variables alone; `conf/console/espm.rake` allows exactly these.
+    /// The tasks and their variables; `conf/console/espm.rake` allows exactly these.
     ///
-    /// What is assigned is verified in the same boot: the lists follow the assignment, kept apart by
-    /// the message of a task between them.
-    pub fn tasks(&self, release: Release) -> Vec<String> {
+    /// The same run verifies the assignment: lists follow it, with the message of a task between them.
+    pub(crate) fn tasks(&self, release: Release) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
         let mut tasks = |tasks: &[&str]| words.extend(tasks.iter().map(|task| (*task).to_owned()));
         match self {
@@ -195,7 +190,7 @@ impl Task {
     }
 }
 
-/// All four variables, so that none is taken from anywhere else.
+/// All four variables, so that none comes from the environment.
 fn variables(node: &Node) -> [String; 4] {
     fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
         names.collect::<Vec<_>>().join(",")

@@ -1,11 +1,11 @@
-//! What a run of rake has done, by what it printed and the code that it ended with.
+//! The verdict on a run of rake, from its output and its exit code.
 
 use super::output::{Completeness, Output, Separator, excerpt};
 use crate::console::{Evidence, Gap, Intent, Refusal, Verdict, Way};
 use crate::model::name::NodeName;
 use crate::model::node::Node;
 
-/// Judges a run. Where its exit code is not known, only what the lines prove counts.
+/// Judges a run; without an exit code, only its lines count.
 pub(in crate::console) fn verdict(intent: &Intent, evidence: Evidence<'_>) -> Verdict {
     match intent {
         Intent::Add { node } => judge_assignment(node, None, evidence),
@@ -14,36 +14,36 @@ pub(in crate::console) fn verdict(intent: &Intent, evidence: Evidence<'_>) -> Ve
     }
 }
 
-/// `way` is that of a change; a new node has none.
+/// Judges an addition (`way` is `None`) or a change.
 fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Verdict {
     let output = Output::read(evidence.output, &node.name);
     let separator = if way == Some(Way::Rebuild) { Separator::Parameters } else { Separator::Groups };
-    // In place nothing but the exit code tells whether all was assigned.
+    // In place, only the exit code proves that all was assigned.
     let succeeded = evidence.exit.map_or(way != Some(Way::InPlace) && output.created(), |code| code == 0);
     match output.complete(&node.assignment, separator) {
         Completeness::Whole if succeeded => return Verdict::Done,
-        Completeness::Lost(names) if succeeded => return Verdict::Partial(Gap::Names(names)),
+        Completeness::Lost(names) if succeeded => return Verdict::Partial(Gap::UnknownNames(names)),
         Completeness::Whole | Completeness::Lost(_) | Completeness::Unfinished => {}
     }
     let said = excerpt(evidence.output);
     let ended = evidence.exit.is_some();
     if output.created() {
-        Verdict::Partial(Gap::Rest(said))
+        Verdict::Partial(Gap::Unfinished(said))
     } else if output.taken() {
         Verdict::Refused(Refusal::Taken)
     } else if ended && output.missing() {
         Verdict::Refused(Refusal::Missing)
     } else {
         match way {
-            Some(Way::InPlace) => Verdict::Partial(Gap::Rest(said)),
+            Some(Way::InPlace) => Verdict::Partial(Gap::Unfinished(said)),
             Some(Way::Rebuild) if !output.groups_edited() => {
                 if ended {
-                    Verdict::Refused(Refusal::Said(said))
+                    Verdict::Refused(Refusal::Error(said))
                 } else {
                     Verdict::NotBegun
                 }
             }
-            // A node that was there may be gone, and the name may have been added by somebody else.
+            // The node may be deleted, and somebody else may have added the name.
             Some(Way::Rebuild | Way::AddAgain) | None => Verdict::Unknown(said),
         }
     }
@@ -57,7 +57,7 @@ fn judge_deletion(name: &NodeName, evidence: Evidence<'_>) -> Verdict {
         (true, None) if output.deleted(evidence.nodes) => Verdict::Done,
         (true, _) => Verdict::Unknown(said()),
         (false, Some(_)) if output.missing() => Verdict::Done,
-        (false, Some(_)) => Verdict::Refused(Refusal::Said(said())),
+        (false, Some(_)) => Verdict::Refused(Refusal::Error(said())),
         (false, None) => Verdict::NotBegun,
     }
 }
@@ -79,12 +79,12 @@ mod tests {
         Node { name: NodeName::parse("web01").unwrap(), assignment }
     }
 
-    /// The verdict without what is for the log.
+    /// The verdict without its text.
     fn judge(intent: &Intent, output: &str, exit: Option<u32>, nodes: &[&str]) -> Verdict {
         let nodes: Vec<_> = nodes.iter().map(|name| (*name).to_owned()).collect();
         match verdict(intent, Evidence { output, exit, nodes: &nodes }) {
-            Verdict::Partial(Gap::Rest(_)) => Verdict::Partial(Gap::Rest(String::new())),
-            Verdict::Refused(Refusal::Said(_)) => Verdict::Refused(Refusal::Said(String::new())),
+            Verdict::Partial(Gap::Unfinished(_)) => Verdict::Partial(Gap::Unfinished(String::new())),
+            Verdict::Refused(Refusal::Error(_)) => Verdict::Refused(Refusal::Error(String::new())),
             Verdict::Unknown(_) => Verdict::Unknown(String::new()),
             other => other,
         }
@@ -133,9 +133,9 @@ mod tests {
         let add = Intent::Add { node: node(&["ntp"]) };
         let change = |way| Intent::Change { node: node(&["ntp"]), way };
         let (place, rebuild, again) = (change(Way::InPlace), change(Way::Rebuild), change(Way::AddAgain));
-        let missing = || Verdict::Partial(Gap::Names(vec![(List::Classes, "ntp".to_owned())]));
-        let rest = || Verdict::Partial(Gap::Rest(String::new()));
-        let said = || Verdict::Refused(Refusal::Said(String::new()));
+        let missing = || Verdict::Partial(Gap::UnknownNames(vec![(List::Classes, "ntp".to_owned())]));
+        let rest = || Verdict::Partial(Gap::Unfinished(String::new()));
+        let said = || Verdict::Refused(Refusal::Error(String::new()));
         let unknown = || Verdict::Unknown(String::new());
         for (intent, output, exit, expected) in [
             (&add, whole.as_str(), Some(0), Verdict::Done),

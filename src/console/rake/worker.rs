@@ -1,10 +1,9 @@
-//! The warm console: a worker of the console's user that has booted it once, and runs each task in a
-//! child of its own (`conf/console/espm.rake`).
+//! The client of the warm console, a worker that has booted the console once.
 //!
-//! espm asks it through a socket that espm's group can open, and believes no worker of another user. The
-//! child gets the proof's descriptor as its output and with it the lock, and the slot's with its lock, as a
-//! rake has them that espm starts. Until the worker has said that it is there, nothing is asked of it:
-//! whoever finds no worker can run rake. Once it is asked, only its answer, or recovery, says what was done.
+//! The worker (`conf/console/espm.rake`) runs as the console's user, and each task in a child of its own. espm trusts
+//! no worker of another user. The child gets the descriptors, and so the locks, of the output file and the slot, as a
+//! rake that espm starts does. Before the worker's greeting espm asks nothing, so it can still run rake itself. After
+//! that, only the worker's answer or recovery tells the result.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -22,45 +21,47 @@ use rustix::net::{
 
 use crate::system::clock::Deadline;
 
-/// What a worker says at once.
+/// The worker's greeting.
 const HELLO: &[u8] = b"espm 2\n";
 
-/// How long a worker may take to say that it is there: a fork of a large process on a loaded machine.
+/// The longest wait for the greeting: a large process forks on a loaded machine.
 const GREETING: Duration = Duration::from_secs(5);
 
-/// How much longer than its limit a child is waited for; its worker kills it within a second or two.
+/// Time to wait beyond a child's limit; the worker kills it within two seconds.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// Bytes of an answer.
+/// Most bytes of an answer.
 const MAX_ANSWER: usize = 256;
 
-/// Why a worker did not say how a task ended.
+/// A task whose end the worker did not report.
 #[derive(Debug)]
-pub enum WorkerError {
+pub(crate) enum WorkerError {
     /// Nothing was run; the text is for the log.
     NotRun(String),
-    /// The child ran past its time.
     TimedOut,
-    /// The child died on the way.
     Died,
 }
 
-/// A worker.
 #[derive(Debug)]
-pub struct Worker {
-    /// Its socket.
-    pub socket: PathBuf,
-    /// The console's user, if that is known; root, who passes the socket in, is believed too.
-    pub user: Option<u32>,
+pub(crate) struct Worker {
+    pub(crate) socket: PathBuf,
+    /// The console's user, if known; root, who can pass the socket in, is trusted too.
+    pub(crate) user: Option<u32>,
 }
 
 impl Worker {
-    /// Runs tasks with their output in two files, and returns their exit code. Their child has the lock of
-    /// the slot's file for as long as it lives.
-    pub fn run(&self, words: &[String], outputs: [&File; 2], slot: &File, limit: Duration) -> Result<u32, WorkerError> {
+    /// Runs tasks with their output in two files, and returns their exit code.
+    /// Their child keeps the lock of the slot's file while it lives.
+    pub(crate) fn run(
+        &self,
+        words: &[String],
+        outputs: [&File; 2],
+        slot: &File,
+        limit: Duration,
+    ) -> Result<u32, WorkerError> {
         let mut stream = self.connect().map_err(|error| self.not_run(&error))?;
         let running = Deadline::after(limit);
-        // Cut short it is no request, and the child says so or is gone.
+        // The child refuses a request that is cut short.
         let [stdout, stderr] = outputs;
         send(&mut stream, words, [stdout, stderr, slot], limit).map_err(|error| self.not_run(&error))?;
         let answer = answer(&mut stream, Deadline::after(limit + GRACE));
@@ -78,11 +79,11 @@ impl Worker {
         WorkerError::NotRun(format!("console worker {}: {error}", self.socket.display()))
     }
 
-    /// A connection to a worker of the console's user that has said that it is there.
+    /// Connects to a worker of the console's user and reads its greeting.
     fn connect(&self) -> io::Result<UnixStream> {
-        let user = self.user.ok_or_else(|| io::Error::other("[console] user is not in /etc/passwd"))?;
+        let user = self.user.ok_or_else(|| io::Error::other("[console] user: is not in /etc/passwd; name another"))?;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        // It bounds connecting, too, which waits for a place in the worker's backlog.
+        // The send timeout bounds connecting too, which waits for a place in the worker's backlog.
         sockopt::set_socket_timeout(&socket, Timeout::Send, Some(GREETING))?;
         sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(GREETING))?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(&self.socket)?)?;
@@ -93,11 +94,11 @@ impl Worker {
         let mut stream = UnixStream::from(socket);
         let mut hello = [0; HELLO.len()];
         stream.read_exact(&mut hello)?;
-        if hello == HELLO { Ok(stream) } else { Err(io::Error::other("is not the worker of this espm")) }
+        if hello == HELLO { Ok(stream) } else { Err(io::Error::other("is not the worker of this espm; restart it")) }
     }
 }
 
-/// Each file goes with one byte, since who reads one descriptor reads one byte; words end in NUL.
+/// Sends each file with one byte, as Ruby's recv_io wants it, then the words.
 fn send(stream: &mut UnixStream, words: &[String], files: [&File; 3], limit: Duration) -> io::Result<()> {
     for file in files {
         let descriptors = [file.as_fd()];
@@ -112,12 +113,12 @@ fn send(stream: &mut UnixStream, words: &[String], files: [&File; 3], limit: Dur
         request.push('\0');
     }
     stream.write_all(request.as_bytes())?;
-    // What was sent is whole; the worker need not be told so twice.
+    // The request is whole without it: "end" ends it.
     let _ = stream.shutdown(Shutdown::Write);
     Ok(())
 }
 
-/// The line that comes until then; an empty one when none does.
+/// Reads a line; returns an empty one when none arrives in time.
 fn answer(stream: &mut UnixStream, until: Deadline) -> String {
     let mut line = Vec::new();
     let mut buffer = [0; MAX_ANSWER];
@@ -132,7 +133,7 @@ fn answer(stream: &mut UnixStream, until: Deadline) -> String {
             Err(_) => break,
         }
     }
-    // Cut short it is no answer: 12 is not 124.
+    // A line that is cut short is no answer: 12 is not 124.
     let text = String::from_utf8_lossy(&line);
     text.strip_suffix('\n').unwrap_or_default().to_owned()
 }

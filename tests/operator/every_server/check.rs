@@ -92,7 +92,7 @@ fn with_and_without_lists(site: &Site, section: &str, line: &str, then: impl Fn(
 fn missing_rake_is_one_failure_and_requests_are_502() {
     let site = Site::open();
     with_and_without_lists(&site, "console", "command = /nonexistent/rake -f x", || {
-        one_fault(&site, &["[console] command: /nonexistent/rake is not there; make it or name where it is"]);
+        one_fault(&site, &["[console] command: /nonexistent/rake does not exist; name the right path, or create it"]);
         add_refused(&site, 502, "command-failed", &["/nonexistent/rake cannot be started: No such file"]);
     });
     all_is_well(&site);
@@ -104,7 +104,10 @@ fn missing_helper_is_one_failure_and_requests_are_502() {
     let site = Site::open();
     site.add("web01");
     with_and_without_lists(&site, "espm", "helper = /nonexistent/espm-helper", || {
-        one_fault(&site, &["[espm] helper: /nonexistent/espm-helper is not there; make it or name where it is"]);
+        one_fault(
+            &site,
+            &["[espm] helper: /nonexistent/espm-helper does not exist; name the right path, or create it"],
+        );
         add_refused(&site, 502, "command-failed", &["/nonexistent/espm-helper cannot be started: No such file"]);
         let answer = site.ask("POST", "/v1/nodes/web01/certificate", None, &[]);
         refused(&site, &answer, 502, "command-failed", &["/nonexistent/espm-helper cannot be started"]);
@@ -122,7 +125,7 @@ fn command_forbidden_by_sudo_is_one_failure_and_requests_are_502() {
     undo();
     for (section, line, words) in [
         ("console", "user = somebody", "[console] user: there is no user somebody"),
-        ("espm", "sudo = /nonexistent/sudo", "[espm] sudo: /nonexistent/sudo is not there"),
+        ("espm", "sudo = /nonexistent/sudo", "[espm] sudo: /nonexistent/sudo does not exist"),
     ] {
         let undo = with_line(&site, section, line);
         let undo_user = if section == "espm" { Some(with_line(&site, "console", "user = nobody")) } else { None };
@@ -140,13 +143,13 @@ fn command_forbidden_by_sudo_is_one_failure_and_requests_are_502() {
 fn missing_program_or_directory_is_named_with_its_key() {
     let site = Site::open();
     for (section, line, words) in [
-        ("console", "directory = /nonexistent", "[console] directory: /nonexistent is not there"),
-        ("authority", "command = /nonexistent/puppet cert", "[authority] command: /nonexistent/puppet is not there"),
-        ("authority", "command = /etc/passwd", "[authority] command: /etc/passwd is not a program that can be run"),
+        ("console", "directory = /nonexistent", "[console] directory: /nonexistent does not exist"),
+        ("authority", "command = /nonexistent/puppet cert", "[authority] command: /nonexistent/puppet does not exist"),
+        ("authority", "command = /etc/passwd", "[authority] command: /etc/passwd is not an executable program"),
         ("authority", "directory = /etc/passwd", "[authority] directory: /etc/passwd is not a directory"),
-        ("authority", "ssldir = /nonexistent", "[authority] ssldir: /nonexistent is not there"),
-        ("authority", "cadir = /nonexistent", "[authority] cadir: /nonexistent is not there"),
-        ("authority", "records = /nonexistent", "[authority] records: /nonexistent is not there"),
+        ("authority", "ssldir = /nonexistent", "[authority] ssldir: /nonexistent does not exist"),
+        ("authority", "cadir = /nonexistent", "[authority] cadir: /nonexistent does not exist"),
+        ("authority", "records = /nonexistent", "[authority] records: /nonexistent does not exist"),
         ("espm", "state = /nonexistent", "[espm] state: /nonexistent: No such file"),
         ("audit", "socket = /nonexistent", "; start syslog, or name its socket in [audit] socket"),
         ("tls", "certificate = /nonexistent.pem", "FAIL  certificate: [tls] /nonexistent.pem: No such file"),
@@ -333,7 +336,7 @@ fn console_listing_no_node_settles_nothing() {
     }
     let settled = site.espm(&["check", "--settle"]);
     assert_eq!(settled.status.code(), Some(1), "{settled:?}");
-    assert!(text(&settled).contains("FAIL  nodes: the console lists none, not even the master; nothing is settled"));
+    assert!(text(&settled).contains("FAIL  nodes: the console lists none, not even the master, so nothing is settled"));
     assert_eq!(site.states().len(), 1);
     site.get("/v1/nodes/web01/certificate").expect(200);
 }

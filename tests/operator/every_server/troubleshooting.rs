@@ -66,12 +66,12 @@ const FAULTS: [Fault; 28] = [
         site.configure("espm", "listen = /etc/espm.sock");
         said(&mut gate(site))
     }),
-    ("[console] command: ... is not there; make it or name where it is", None, |site| {
+    ("[console] command: ... does not exist; name the right path, or create it", None, |site| {
         check_with(site, "console", "command = /nonexistent/rake")
     }),
     ("rake failed: ", None, |site| check_with(site, "console", "command = /usr/bin/rake -f /nonexistent/Rakefile")),
     ("sudo: ...; /etc/sudoers.d/espm must allow it", None, |site| check_with(site, "console", "user = nobody")),
-    ("[authority] cadir: ... is not there; make it or name where it is", None, |site| {
+    ("[authority] cadir: ... does not exist; name the right path, or create it", None, |site| {
         check_with(site, "authority", "cadir = /nonexistent")
     }),
     ("FAIL  authority: ", None, |site| {

@@ -17,7 +17,7 @@ fn check_with_other_users_verifies_sudo_and_owners() {
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
     let others: Vec<_> = printed.lines().filter(|line| !line.starts_with("ok    ")).collect();
-    assert_eq!(others, ["skip  certificate: root alone can read it; run 'espm check' as root to look at it"]);
+    assert_eq!(others, ["skip  certificate: root alone can read it; run 'espm check' as root to check it"]);
 
     // Each line of the sudoers file is needed and missed.
     let sudoers = site.dir.join("system/sudoers.d/espm");
@@ -64,8 +64,8 @@ fn check_without_console_verifies_published_nodes_and_classifier() {
     for (content, words) in [
         ("[enc]\npublished = /elsewhere\n".to_owned(), "[enc] published: is /elsewhere, espm publishes in "),
         ("[enc]\npublish = /x\n".to_owned(), "[enc] publish: line 2: is not known"),
-        (format!("{published}fallback = /nonexistent\n"), "[enc] fallback: /nonexistent is not there"),
-        (format!("{published}fallback = {fallback}\n"), "is not a program that can be run; chmod +x it"),
+        (format!("{published}fallback = /nonexistent\n"), "[enc] fallback: /nonexistent does not exist"),
+        (format!("{published}fallback = {fallback}\n"), "is not an executable program; name another, or chmod +x /"),
     ] {
         fs::write(&enc, content).unwrap();
         one_fault(&site, &["FAIL  classifier: ", &enc, words]);
@@ -160,7 +160,7 @@ fn impossible_adopt_or_forget_is_one_sentence() {
     for (words, sentence) in [
         (["adopt", "nothing01"], "espm: nothing01 is not in the console; only a node that is there can be adopted\n"),
         (["adopt", "master.example.com"], "espm: master.example.com is the master's own name, which is never espm's\n"),
-        (["forget", "nothing01"], "espm: nothing01 is not in the ledger; 'espm nodes' lists what is\n"),
+        (["forget", "nothing01"], "espm: nothing01 is not in the ledger; 'espm nodes' lists all that are\n"),
     ] {
         let output = site.espm(&words);
         assert_eq!(output.status.code(), Some(1));

@@ -178,7 +178,7 @@ fn check_shows_unfinished_and_settles_on_request() {
     // A node that is left alone is not called settled.
     let faults: Vec<_> = printed.lines().filter(|line| line.starts_with("FAIL")).collect();
     assert!(!output.status.success() && faults.len() == 1, "{printed}");
-    assert!(faults[0].starts_with("FAIL  node: web05 may be espm's or not; 'espm adopt' or"), "{printed}");
+    assert!(faults[0].starts_with("FAIL  node: web05 may be espm's or not; 'espm adopt web05' if"), "{printed}");
     assert!(!site.node_in_console("web05").is_null());
     assert!(site.espm(&["forget", "web05"]).status.success());
     assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["web01", "web04"]);
