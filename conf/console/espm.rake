@@ -78,12 +78,6 @@ class EspmWorker
     abort "espm: #{path}: Permission denied; add the console's user to the file's group: #{add}"
   end
 
-  def name(find, id)
-    Etc.send(find, id).name
-  rescue ArgumentError, NoMethodError # the id has no name
-    id
-  end
-
   # Loads the models once for all children, and closes the connection that this needs.
   def load_models
     return unless defined?(ActiveRecord::Base) && defined?(Rails.root)
