@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use espm::audit::{Field, Note};
-use espm::config::KEYS;
+use espm::config::layout::PACKAGED;
+use espm::config::{Absent, KEYS};
+use espm::http::routes::ROUTES;
 use espm::model::problem::Problem;
 
 fn root() -> PathBuf {
@@ -95,6 +97,65 @@ fn table_of_audit_fields_has_every_field_and_note() {
     assert_eq!(fields, Field::ALL.iter().map(|field| field.word()).collect());
     let notes: BTreeSet<&str> = rows(table).filter(|row| row[0] == "`note`").flat_map(|row| quoted(row[1])).collect();
     assert_eq!(notes, Note::ALL.iter().map(|note| note.word()).collect());
+}
+
+#[test]
+fn description_has_operations_of_router_and_no_others() {
+    let description: serde_json::Value = serde_json::from_str(&read("src/http/openapi.json")).unwrap();
+    let mut described = BTreeSet::new();
+    for (path, item) in description["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters") {
+            described.insert((path.as_str(), method.to_uppercase(), operation["operationId"].as_str().unwrap()));
+        }
+    }
+    let routed: BTreeSet<_> = ROUTES.iter().map(|route| (route.path, route.method.to_owned(), route.id)).collect();
+    assert_eq!(described, routed);
+}
+
+#[test]
+fn table_of_requests_has_every_route_and_no_other() {
+    let page = read("docs/clients.md");
+    let table = page.split("| request | answer |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let found: BTreeSet<String> =
+        rows(table).flat_map(|row| quoted(row[0]).map(str::to_owned).collect::<Vec<_>>()).collect();
+    assert_eq!(found, ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect());
+}
+
+#[test]
+fn table_of_audit_fields_has_the_event_of_every_route() {
+    let page = read("docs/monitor.md");
+    let row = rows(&page).find(|row| row[0] == "`event`").unwrap();
+    let found: BTreeSet<&str> = quoted(row[1]).collect();
+    for route in ROUTES.iter().filter(|route| route.needs_key) {
+        assert!(found.contains(route.event), "docs/monitor.md has no event {}", route.event);
+    }
+}
+
+#[test]
+fn the_operators_table_has_every_problem_with_advice_for_him() {
+    let page = read("docs/troubleshoot.md");
+    let table = page.split("| word | status |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let found: BTreeSet<&str> =
+        rows(table).map(|row| row[0].trim_matches('`')).filter(|word| *word != "rate-limited").collect();
+    let wanted = Problem::ALL.iter().filter(|problem| !problem.advice().1.is_empty());
+    assert_eq!(found, wanted.map(|problem| problem.word()).collect());
+}
+
+/// Optional keys whose row says in words what holds without them.
+const IN_WORDS: [&str; 2] = ["user", "concurrency"];
+
+#[test]
+fn table_of_keys_has_their_defaults() {
+    let page = read("docs/configuration.md");
+    for key in KEYS.iter().copied().flatten().filter(|key| key.section != "psk" && !IN_WORDS.contains(&key.name)) {
+        let first = format!("[{}] `{}`", key.section, key.name);
+        let row = rows(&page).find(|row| row[0] == first).unwrap();
+        let default = match key.absent {
+            Absent::Default => format!("`{}`", (key.value)(&PACKAGED)),
+            _ => "none".to_owned(),
+        };
+        assert_eq!(row[1], default, "{first}");
+    }
 }
 
 /// The names of all test functions.

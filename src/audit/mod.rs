@@ -226,19 +226,21 @@ impl Audit {
     }
 
     fn record(&self, outcome: &str, status: u16, ended: bool) -> String {
-        let mut fields = vec![
-            (Field::Event, self.event.to_owned()),
-            (Field::Outcome, outcome.to_owned()),
-            (Field::Status, if ended { status.to_string() } else { "-".to_owned() }),
-            (Field::Request, self.request.clone()),
-            (Field::Client, self.client.clone()),
-            (Field::Addr, self.addr.clone()),
-        ];
-        fields.extend(self.subject.iter().cloned());
-        if ended {
-            fields.push((Field::TookMs, self.start.elapsed().as_millis().to_string()));
-        }
-        logfmt(fields.iter().map(|(field, value)| (field.word(), value)))
+        let value = |field: Field| match field {
+            Field::Event => Some(self.event.to_owned()),
+            Field::Outcome => Some(outcome.to_owned()),
+            Field::Status => Some(if ended { status.to_string() } else { "-".to_owned() }),
+            Field::Request => Some(self.request.clone()),
+            Field::Client => Some(self.client.clone()),
+            Field::Addr => Some(self.addr.clone()),
+            Field::Node | Field::Groups | Field::Classes | Field::Parameters | Field::Note | Field::Console => {
+                self.subject.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone())
+            }
+            Field::Cause => None,
+            Field::TookMs => ended.then(|| self.start.elapsed().as_millis().to_string()),
+        };
+        let fields: Vec<_> = Field::ALL.iter().filter_map(|field| Some((field.word(), value(*field)?))).collect();
+        logfmt(fields.iter().map(|(word, value)| (*word, value)))
     }
 
     fn send(&self, severity: Severity, record: &str) -> Result<(), AuditError> {
@@ -289,6 +291,17 @@ mod tests {
         audit.note(Note::Unproven);
         let record = audit.record("ok", 200, true);
         assert!(record.contains(" note=unproven ") && !record.contains("recovered"), "{record}");
+    }
+
+    #[test]
+    fn the_filter_of_fail2ban_takes_the_record_of_a_refusal() {
+        let record =
+            Audit::begin(Destination::default(), &"0".repeat(32), "192.0.2.7").record("unauthorized", 401, true);
+        let (start, _) = record.split_once("took_ms=").unwrap();
+        let filter = include_str!("../../conf/fail2ban/filter.d/espm.conf")
+            .replace("[0-9a-f]{32}", &"0".repeat(32))
+            .replace("<ADDR>", "192.0.2.7");
+        assert!(filter.contains(&format!("^%(__prefix_line)s{start}took_ms=\\d+$")), "{record}");
     }
 
     #[test]

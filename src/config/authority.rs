@@ -8,14 +8,7 @@ use super::declare::{self, Absent, File, Key, Value, keys};
 use super::wrong::Wrong;
 use crate::authority::executor::Kind;
 
-const KIND: Value<Kind> = Value {
-    want: "puppet-cert or puppetserver-ca",
-    parse: |text| match text {
-        "puppet-cert" => Ok(Kind::PuppetCert),
-        "puppetserver-ca" => Ok(Kind::PuppetserverCa),
-        _ => Err(text),
-    },
-};
+const KIND: Value<Kind> = Value { want: Kind::WANT, parse: |text| Kind::parse(text).ok_or(text) };
 
 keys! {
     /// `[authority]`.

@@ -106,6 +106,22 @@ impl Console {
         }
     }
 
+    /// The command that is run for it, where its kind has one.
+    pub(crate) fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Rake(rake) => Some(&rake.command),
+            Self::Enc(_) => None,
+        }
+    }
+
+    /// The catalogue and where nodes are published, where its kind has them.
+    pub(crate) fn published(&self) -> Option<&Enc> {
+        match self {
+            Self::Rake(_) => None,
+            Self::Enc(enc) => Some(enc),
+        }
+    }
+
     /// Handlers that can wait for the console or work with it at once.
     pub fn most_at_once(&self) -> usize {
         match self {

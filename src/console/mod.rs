@@ -64,6 +64,9 @@ pub(crate) trait Console: Debug {
     /// Lists all nodes.
     fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError>;
 
+    /// True if a list without any node can be right. A console that has nodes of its own lists at least the master.
+    fn may_be_empty(&self) -> bool;
+
     /// Looks a name up.
     fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError>;
 

@@ -108,6 +108,10 @@ impl Console for Published {
         Ok(names)
     }
 
+    fn may_be_empty(&self) -> bool {
+        true
+    }
+
     fn standing(&self, name: &NodeName, _: Deadline) -> Result<Standing, ConsoleError> {
         Ok(if self.has(name)? { Standing::Published } else { Standing::Unpublished })
     }

@@ -52,10 +52,11 @@ pub struct Route {
     /// The `operationId` in the OpenAPI description.
     pub id: &'static str,
     /// The audit's event.
-    pub(crate) event: &'static str,
+    pub event: &'static str,
     /// True if it changes the console, the CA or the ledger.
     pub(crate) changes: bool,
-    pub(crate) needs_key: bool,
+    /// False if it is answered without a key.
+    pub needs_key: bool,
     make: Make,
 }
 

@@ -63,7 +63,7 @@ problems! {
         "Correct the request.", ""
     /// A node of this name exists, made by espm or not.
     NameTaken = 409, "name-taken", "The name is taken", None;
-        "Take another name.", ""
+        "Take another name.", "After a crash, look at 'espm nodes --unfinished'."
     /// The CA has a certificate of this name that espm did not make, or the name is one of the master's.
     CertificateExists = 409, "certificate-exists", "Another certificate of this name exists", None;
         "Take another name.", "Find out whose the files at the CA are."

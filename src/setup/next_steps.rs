@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::distribution::System;
 use super::templates::{Printer, Unit, Vhost, beside};
+use crate::config::MAX_FILE;
 use crate::config::enc_ini;
 use crate::config::layout::{self, PACKAGED};
-use crate::config::{Console, MAX_FILE};
 use crate::system::process;
 use crate::system::trusted_file::{self, Owner};
 
@@ -40,10 +40,7 @@ pub(super) fn steps(printer: &Printer<'_>) -> String {
 
 /// Lines that let the users of the console's and the CA's commands read the configuration.
 fn users(printer: &Printer<'_>) -> Vec<String> {
-    let console = match &printer.config.console {
-        Console::Rake(rake) => rake.command.user.as_deref(),
-        Console::Enc(_) => None,
-    };
+    let console = printer.config.console.command().and_then(|command| command.user.as_deref());
     let authority = printer.config.authority.command.user.as_deref().filter(|user| Some(*user) != console);
     let group = std::fs::metadata(printer.ini).map_or(0, |found| found.gid());
     let name = process::group_name(group).unwrap_or_else(|| group.to_string());
@@ -53,7 +50,7 @@ fn users(printer: &Printer<'_>) -> Vec<String> {
 
 /// Lines for a master without a console.
 fn enc(printer: &Printer<'_>) -> Vec<String> {
-    let Console::Enc(enc) = &printer.config.console else { return vec![] };
+    let Some(enc) = printer.config.console.published() else { return vec![] };
     let (published, catalogue) = (enc.published.display(), enc.catalogue.display());
     let ini = printer.ini.with_file_name(enc_ini::FILE);
     let mut lines = Vec::new();

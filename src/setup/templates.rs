@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::distribution::System;
+use crate::config::Config;
 use crate::config::layout::{self, PACKAGED};
-use crate::config::{Config, Console};
 
 /// Seconds that a web server waits longer than a request may take.
 const MARGIN: u64 = 15;
@@ -69,8 +69,8 @@ impl Printer<'_> {
                 _ => self.value(name),
             }),
             Unit::Service => self.fill(include_str!("../../conf/templates/espm.service")),
-            Unit::Console if matches!(self.config.console, Console::Enc(_)) => {
-                "# [console] kind = enc: there is no console to keep warm.\n".into()
+            Unit::Console if self.config.console.command().is_none() => {
+                "# [console] kind is not rake: there is no console to keep warm.\n".into()
             }
             Unit::Console => self.fill(include_str!("../../conf/templates/espm-console.service")),
         }
@@ -100,10 +100,7 @@ impl Printer<'_> {
     fn value(&self, name: &str) -> Option<String> {
         let (config, layout) = (self.config, layout::this());
         let path = |path: &Path| Some(path.display().to_string());
-        let console = match &config.console {
-            Console::Rake(rake) => Some(&rake.command),
-            Console::Enc(_) => None,
-        };
+        let console = config.console.command();
         let rule = |user: Option<&String>, command: &str| {
             Some(match user {
                 Some(user) => format!("espm ALL = ({user}) NOPASSWD: {command}"),

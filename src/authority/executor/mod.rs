@@ -22,6 +22,7 @@ use self::record::{Record, Records};
 use super::protocol::{Answer, Issued, Request, Verb};
 use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
+use crate::model::words;
 use crate::system::clock::Deadline;
 use crate::system::command::{CommandError, Program};
 use crate::system::lock::InheritedLock;
@@ -40,13 +41,14 @@ const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 /// short.
 const LEAST: Duration = Duration::from_secs(30);
 
-/// The kind of the CA's commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `puppet cert`, Puppet 2.7 to 5.
-    PuppetCert,
-    /// `puppetserver ca`, Puppet 6 and later, and `OpenVox`.
-    PuppetserverCa,
+words! {
+    /// The kind of the CA's commands.
+    Kind {
+        /// `puppet cert`, Puppet 2.7 to 5.
+        PuppetCert = "puppet-cert",
+        /// `puppetserver ca`, Puppet 6 and later, and `OpenVox`.
+        PuppetserverCa = "puppetserver-ca",
+    }
 }
 
 /// The CA's command and files.

@@ -16,7 +16,7 @@ use super::{Failure, load};
 use crate::audit;
 use crate::authority::Authority;
 use crate::authority::protocol::{Answer, Verb};
-use crate::config::{Config, Console};
+use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::model::name::NodeName;
 use crate::service::context;
@@ -72,7 +72,7 @@ fn check_as_espm(report: &mut Report, path: &Path, config: &Config, settle: bool
     let paths = paths::check(config);
     let there = paths.is_ok();
     report.line("programs and directories", paths);
-    if let Console::Enc(enc) = &config.console {
+    if let Some(enc) = config.console.published() {
         match paths::classifier(path, enc) {
             Some(result) => report.line("classifier", result),
             None => report.skip("classifier", "there is no enc.ini beside espm.ini; try espm-enc by hand"),
@@ -106,7 +106,7 @@ fn check_as_espm(report: &mut Report, path: &Path, config: &Config, settle: bool
             report.line("ledger", Ok(text::count(entries.len(), "node", "nodes")));
             report.entries(&entries);
             match listed {
-                Some(Ok(nodes)) => nodes::compare(report, config, path, &entries, &nodes, settle),
+                Some(Ok(nodes)) => nodes::compare(report, config, path, &entries, (console.as_ref(), &nodes), settle),
                 Some(Err(error)) => report.line("nodes", Err(error.into())),
                 None => report.skip("nodes", "the console does not answer, so they cannot be compared"),
             }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::report::Report;
 use crate::cli::{Failure, as_operator};
-use crate::config::{Config, Console};
-use crate::console::Standing;
+use crate::config::Config;
+use crate::console::{Console, Standing};
 use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
@@ -19,11 +19,11 @@ pub(super) fn compare(
     config: &Config,
     path: &Path,
     entries: &[Entry],
-    nodes: &[String],
+    (console, nodes): (&dyn Console, &[String]),
     settle: bool,
 ) {
     // An empty list would have every certificate revoked.
-    if settle && nodes.is_empty() && !entries.is_empty() && matches!(config.console, Console::Rake(_)) {
+    if settle && nodes.is_empty() && !entries.is_empty() && !console.may_be_empty() {
         let what = "the console lists none, not even the master, so nothing is settled";
         return report.line("nodes", Err(Failure(format!("{what}; name the right console in [console] command"))));
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::cli::Failure;
 use crate::config::enc_ini::{self, Classifier};
-use crate::config::{Command, Config, Console, Enc};
+use crate::config::{Command, Config, Enc};
 use crate::system::process;
 use crate::system::trusted_file;
 
@@ -17,8 +17,8 @@ pub(super) fn check(config: &Config) -> Result<String, Failure> {
     let authority = &config.authority;
     let mut wrong = Vec::new();
     let mut commands = vec![("authority", &authority.command)];
-    if let Console::Rake(rake) = &config.console {
-        commands.insert(0, ("console", &rake.command));
+    if let Some(command) = config.console.command() {
+        commands.insert(0, ("console", command));
     }
     wrong.extend(program("[espm] helper", &config.helper));
     if commands.iter().any(|(_, command)| command.user.as_deref().is_some_and(|user| !process::runs_as(user))) {
@@ -26,7 +26,7 @@ pub(super) fn check(config: &Config) -> Result<String, Failure> {
         // A user who can change it can become the user that sudo starts it as.
         wrong.extend(trusted_file::check_program(&config.helper).err().map(|error| format!("[espm] helper: {error}")));
     }
-    if let Console::Enc(enc) = &config.console {
+    if let Some(enc) = config.console.published() {
         wrong.extend(directory("[console] published", &enc.published).or_else(|| published(enc)));
     }
     for (section, command) in &commands {

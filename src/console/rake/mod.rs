@@ -250,6 +250,10 @@ impl Console for Rake {
         self.lines(Task::Nodes, until)
     }
 
+    fn may_be_empty(&self) -> bool {
+        false
+    }
+
     fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
         let nodes = self.nodes(until)?;
         if nodes.iter().any(|node| plain(node) == name.as_str()) {

@@ -21,19 +21,6 @@ fn served_description_is_the_file() {
 }
 
 #[test]
-fn description_has_operations_of_router_and_no_others() {
-    let described: BTreeSet<_> = Described::read()
-        .operations()
-        .into_iter()
-        .map(|(path, method, operation)| (path, method, operation["operationId"].as_str().unwrap().to_owned()))
-        .collect();
-    let text = str::to_owned;
-    let routed: BTreeSet<_> =
-        ROUTES.iter().map(|route| (text(route.path), text(route.method), text(route.id))).collect();
-    assert_eq!(described, routed);
-}
-
-#[test]
 fn description_has_problem_types_of_program_and_web_server() {
     let document = Described::read().document;
     let listed = |value: &Value| -> BTreeSet<String> {
