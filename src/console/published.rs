@@ -132,13 +132,16 @@ impl Console for Published {
         }
         let catalogue = self.read()?;
         let yaml = catalogue.classify(&node.assignment);
-        let written = if matches!(intent, Intent::Add { .. }) {
+        let adds = matches!(intent, Intent::Add { .. });
+        let written = if adds {
             trusted_file::place(&file, 0o644, yaml.as_bytes())
         } else {
             trusted_file::replace(&file, 0o644, yaml.as_bytes())
         };
         match written {
-            Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Verdict::Refused(Refusal::Taken)),
+            Err(error) if adds && error.io_kind() == Some(ErrorKind::AlreadyExists) => {
+                Ok(Verdict::Refused(Refusal::Taken))
+            }
             Err(error) => Err(ConsoleError::File(error)),
             Ok(()) => {
                 let lost = catalogue.missing_names(&node.assignment);

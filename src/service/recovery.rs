@@ -72,8 +72,8 @@ fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&Standing>, pu
             (_, Some(Standing::Unlisted | Standing::Unpublished)) => Step::Forget,
         },
         Intent::Change { .. } => match (verdict, standing) {
-            (Verdict::Refused(Refusal::Taken), _) => Step::RevokeAndForget,
-            (Verdict::Unknown(_), None) => Step::AskConsole,
+            (Verdict::Refused(Refusal::Taken) | Verdict::Unknown(_), None) => Step::AskConsole,
+            (Verdict::Refused(Refusal::Taken), Some(_)) => Step::RevokeAndForget,
             (Verdict::Unknown(_), Some(Standing::Listed(_))) => Step::MarkUnproven,
             _ if purpose == Purpose::Delete => Step::Accept,
             (_, None) => Step::AskConsole,
@@ -365,6 +365,7 @@ mod tests {
     fn a_node_is_given_up_only_when_it_is_missing_or_somebody_elses() {
         each(|intent, verdict, standing, purpose, step| {
             if step == Step::RevokeAndForget {
+                assert!(standing.is_some(), "{verdict:?}: nothing is revoked while the console does not answer");
                 let gone = standing == Some(&Standing::Unlisted) || *verdict == Verdict::Refused(Refusal::Taken);
                 assert!(
                     gone && matches!(intent, Intent::Change { .. }),

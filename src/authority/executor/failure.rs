@@ -25,6 +25,6 @@ pub(super) enum Failure {
     #[error("{why}: {output}")]
     NothingMade { why: &'static str, output: String },
     /// Nothing was begun.
-    #[error("no room for what the CA's command prints: {0}")]
+    #[error("the file for what the CA's command prints cannot be made: {0}")]
     NoRoom(FileError),
 }

@@ -280,10 +280,10 @@ impl Console for Rake {
             None => self.slot(until)?,
         };
         let task = Task::of(intent);
-        let limit = self.limit(until);
-        let code = match self.ask_worker(&task, &slot, [output, output], limit)? {
+        let code = match self.ask_worker(&task, &slot, [output, output], self.limit(until))? {
             Some(code) => code,
-            None => self.run_cold(task, &slot, output, limit)?,
+            // The worker may have taken a part of the time.
+            None => self.run_cold(task, &slot, output, self.limit(until))?,
         };
         let printed = read_back(output)?;
         Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), nodes: &[] }))
