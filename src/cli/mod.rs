@@ -186,6 +186,8 @@ fn as_operator(
     act: impl FnOnce(&mut Context) -> Result<(), Fault>,
 ) -> Result<(), Failure> {
     let id = RequestId::random()?;
+    // A ledger that cannot be opened has its own advice.
+    drop(Ledger::open(&config.state, OPERATOR)?);
     let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), "-");
     audit.client(OPERATOR);
     audit.event(event);

@@ -143,6 +143,9 @@ impl File {
         want.dedup();
         let unknown = section.entries.iter().find(|(name, ..)| !want.contains(&name.as_str()) && want != [ANY_NAME]);
         unknown.map_or(Ok(()), |(name, _, line)| {
+            if (section.name.as_str(), name.as_str()) == ("espm", "raise") {
+                return Err(Wrong::Raise { line: *line, program: layout::this().helper });
+            }
             let (section, name) = (section.name.clone(), name.clone());
             Err(Wrong::Key { section, name, line: *line, want: want.join(", ") })
         })

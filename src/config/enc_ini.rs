@@ -16,8 +16,8 @@ keys! {
     pub(crate) struct Classifier in "enc" {
         /// Directory where espm publishes nodes: key published in section console of espm.ini.
         published: PathBuf = declare::PATH, default(nodes);
-        /// Program that espm-enc becomes for a node that espm has not published; without it, such a node has no
-        /// classes.
+        /// Program, without arguments, that espm-enc becomes for a node that espm has not published, such as the
+        /// external_nodes of before. Without it, such a node has no classes.
         fallback: Option<PathBuf> = declare::PATH, optional("/usr/local/bin/our-classifier");
     }
 }

@@ -228,6 +228,7 @@ mod tests {
     fn every_message_names_section_and_key() {
         for (from, to, message) in [
             ("[tls]", "[tsl]", "[tsl] line 4: is not known"),
+            ("[tls]", "[espm]\nraise = /r\n[tls]", "[espm] raise: line 5: is now helper; write 'helper = /"),
             ("key = /k.pem", "kye = /k.pem", "[tls] kye: line 6: is not known; want one of certificate, key, port"),
             ("key = /k.pem", "key = k.pem", "[tls] key: want an absolute path, found \"k.pem\""),
             ("key = /k.pem", "key =", "[tls] key: is empty"),

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::certificate::MAX_NAME;
 use super::detect::PUPPETS;
+use super::options::option;
 use crate::config::{CLIENT_NAME, ConfigError, Wrong};
 use crate::ledger::LedgerError;
 use crate::system::trusted_file::FileError;
@@ -20,7 +21,7 @@ pub(super) enum SetupError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Options(#[from] Wrong),
+    Options(Wrong),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("the new certificate cannot be read: {0}")]
@@ -39,6 +40,8 @@ pub(super) enum SetupError {
     Existing(Vec<PathBuf>),
     #[error("--console-release: is for a console that rake runs; there is none here (--console-kind enc)")]
     ReleaseWithoutConsole,
+    #[error("--{option}: is for kind = {want} alone, and the kind here is {found}; leave it out")]
+    OtherKind { option: &'static str, want: &'static str, found: String },
     #[error("no puppet found in {}; give --detect PUPPET", PUPPETS.join(", "))]
     NoPuppet,
     #[error("{0} config print failed; run it by hand to see why")]
@@ -53,4 +56,30 @@ pub(super) enum SetupError {
     OnlyKey { path: PathBuf, name: String },
     #[error("{0}: another espm-setup edits it; try again")]
     Busy(PathBuf),
+}
+
+impl From<Wrong> for SetupError {
+    /// Names the option of a key that was given for another kind.
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Meaningless { section, name, line, want, found } => match option([section, &name]) {
+                Some(option) => Self::OtherKind { option, want, found },
+                None => Self::Options(Wrong::Meaningless { section, name, line, want, found }),
+            },
+            wrong => Self::Options(wrong),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SetupError, Wrong};
+
+    #[test]
+    fn option_of_another_kind_is_named_and_no_line_of_a_file() {
+        let (section, name) = ("console", "user".to_owned());
+        let wrong = Wrong::Meaningless { section, name, line: 18, want: "rake", found: "enc".into() };
+        let text = SetupError::from(wrong).to_string();
+        assert_eq!(text, "--console-user: is for kind = rake alone, and the kind here is enc; leave it out");
+    }
 }

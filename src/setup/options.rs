@@ -42,6 +42,11 @@ fn key([section, name]: [&str; 2]) -> Option<&'static Key> {
     KEYS.iter().copied().flatten().find(|key| key.section == section && key.name == name)
 }
 
+/// The option that sets a key.
+pub(super) fn option(at: [&str; 2]) -> Option<&'static str> {
+    OPTIONS.iter().find(|(.., key, _)| *key == at).map(|(option, ..)| *option)
+}
+
 impl Args for Values {
     fn augment_args(command: Command) -> Command {
         OPTIONS.iter().fold(command, |command, (option, value_name, at, default)| match key(*at) {

@@ -175,7 +175,8 @@ pub(super) fn packaged(config: &Config, system: System) -> Vec<(&'static str, St
         ("sudoers", printer.sudoers(false)),
         ("systemd/espm.socket", unit(Unit::Socket)),
         ("systemd/espm.service", unit(Unit::Service)),
-        ("systemd/espm-console.service", unit(Unit::Console)),
+        // cargo-deb takes espm.socket beside it for its socket.
+        ("systemd-console/espm-console.service", unit(Unit::Console)),
     ]
 }
 

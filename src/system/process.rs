@@ -246,21 +246,22 @@ pub(crate) fn is_member(user: &str, gid: u32) -> bool {
 
 /// The groups that name a user as a member.
 fn groups_of(user: &str) -> Vec<u32> {
-    let has = |fields: &Vec<String>| fields.get(3).is_some_and(|members| members.split(',').any(|name| name == user));
-    lines(GROUP).into_iter().filter(has).filter_map(|fields| number(&fields, 2)).collect()
+    let text = trusted_file::read(Path::new(GROUP), MAX_ACCOUNTS, Owner::Root).unwrap_or_default();
+    let group = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let id = fields.next()?.parse().ok()?;
+        fields.next()?.split(',').any(|member| member == user).then_some(id)
+    };
+    text.lines().filter_map(group).collect()
 }
 
 /// The first line of a file that has a value in that field, as its fields.
 fn line(path: &str, field: usize, value: &str) -> Option<Vec<String>> {
-    lines(path).into_iter().find(|fields| fields.get(field).is_some_and(|found| found == value))
+    let text = trusted_file::read(Path::new(path), MAX_ACCOUNTS, Owner::Root).unwrap_or_default();
+    let found = text.lines().find(|line| line.split(':').nth(field) == Some(value))?;
+    Some(found.split(':').map(str::to_owned).collect())
 }
 
 fn number(fields: &[String], field: usize) -> Option<u32> {
     fields.get(field)?.parse().ok()
-}
-
-/// The lines of passwd(5) or group(5), each as its fields.
-fn lines(path: &str) -> Vec<Vec<String>> {
-    let text = trusted_file::read(Path::new(path), MAX_ACCOUNTS, Owner::Root).unwrap_or_default();
-    text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
 }

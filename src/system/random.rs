@@ -10,10 +10,11 @@ use rustix::rand::GetRandomFlags;
 
 /// Fills a buffer with random bytes.
 pub(crate) fn fill(bytes: &mut [u8]) -> io::Result<()> {
-    match rustix::rand::getrandom(&mut *bytes, GetRandomFlags::empty()) {
+    match rustix::io::retry_on_intr(|| rustix::rand::getrandom(&mut *bytes, GetRandomFlags::empty())) {
         Ok(length) if length == bytes.len() => Ok(()),
         Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Err(Errno::NOSYS) => fill_from_devices(bytes),
+        // A seccomp(2) filter that does not know the call answers EPERM.
+        Err(Errno::NOSYS | Errno::PERM) => fill_from_devices(bytes),
         Err(error) => Err(error.into()),
     }
 }
