@@ -132,31 +132,31 @@ impl File {
     }
 
     fn check_known(&self, section: &ini::Section) -> Result<(), Wrong> {
-        let in_section = |key: &&&Key| key.section == section.name;
-        let mut want: Vec<_> = self.known.iter().filter(in_section).map(|key| key.name).collect();
-        if want.is_empty() {
+        let in_section = || self.known.iter().filter(|key| key.section == section.name);
+        if in_section().next().is_none() {
             let mut want: Vec<_> = self.known.iter().map(|key| format!("[{}]", key.section)).collect();
             want.dedup();
             return Err(Wrong::Section { name: section.name.clone(), line: section.line, want: want.join(", ") });
         }
+        let is_known = |name: &str| in_section().any(|key| key.name == name || key.name == ANY_NAME);
+        let Some((name, _, line)) = section.entries.iter().find(|(name, ..)| !is_known(name)) else { return Ok(()) };
+        if (section.name.as_str(), name.as_str()) == ("espm", "raise") {
+            return Err(Wrong::Raise { line: *line, program: layout::this().helper });
+        }
+        let mut want: Vec<_> = in_section().map(|key| key.name).collect();
         want.sort_unstable();
         want.dedup();
-        let unknown = section.entries.iter().find(|(name, ..)| !want.contains(&name.as_str()) && want != [ANY_NAME]);
-        unknown.map_or(Ok(()), |(name, _, line)| {
-            if (section.name.as_str(), name.as_str()) == ("espm", "raise") {
-                return Err(Wrong::Raise { line: *line, program: layout::this().helper });
-            }
-            let (section, name) = (section.name.clone(), name.clone());
-            Err(Wrong::Key { section, name, line: *line, want: want.join(", ") })
-        })
+        let (section, name) = (section.name.clone(), name.clone());
+        Err(Wrong::Key { section, name, line: *line, want: want.join(", ") })
     }
 
     /// Refuses keys that have no meaning with the kind of their section.
     pub(super) fn check_kinds(&self) -> Result<(), Wrong> {
         for kind in self.known.iter().filter(|key| key.name == "kind") {
             let found = self.get(kind).unwrap_or_else(|| (kind.value)(layout::this()));
+            let in_section: Vec<_> = self.known.iter().filter(|key| key.section == kind.section).collect();
             for (name, _, line) in self.entries(kind.section) {
-                let mut kinds = self.known.iter().filter(|key| key.section == kind.section && key.name == name);
+                let mut kinds = in_section.iter().filter(|key| key.name == name);
                 let other = kinds.clone().find_map(|key| key.kind);
                 if let Some(want) = other.filter(|_| kinds.all(|key| key.kind.is_some_and(|kind| kind != found))) {
                     let (name, found) = (name.clone(), found.to_owned());
