@@ -25,7 +25,7 @@ pub fn most_at_once(site: &Site) -> usize {
             running -= 1;
         }
     }
-    assert_eq!(running, 0, "every run has come to its end");
+    assert_eq!(running, 0, "every run has ended");
     most
 }
 

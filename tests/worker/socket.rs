@@ -1,4 +1,4 @@
-//! Attacks on the worker's socket: whoever can open it gains nothing but espm's own runs.
+//! Attacks on the worker's socket: opening it gives no more than espm's own runs.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
