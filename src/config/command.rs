@@ -33,7 +33,7 @@ macro_rules! command_keys {
     ) => {
         keys! {
             impl Command by $name in $section $(for $kind)? {
-                #[doc = concat!("Command line that starts ", $of, ", up to the task or the action.")]
+                #[doc = concat!("Command line of ", $of, " up to the task or the action.")]
                 argv as "command": Vec<String> = declare::COMMAND, required($argv);
                 #[doc = concat!("Directory that ", $of, " runs in and may read, so nobody else may write it.")]
                 directory: PathBuf = declare::PATH, $directory($place);
