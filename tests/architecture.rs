@@ -18,12 +18,13 @@ use syn::visit::{self, Visit};
 use syn::{Item, ItemMod, ItemUse, Macro, MetaList, Path, UseTree};
 
 /// What one module alone uses, so that it can be replaced there.
-const ROOMS: [(&str, &str); 7] = [
+const ROOMS: [(&str, &str); 8] = [
     ("rusqlite", "ledger"),
     ("rcgen", "setup"),
     ("subprocess", "system::command"),
     ("syslog", "audit"),
     ("fastcgi", "http::gateway"),
+    ("ini", "system::ini"),
     ("rustls_pemfile", "system::x509"),
     ("std::process::Command", "system::command"),
 ];
@@ -253,8 +254,8 @@ cli::check | fn f() { rcgen::generate() } | rcgen, which is setup's alone
 system::lock | use subprocess::{Exec, Job}; | subprocess, which is system::command's alone
 http | fn f(f: syslog::Facility) {} | syslog, which is audit's alone
 http | use fastcgi::run; | fastcgi, which is http::gateway's alone
-cli | fn f() { rusqlite::params!(x) } | rusqlite, which is ledger's alone
-cli | fn f() { g!(x, [rcgen::read(y)]) } | rcgen, which is setup's alone
+cli | fn f() { ini::inistr!(x) } | ini, which is system::ini's alone
+cli | fn f() { g!(x, [ini::read(y)]) } | ini, which is system::ini's alone
 cli | use rustls_pemfile::Item; | rustls_pemfile, which is system::x509's alone
 cli | use std::process::{Command as C, Id}; | std::process::Command, which is system::command's alone
 cli | use std::process::*; | std::process::Command, which is system::command's alone
