@@ -114,7 +114,7 @@ impl Rake {
         Ok(Some((code, read_back(&stdout)?, read_back(&stderr)?)))
     }
 
-    /// The worker's exit code; `None` when it has run nothing.
+    /// The worker's exit code; `None` when it has changed nothing, and rake can be run instead.
     fn ask_worker(
         &self,
         task: &Task,
@@ -131,6 +131,10 @@ impl Rake {
                 Ok(None)
             }
             Err(WorkerError::TimedOut) => Err(ConsoleError::TimedOut),
+            Err(WorkerError::Died) if !task.changes() => {
+                let _ = self.cold.set(format!("console worker {}: its child has died", worker.socket.display()));
+                Ok(None)
+            }
             // Recovery judges its effect once the output file's lock is free.
             Err(WorkerError::Died) => Err(ConsoleError::Failed("the worker's child died on the way".into())),
         }
