@@ -1,9 +1,12 @@
 //! The operator's commands: each fault of a site is one line that says what to do.
 
+mod busy;
+
 /// Behind each web server (tests/run).
 mod every_server {
     mod check;
     mod commands;
+    mod mistakes;
     mod monitoring;
     mod troubleshooting;
     mod users;

@@ -62,7 +62,7 @@ const FAULTS: [Fault; 28] = [
         site.configure("espm", "listen = /nonexistent/espm.sock");
         said(&mut gate(site))
     }),
-    ("[espm] listen: ...; its directory must be espm's: chown espm", None, |site| {
+    ("[espm] listen: ...; name a path whose directory is espm's", None, |site| {
         site.configure("espm", "listen = /etc/espm.sock");
         said(&mut gate(site))
     }),
