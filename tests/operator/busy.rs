@@ -1,12 +1,14 @@
 //! `espm check` beside requests: it never alarms about one that is under way.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::check::check;
-use crate::harness::{Plan, Site, is_long};
+use crate::harness::check::{all_is_well, check};
+use crate::harness::{Plan, Site, is_long, run};
 
 /// Adds, changes and deletes nodes with their certificates until it is told to stop; how many.
 fn work(site: &Site, client: usize, stop: &AtomicBool) -> usize {
@@ -43,4 +45,34 @@ fn check_on_a_busy_master_has_no_false_alarm() {
         assert!(alarms.is_empty(), "{} of {checks}: {alarms:?}", alarms.len());
         assert!(done > 2, "the master was not busy: {done}");
     });
+}
+
+/// Puts that many nodes into ledger and console alike.
+fn fill(site: &Site, count: usize) {
+    let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})");
+    let name = "'web' || i || '.example.com'";
+    let assignment = r#"'{"groups":["default"],"classes":[],"parameters":{}}'"#;
+    for (database, row) in [
+        ("state/ledger.sqlite", format!("node SELECT {name}, 'active', {assignment}, NULL, NULL, 'r', 0")),
+        ("console/console.sqlite3", format!("nodes (name) SELECT {name}")),
+    ] {
+        let statement = format!("{numbers} INSERT INTO {row} FROM n");
+        run(Command::new("sqlite3").arg(site.dir.join(database)).arg(statement));
+    }
+}
+
+#[test]
+fn check_of_many_nodes_takes_no_square_of_their_number() {
+    let site = Site::open();
+    let timed = || {
+        let start = Instant::now();
+        all_is_well(&site);
+        start.elapsed()
+    };
+    let (none, count) = (timed(), 100_000);
+    fill(&site, count);
+    let all = timed();
+    println!("espm check: {none:?} without nodes, {all:?} with {count}");
+    // A program without optimization, on a loaded machine; each with each would be 10^10 comparisons.
+    assert!(all < none + Duration::from_secs(60), "{none:?}, {all:?}");
 }
