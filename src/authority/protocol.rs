@@ -77,8 +77,10 @@ pub enum Answer {
     TimedOut,
     /// Everything that the verbs need can be read, and the CA's command answers.
     Sound {
-        /// Days until the CA's certificate ends.
-        days: i64,
+        /// The moment at which the first certificate of the CA's chain ends, in seconds since 1970.
+        until: i64,
+        /// The same of its revocation list, if that has an end.
+        list_until: Option<i64>,
     },
     /// Another process works on the CA; nothing was begun.
     Busy,

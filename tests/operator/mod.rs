@@ -8,6 +8,7 @@ mod every_server {
     mod commands;
     mod mistakes;
     mod monitoring;
+    mod stopped;
     mod troubleshooting;
     mod users;
 }

@@ -1,33 +1,25 @@
 //! What each verb needs, done without changing anything: the CA's files judged, its command run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
 use super::{Answer, Ca, Failure, Kind};
-use crate::system::clock;
 use crate::system::command::Program;
 use crate::system::text::{excerpt, plain};
-use crate::system::x509::{self, X509Error};
-
-/// Seconds of a day.
-const DAY: i64 = 86_400;
+use crate::system::x509;
 
 /// Lines of which `puppetserver ca list` prints one.
 const LISTS: [&str; 2] = ["No certificates to list", "Requested Certificates:"];
 
 /// Why the verbs would fail, or do harm.
 #[derive(Debug, Error)]
-pub(in crate::authority::executor) enum Unsound {
-    #[error("the CA's certificate ended at {0}; renew it as Puppet's documentation says, or set the clock")]
-    Ended(String),
+pub(super) enum Mistake {
     #[error(
         "[authority] master: there is no {path}; write the certname of the Puppet server's own certificate, or name \
          the right directory in cadir", path = .0.display()
     )]
     NoMaster(PathBuf),
-    #[error("[authority] cadir: {path}: the CA did not sign it: {error}; name the right directory", path = .0.display(), error = .1)]
-    Master(PathBuf, X509Error),
     #[error("[authority] master: {path} is revoked; write the certname of the Puppet server's own certificate", path = .0.display())]
     Revoked(PathBuf),
     #[error(
@@ -42,33 +34,24 @@ pub(in crate::authority::executor) enum Unsound {
 impl Ca<'_> {
     /// Does what the other verbs need.
     pub(super) fn check(&self) -> Result<Answer, Failure> {
-        let (bundle, now) = (self.files.ca_certificate()?, clock::now());
-        let ends = x509::identity(&bundle)?.not_after;
-        if ends < now {
-            return Err(Unsound::Ended(clock::rfc3339(ends)).into());
+        let (until, list_until) = self.files.judge_ca(&self.settings.master)?;
+        let path = self.files.signed_as(&self.settings.master);
+        let Some(certificate) = self.files.read(&path)? else { return Err(Mistake::NoMaster(path).into()) };
+        if self.files.is_revoked(&certificate)? {
+            return Err(Mistake::Revoked(path).into());
         }
-        self.files.is_revoked(&bundle)?;
+        self.check_key(&certificate)?;
         self.is_taken()?;
         self.files.is_anothers("")?;
-        self.check_master(&bundle, now)?;
         self.check_command()?;
-        Ok(Answer::Sound { days: (ends - now) / DAY })
+        Ok(Answer::Sound { until, list_until })
     }
 
-    /// Judges the master's own certificate as a new node's is judged.
-    fn check_master(&self, bundle: &str, now: i64) -> Result<(), Failure> {
-        let file = |directory: &Path| directory.join(format!("{}.pem", self.settings.master));
-        let path = file(&self.settings.cadir.join("signed"));
-        let Some(certificate) = self.files.read(&path)? else { return Err(Unsound::NoMaster(path).into()) };
-        if let Err(error) = x509::verify(&certificate, bundle, now) {
-            return Err(Unsound::Master(path, error).into());
-        }
-        if self.files.is_revoked(&certificate)? {
-            return Err(Unsound::Revoked(path).into());
-        }
-        let path = file(&self.settings.ssldir.join("private_keys"));
-        let fits = self.files.read(&path)?.is_some_and(|key| x509::key_fits(&certificate, &key) == Ok(true));
-        if fits { Ok(()) } else { Err(Unsound::Key(path).into()) }
+    /// Looks for the master's private key where those of new certificates are.
+    fn check_key(&self, certificate: &str) -> Result<(), Failure> {
+        let path = self.settings.ssldir.join("private_keys").join(format!("{}.pem", self.settings.master));
+        let fits = self.files.read(&path)?.is_some_and(|key| x509::key_fits(certificate, &key) == Ok(true));
+        if fits { Ok(()) } else { Err(Mistake::Key(path).into()) }
     }
 
     /// Has the CA's command list: `puppet cert` the master's certificate, `puppetserver ca` the requests that wait, since
@@ -101,7 +84,7 @@ impl Ca<'_> {
         if answers {
             return Ok(());
         }
-        Err(Unsound::Command { command, output: excerpt(&(stdout + "\n" + &stderr)), advice }.into())
+        Err(Mistake::Command { command, output: excerpt(&(stdout + "\n" + &stderr)), advice }.into())
     }
 }
 

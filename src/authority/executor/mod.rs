@@ -8,6 +8,7 @@ mod check;
 mod failure;
 mod files;
 mod generate;
+mod inventory;
 mod output;
 pub mod record;
 mod revoke;

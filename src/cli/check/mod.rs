@@ -29,7 +29,7 @@ use crate::console::{Console, ConsoleError};
 use crate::ledger::{Entry, Ledger};
 use crate::model::name::NodeName;
 use crate::service::context;
-use crate::system::clock::Deadline;
+use crate::system::clock::{self, Deadline};
 use crate::system::text;
 use crate::system::trusted_file::{self, Owner};
 
@@ -41,6 +41,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The longest wait for a web server or a gate that is busy.
 const BUSY: Duration = Duration::from_secs(60);
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
 
 /// A name that no node has, for a harmless question to the CA.
 const NO_NODE: &str = "espm-check.espm-check.invalid";
@@ -223,10 +226,14 @@ impl Check<'_> {
             answer.map_err(|error| self.with_hint(&error))
         });
         match asked {
-            Ok(Answer::Sound { days }) if days < DAYS_LEFT => {
-                let left = text::count(usize::try_from(days).unwrap_or_default(), "day", "days");
-                let what = format!("the CA's certificate ends in {left}, and with it each that it has signed");
+            Ok(Answer::Sound { until, .. }) if is_near(until) => {
+                let end = clock::rfc3339(until);
+                let what = format!("the CA's certificate ends at {end}, and with it each that it has signed");
                 self.report.warn("authority", format!("{what}; renew it as Puppet's documentation says"));
+            }
+            Ok(Answer::Sound { list_until: Some(until), .. }) if is_near(until) => {
+                let what = format!("the CA's revocation list ends at {}", clock::rfc3339(until));
+                self.report.warn("authority", format!("{what}; have the CA write it anew, as a revocation does"));
             }
             Ok(Answer::Sound { .. }) => {
                 let good = "answers; the master's certificate is valid, and the records can be read";
@@ -245,6 +252,11 @@ impl Check<'_> {
         }
         Failure(paths::unreadable(self.path, self.config, &what).unwrap_or(what))
     }
+}
+
+/// True if a certificate or a list that ends then must be renewed soon.
+fn is_near(until: i64) -> bool {
+    until < clock::now() + DAYS_LEFT * DAY
 }
 
 /// Asks the console again while requests have all its slots and places.

@@ -26,6 +26,9 @@ const MAX_PROC: u64 = 1024 * 1024;
 /// Clock ticks in a second, of which proc_pid_stat(5) counts a start (`USER_HZ`, 100 on every architecture of Linux).
 const TICKS: u64 = 100;
 
+/// How exactly a start is known: the kernel tells its own boot in whole seconds.
+const EXACT: Duration = Duration::from_secs(2);
+
 /// Puppet's settings, as far as they can be asked for.
 pub(super) enum Settings {
     Printed(Vec<(String, String)>),
@@ -172,8 +175,7 @@ fn terminus(terminus: Option<&str>, external_nodes: Option<&str>, ini: &Path) ->
 fn started_before(config: &Path) -> Option<String> {
     let changed = fs::metadata(config).ok()?.modified().ok()?;
     let started = start(config)?;
-    // A start is known to the second.
-    (started + Duration::from_secs(1) < changed).then(|| {
+    (started + EXACT < changed).then(|| {
         let path = config.display();
         format!("the Puppet server was started before {path} was changed last; systemctl restart puppetserver")
     })
@@ -201,7 +203,7 @@ fn start_of(process: &Path, config: &Path) -> Option<SystemTime> {
     let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
     let booted = read(Path::new("/proc/stat"))?;
     let booted: u64 = booted.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(booted + ticks / TICKS);
+    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(booted) + Duration::from_millis(ticks * 1000 / TICKS);
     let reloaded = after("--restart-file").and_then(|path| fs::metadata(path).ok()?.modified().ok());
     Some(reloaded.map_or(started, |reloaded| reloaded.max(started)))
 }
