@@ -20,7 +20,7 @@ pub(super) fn steps(printer: &Printer<'_>) -> String {
     let names = printer.system.names();
     let mut text = String::new();
     for (heading, lines) in [
-        ("Next, as root:", [users(printer), enc(printer), sudo(printer, false), check(printer)].concat()),
+        ("Next, as root:", [users(printer), enc(printer), sudo(printer, false)].concat()),
         ("The gate, with systemd:", gate(printer, names.nginx_group)),
         ("And one web server. nginx:", nginx(printer)),
         ("Apache, FastCGI:", [apache_gate(printer), apache(printer, Vhost::Apache)].concat()),
@@ -28,6 +28,7 @@ pub(super) fn steps(printer: &Printer<'_>) -> String {
             "Apache, CGI, without the gate:",
             [sudo(printer, true), cgi(printer), apache(printer, Vhost::ApacheCgi)].concat(),
         ),
+        ("At last:", check(printer)),
     ] {
         let _ = writeln!(text, "{heading}\n");
         for line in lines {

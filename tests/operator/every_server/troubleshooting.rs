@@ -10,7 +10,7 @@ use crate::harness::{Server, Site, as_user, run, wait_until};
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Site) -> String);
 
-const FAULTS: [Fault; 28] = [
+const FAULTS: [Fault; 30] = [
     ("these directories are missing; make them first:", None, |site| set_up(site, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |site| set_up(site, "etc")),
     ("espm.ini: No such file or directory", None, |site| {
@@ -62,7 +62,7 @@ const FAULTS: [Fault; 28] = [
         site.configure("espm", "listen = /nonexistent/espm.sock");
         said(&mut gate(site))
     }),
-    ("[espm] listen: ...; its directory must be espm's: chown espm", None, |site| {
+    ("[espm] listen: ...; name a path whose directory is espm's", None, |site| {
         site.configure("espm", "listen = /etc/espm.sock");
         said(&mut gate(site))
     }),
@@ -81,6 +81,8 @@ const FAULTS: [Fault; 28] = [
         give(&signed, 33, 0o755);
         said
     }),
+    ("[espm] state: ... holds nothing of espm's", None, |site| check_with(site, "espm", "state = /var/tmp")),
+    ("[tls] port: nothing speaks TLS at", None, |site| check_with(site, "tls", "port = 1")),
     ("; start syslog, or name its socket in [audit] socket", None, |site| {
         check_with(site, "audit", "socket = /nonexistent")
     }),
