@@ -33,8 +33,9 @@ keys! {
 
 keys! {
     impl Command by AuthorityCommand in "authority" {
-        /// Command line of the CA up to the action.
-        argv as "command": Vec<String> = declare::COMMAND, required("/opt/puppet/bin/puppet cert");
+        /// Command line of the CA up to the action. As another user than root, Puppet 3 to 5 must be told its
+        /// directories, which it otherwise looks for below that user's home.
+        argv as "command": Vec<String> = declare::COMMAND, required("/opt/puppet/bin/puppet cert --confdir /etc/puppetlabs/puppet --vardir /var/opt/lib/pe-puppet --logdir /var/log/pe-puppet --rundir /var/run/pe-puppet");
         /// Directory that the command runs in.
         directory: PathBuf = declare::PATH, default("/");
         /// Variables for the command beyond PATH, HOME and LANG.

@@ -91,11 +91,18 @@ pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), File
 /// As [`replace`], for a file that must not exist yet; a link counts as a file.
 pub(crate) fn place(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
     let beside = write_beside(path, "new", mode, content)?;
-    // Unlike a renaming it takes nothing's place.
-    let linked = fs::hard_link(&beside, path);
-    let _ = fs::remove_file(&beside);
-    linked.map_err(FileError::at(path))?;
-    durably(path)
+    name_new(&beside, path)
+}
+
+/// Renames a file durably; unlike [`rename`] it takes nothing's place.
+///
+/// # Errors
+/// As for [`rename`]; a file that has the other name is one.
+pub(crate) fn name_new(from: &Path, to: &Path) -> Result<(), FileError> {
+    let linked = fs::hard_link(from, to);
+    let _ = fs::remove_file(from);
+    linked.map_err(FileError::at(to))?;
+    durably(to)
 }
 
 /// As [`replace`], with the owner, group and mode that the file has.
