@@ -23,6 +23,8 @@ fn protect(site: &Site) {
         at("rules.conf")
     );
     site.write("apache.conf", &main.replace("Include", &load));
+    // Its first reading of a configuration does nothing: Apache reads it twice when it starts.
+    reload(site);
 }
 
 /// Has the site's Apache read its configuration again.

@@ -149,7 +149,11 @@ fn probe_syslog(config: &Config) -> Result<String, Failure> {
 /// Adds the file to look at to sudo's own message.
 fn with_hint(error: impl std::error::Error) -> Failure {
     let what = text::chain(&error);
-    Failure(if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what })
+    Failure(if ["sudo: ", "sudo-rs: "].iter().any(|program| what.contains(program)) {
+        format!("{what}; /etc/sudoers.d/espm must allow it")
+    } else {
+        what
+    })
 }
 
 fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Failure> {
