@@ -66,7 +66,7 @@ fn check_as_espm(report: &mut Report, path: &Path, config: &Config, settle: bool
     let usable = state.is_ok();
     report.line("state directory", state);
     report.line("syslog", probe_syslog(config));
-    report.unsent(std::fs::read_dir(&config.audit.unsent).map_or(0, Iterator::count));
+    report.unsent(audit::kept_records(&config.audit.unsent).count());
     let (console, authority) = (context::console(config, path), context::authority(config, path));
     let until = Deadline::after(PATIENCE);
     let paths = paths::check(config);
@@ -159,7 +159,7 @@ fn with_hint(error: impl std::error::Error) -> Failure {
 fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Failure> {
     let no_node = NodeName::parse(NO_NODE)?;
     match authority.ask(Verb::Check, &no_node, until).map_err(with_hint)? {
-        Answer::Sound => Ok("answers; its certificate, its revocation list and the records can be read".into()),
+        Answer::Sound { .. } => Ok("answers; its certificate, its revocation list and the records can be read".into()),
         other => Err(Failure(format!("gave an unexpected answer: {other:?}"))),
     }
 }
