@@ -46,8 +46,8 @@ pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fa
     }
 }
 
-/// Checks a draft against the console's lists; fails with all its errors.
-fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
+/// Checks a draft against the node's assignment and the console's lists; fails with all its errors.
+fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Result<Draft, Fault> {
     context.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
     let start = clock::now_ms();
     let mut unknown = Vec::new();
@@ -59,6 +59,8 @@ fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
         let detail = "this console has no task that sets parameters (Puppet Dashboard before 1.2.7)";
         draft.errors.push(FieldError::new("parameters", detail));
     }
+    let after = draft.clone().into_change().apply(before.clone());
+    draft.errors.extend(after.excess(before).map(|detail| FieldError::new("parameters", detail)));
     if draft.name.as_ref().is_some_and(|name| name.as_str() == context.master) {
         draft.errors.push(FieldError::new("name", "is the master's own certname"));
     }
@@ -111,7 +113,7 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
         return Ok(outcome);
     }
-    let draft = checked(context, draft)?;
+    let draft = checked(context, draft, &Assignment::default())?;
     let Some(name) = draft.name.clone() else { return Err(Fault::invalid(draft.errors)) };
     let node = Node { name, assignment: draft.into_change().apply(Assignment::default()) };
     context.audit.assignment(&node.assignment);
@@ -176,14 +178,10 @@ fn failed(said: &str) -> Fault {
 /// Changes a node; 404 when it left the console, 422 when the draft is wrong.
 pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
     let context = &mut *node.locked.context;
-    let change = checked(context, draft)?.into_change();
     let before = node.entry.node.clone();
+    let change = checked(context, draft, &before.assignment)?.into_change();
     let after = Node { name: before.name.clone(), assignment: change.apply(before.assignment.clone()) };
     context.audit.assignment(&after.assignment);
-    if after.assignment.outgrows(&before.assignment) {
-        let detail = "those of a node have at most 65536 bytes together; set some to null";
-        return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
-    }
     let lost = context.console.missing_names(&after.assignment)?;
     if !lost.is_empty() {
         return Err(lost_names(&lost, &after.assignment));

@@ -1,9 +1,11 @@
 //! Why a verb failed.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::check::Mistake;
 use crate::system::command::CommandError;
 use crate::system::trusted_file::FileError;
 use crate::system::x509::X509Error;
@@ -18,12 +20,14 @@ pub(super) enum Failure {
     #[error(transparent)]
     X509(#[from] X509Error),
     #[error("{path}: {error}", path = .0.display(), error = .1)]
-    RevocationList(PathBuf, X509Error),
+    Unsound(PathBuf, X509Error),
+    #[error(transparent)]
+    Check(#[from] Mistake),
     #[error("the serial number is not in the revocation list: {0}")]
     NotRevoked(String),
     /// Nothing is left of what was begun.
     #[error("{why}: {output}")]
-    NothingMade { why: &'static str, output: String },
+    NothingMade { why: Cow<'static, str>, output: String },
     /// Nothing was begun.
     #[error("the file for what the CA's command prints cannot be made: {0}")]
     NoRoom(FileError),

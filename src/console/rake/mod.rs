@@ -26,8 +26,8 @@ use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
-use crate::system::command::{self, CommandError, Program};
-use crate::system::helper_call::HelperCall;
+use crate::system::command::{self, CommandError};
+use crate::system::helper_call::{Helper, HelperCall};
 use crate::system::lock::{self, InheritedLock, Lock, Permits, Queue};
 use crate::system::process;
 use crate::system::trusted_file;
@@ -35,8 +35,8 @@ use crate::system::trusted_file;
 /// The settings of `[console]` for rake.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The program that runs a task, through sudo where necessary.
-    pub(crate) helper: Program,
+    /// The program that runs a task.
+    pub(crate) helper: Helper,
     /// The worker to ask before `helper`.
     pub(crate) worker: Option<Worker>,
     pub(crate) release: Release,
@@ -114,7 +114,7 @@ impl Rake {
         Ok(Some((code, read_back(&stdout)?, read_back(&stderr)?)))
     }
 
-    /// The worker's exit code; `None` when it has run nothing.
+    /// The worker's exit code; `None` when it has changed nothing, and rake can be run instead.
     fn ask_worker(
         &self,
         task: &Task,
@@ -131,6 +131,10 @@ impl Rake {
                 Ok(None)
             }
             Err(WorkerError::TimedOut) => Err(ConsoleError::TimedOut),
+            Err(WorkerError::Died) if !task.changes() => {
+                let _ = self.cold.set(format!("console worker {}: its child has died", worker.socket.display()));
+                Ok(None)
+            }
             // Recovery judges its effect once the output file's lock is free.
             Err(WorkerError::Died) => Err(ConsoleError::Failed("the worker's child died on the way".into())),
         }
