@@ -21,7 +21,7 @@ use crate::console::{Console, Intent, Way};
 use crate::ledger::{CertificateState, NodeState};
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, Node};
-use crate::system::command::Program;
+use crate::system::helper_call::Helper;
 
 /// Who made the node that is in the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,7 +124,7 @@ struct Site {
 
 impl Site {
     fn of(release: Release, budget: Budget) -> Self {
-        let helper = Program { argv: vec![], environment: vec![], directory: "/".into() };
+        let helper = Helper { argv: vec![], sudo: "/nonexistent".into(), user: None };
         let settings = Settings {
             helper,
             worker: None,
