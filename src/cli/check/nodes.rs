@@ -1,17 +1,19 @@
 //! The comparison of the ledger's nodes with the console's.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::report::Report;
 use crate::cli::{Failure, as_operator};
 use crate::config::Config;
-use crate::console::{Console, Standing};
+use crate::console::{Console, ConsoleError, Standing, Way};
 use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::service::certificates;
 use crate::service::change::{LockedName, LockedNode};
 use crate::service::recovery::{self, Purpose, Settled};
+use crate::system::text;
 
 /// Compares the ledger with the console's `nodes`.
 pub(super) fn compare(
@@ -28,6 +30,10 @@ pub(super) fn compare(
         return report.line("nodes", Err(Failure(format!("{what}; name the right console in [console] command"))));
     }
     let mut wrong = 0;
+    let outdated = match find_outdated(report, console, entries, &mut wrong) {
+        Ok(outdated) => outdated,
+        Err(error) => return report.line("nodes", Err(error.into())),
+    };
     for entry in entries {
         let name = &entry.node.name;
         let there = nodes.iter().any(|node| node == name.as_str());
@@ -35,6 +41,7 @@ pub(super) fn compare(
             NodeState::Active if !there => "is missing in the console",
             NodeState::Active => match entry.certificate {
                 Some(CertificateState::Generating | CertificateState::Revoking) => "has an unfinished certificate",
+                _ if outdated.contains(name) => "is not published as the catalogue is now",
                 _ => continue,
             },
             NodeState::Unproven => {
@@ -54,7 +61,9 @@ pub(super) fn compare(
             let ledger = context.ledger()?;
             let mut locked = LockedName::acquire(context, ledger, name)?;
             match recovery::settle(&mut locked, Purpose::Keep)? {
-                Settled::Owned(entry) => settle_active(LockedNode { locked, entry: *entry }, there),
+                Settled::Owned(entry) => {
+                    settle_active(LockedNode { locked, entry: *entry }, there, outdated.contains(name))
+                }
                 Settled::Absent => Ok(()),
                 Settled::Unproven => {
                     in_doubt = true;
@@ -73,13 +82,34 @@ pub(super) fn compare(
     }
 }
 
+/// The nodes that are not published as they should be; those that cannot be compared are reported and counted.
+fn find_outdated(
+    report: &mut Report,
+    console: &dyn Console,
+    entries: &[Entry],
+    wrong: &mut usize,
+) -> Result<BTreeSet<NodeName>, ConsoleError> {
+    let active = entries.iter().filter(|entry| entry.state == NodeState::Active);
+    let mut outdated = BTreeSet::new();
+    for (name, error) in console.outdated(&active.map(|entry| &entry.node).collect::<Vec<_>>())? {
+        let Some(error) = error else {
+            outdated.insert(name);
+            continue;
+        };
+        *wrong += 1;
+        let advice = format!("'espm forget {name}' if a human wrote that file");
+        report.line("node", Err(Failure(format!("{}; {advice}", text::chain(&error)))));
+    }
+    Ok(outdated)
+}
+
 fn warn_unproven(report: &mut Report, name: &NodeName) {
     let advice = format!("'espm adopt {name}' if it is espm's, else 'espm forget {name}'");
     report.warn("node", format!("{name} may be espm's or not; {advice}"));
 }
 
-/// Settles a node without an open intent; `listed` is from the start of the check.
-fn settle_active(mut node: LockedNode<'_>, listed: bool) -> Result<(), Fault> {
+/// Settles a node without an open intent; `listed` and `outdated` are from the start of the check.
+fn settle_active(mut node: LockedNode<'_>, listed: bool, outdated: bool) -> Result<(), Fault> {
     if !listed {
         let context = &node.locked.context;
         match context.console.standing(&node.entry.node.name, context.until)? {
@@ -88,6 +118,10 @@ fn settle_active(mut node: LockedNode<'_>, listed: bool) -> Result<(), Fault> {
                 return recovery::settle_missing(&mut node, &missing);
             }
         }
+    }
+    if listed && outdated {
+        let mut audited = node.locked.audited()?;
+        recovery::assign(&mut audited, &node.entry.node, Way::InPlace)?;
     }
     certificates::settle(node)
 }
