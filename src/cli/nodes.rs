@@ -117,7 +117,9 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: 
     if let Some(entry) = &entry {
         locked.output(entry)?;
     }
-    if let Standing::Unlisted | Standing::Unpublished = locked.context.console.standing(name, locked.context.until)? {
+    if let Standing::Unlisted(_) | Standing::Unpublished =
+        locked.context.console.standing(name, locked.context.until)?
+    {
         let detail = format!("{name} is not in the console; only a node that is there can be adopted");
         return Err(Fault::new(Problem::NotFound, detail));
     }

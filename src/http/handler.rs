@@ -114,12 +114,12 @@ fn serve(operation: Operation, request: &Request, context: &mut Context) -> Resu
             let node = LockedNode::open(context, &name, Purpose::Keep)?;
             nodes::change(node, node_body::parse(request, Shape::Change)?)
         }
-        Operation::DeleteNode(name) => nodes::delete(LockedNode::open(context, &name, Purpose::Delete)?),
+        Operation::DeleteNode(name) => nodes::delete(context, &name),
         Operation::GenerateCertificate(name) => {
             certificates::generate(LockedNode::open(context, &name, Purpose::Keep)?)
         }
         Operation::ShowCertificate(name) => certificates::show(context, &name),
-        Operation::RevokeCertificate(name) => certificates::revoke(LockedNode::open(context, &name, Purpose::Keep)?),
+        Operation::RevokeCertificate(name) => certificates::revoke(context, &name),
     }
 }
 

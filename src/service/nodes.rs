@@ -6,6 +6,7 @@ use super::certificates;
 use super::change::{LockedName, LockedNode};
 use super::context::Context;
 use super::draft::{Draft, Wanted};
+use super::judgement::Reason;
 use super::outcome::Outcome;
 use super::recovery::{self, Purpose, Settled};
 use crate::authority::protocol::{Answer, Verb};
@@ -213,7 +214,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     let after = Node { name: before.name.clone(), assignment: change.apply(before.assignment.clone()) };
     context.audit.assignment(&after.assignment);
     let standing = context.console.standing(&before.name, context.until)?;
-    if standing == Standing::Unlisted {
+    if matches!(standing, Standing::Unlisted(_)) {
         recovery::settle_missing(&mut node, &standing)?;
         return Err(Fault::not_found());
     }
@@ -236,8 +237,16 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
             recovery::assign(&mut audited, &before, back)?;
             Err(lost_names(&sent, &after.assignment))
         }
-        Verdict::Refused(Refusal::Missing | Refusal::Taken) => {
-            recovery::settle_missing(&mut node, &Standing::Unlisted)?;
+        // It ended by itself and has done nothing, so the list decides.
+        Verdict::Refused(Refusal::Missing) => {
+            audited.locked.ledger.settle(&before)?;
+            let context = &node.locked.context;
+            let standing = context.console.standing(&before.name, context.until)?;
+            let missing = recovery::settle_missing(&mut node, &standing)?;
+            Err(if missing { Fault::not_found() } else { failed("rake says that the node is missing") })
+        }
+        taken @ Verdict::Refused(Refusal::Taken) => {
+            recovery::mark_unproven(&mut audited, &taken)?;
             Err(Fault::not_found())
         }
         Verdict::Partial(Gap::Unfinished(said)) | Verdict::Refused(Refusal::Error(said)) | Verdict::Unknown(said) => {
@@ -247,17 +256,18 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     }
 }
 
-/// Deletes a node; its certificate is revoked first.
-pub(crate) fn delete(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
-    let entry = &node.entry;
-    let mut audited = node.locked.audited()?;
-    certificates::revoke_own(&mut audited, entry)?;
+/// Deletes a node; its certificate is revoked first, even where the console fails.
+pub(crate) fn delete(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
+    let mut node = LockedNode::open_to_revoke(context, name)?;
+    certificates::revoke_own(&mut node.locked.audited()?, &node.entry, &Reason::Client)?;
+    let LockedNode { mut locked, entry } = LockedNode::settled(node.locked, Purpose::Delete)?;
+    let mut audited = locked.audited()?;
     let context = &audited.locked.context;
-    match context.console.standing(&entry.node.name, context.until)? {
-        Standing::Listed(_) | Standing::Published => {
+    match context.console.standing(name, context.until)? {
+        Standing::Listed(_) | Standing::Published(_) => {
             recovery::delete(&mut audited, &entry.node, entry.state == NodeState::Active)?;
         }
-        Standing::Unlisted | Standing::Unpublished => audited.locked.ledger.forget(&entry.node.name)?,
+        Standing::Unlisted(_) | Standing::Unpublished => audited.locked.ledger.forget(name)?,
     }
     Ok(Outcome::Gone)
 }

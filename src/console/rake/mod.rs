@@ -27,18 +27,17 @@ use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, Paramete
 use crate::model::node::{Assignment, List, Node};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
-use crate::system::command::Program;
-use crate::system::helper_call::HelperCall;
+use crate::system::command::{self, CommandError};
+use crate::system::helper_call::{Helper, HelperCall};
 use crate::system::lock::{self, InheritedLock, Lock, Permits, Queue};
 use crate::system::process;
-use crate::system::text::plain;
 use crate::system::trusted_file;
 
 /// The settings of `[console]` for rake.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The program that runs a task, through sudo where necessary.
-    pub(crate) helper: Program,
+    /// The program that runs a task.
+    pub(crate) helper: Helper,
     /// The worker to ask before `helper`.
     pub(crate) worker: Option<Worker>,
     pub(crate) release: Release,
@@ -293,13 +292,13 @@ impl Console for Rake {
     }
 
     fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
-        let nodes = self.nodes(until)?;
-        if nodes.iter().any(|node| plain(node) == name.as_str()) {
-            return Ok(Standing::Listed(nodes));
+        let standing = Standing::among(name, self.nodes(until)?).ok_or(ConsoleError::NoNodes)?;
+        if matches!(standing, Standing::Listed(_)) {
+            return Ok(standing);
         }
         // A missing node is forgotten, so the list counts only if this rake has a console's tasks.
         match Release::from_task_list(&self.tasks(until)?) {
-            Some(_) => Ok(Standing::Unlisted),
+            Some(_) => Ok(standing),
             None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
         }
     }
@@ -323,8 +322,10 @@ impl Console for Rake {
             // The worker may have taken a part of the time.
             None => self.run_cold(task, &slot, output, self.limit(until))?,
         };
+        // The output proves what was done, after a power loss too.
+        output.sync_data().map_err(|error| ConsoleError::Command(CommandError::Io(error)))?;
         let printed = read_back(output)?;
-        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), nodes: &[] }))
+        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), whole: true, standing: None }))
     }
 }
 
@@ -337,7 +338,7 @@ fn request(task: Task, slot: &InheritedLock, call: &HelperCall<'_>) -> Result<Fi
 }
 
 fn read_back(output: &File) -> Result<String, ConsoleError> {
-    crate::system::command::read_back(output).map_err(ConsoleError::Command)
+    command::read_back(output).map_err(ConsoleError::Command)
 }
 
 /// Returns rake's exit code, or an error when rake did not end by itself.
