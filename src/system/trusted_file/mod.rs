@@ -22,8 +22,8 @@ pub use self::error::FileError;
 use self::error::Why;
 pub(crate) use self::error::optional;
 pub(crate) use self::write::{
-    beside, create, create_directory, discard, nameless, open_existing, open_lock, place, remove, rename, replace,
-    replace_keeping_owner, sync_parent, write_new,
+    beside, create, create_directory, create_nameless, discard, name, nameless, open_existing, open_lock, place,
+    remove, replace, replace_keeping_owner, sync_parent, write_new,
 };
 
 /// Symbolic links on the way to a file, as the kernel bounds them.
