@@ -27,7 +27,7 @@ impl Ledger {
 
     /// Copies the database's file; the inner error is the copy's.
     fn copy(&self, mut copy: &File, to: &Path) -> Result<Result<(), FileError>, LedgerError> {
-        let source = File::open(&self.path).map_err(FileError::at(&self.path))?;
+        let source = trusted_file::open_existing(&self.path)?;
         // A reader's lock: until the transaction ends, no process changes the file (SQLite's lockingv3.html, section 3).
         let reading =
             Transaction::new_unchecked(&self.database, TransactionBehavior::Deferred).map_err(self.error())?;
