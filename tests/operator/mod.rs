@@ -11,6 +11,7 @@ mod every_server {
     mod backup;
     mod check;
     mod commands;
+    mod delete_and_revoke;
     mod monitoring;
     mod troubleshooting;
     mod users;
