@@ -2,6 +2,8 @@
 //!
 //! Everything here is a pure reader. espm believes what a CA's command says only after these readers agree.
 
+use std::net::IpAddr;
+
 use data_encoding::HEXUPPER;
 use rustls_pemfile::Item;
 use sha2::{Digest, Sha256};
@@ -67,6 +69,42 @@ pub fn dns_names(pem: &str) -> Result<Vec<String>, X509Error> {
             _ => None,
         })
         .collect())
+}
+
+/// The parts of a certificate that its successor takes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heritage {
+    /// The host names and addresses that it is for.
+    pub names: Vec<String>,
+    /// Whether its key is RSA.
+    pub rsa: bool,
+    /// The issuer's name, unless it is its own issuer.
+    pub issuer: Option<String>,
+}
+
+/// The parts of the first certificate in a PEM text that its successor takes over.
+pub fn heritage(pem: &str) -> Result<Heritage, X509Error> {
+    let der = first_certificate(pem)?;
+    let certificate = parse(&der)?;
+    let names = certificate.subject_alternative_name().map_err(|_| X509Error("the certificate cannot be read"))?;
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Ok((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => address(bytes),
+        _ => Err(X509Error("the certificate has names that are neither host names nor addresses")),
+    };
+    let own = certificate.issuer().as_raw() == certificate.subject().as_raw();
+    Ok(Heritage {
+        names: names.iter().flat_map(|names| &names.value.general_names).map(name).collect::<Result<_, _>>()?,
+        rsa: matches!(certificate.public_key().parsed(), Ok(PublicKey::RSA(_))),
+        issuer: (!own).then(|| certificate.issuer().to_string()),
+    })
+}
+
+/// An address of a certificate (RFC 5280, section 4.2.1.6): 4 bytes or 16.
+fn address(bytes: &[u8]) -> Result<String, X509Error> {
+    let four = <[u8; 4]>::try_from(bytes).map(|bytes| IpAddr::from(bytes).to_string());
+    let sixteen = || <[u8; 16]>::try_from(bytes).map(|bytes| IpAddr::from(bytes).to_string());
+    four.or_else(|_| sixteen()).map_err(|_| X509Error("the certificate has an address that is none"))
 }
 
 /// Whether a private key (PKCS #1, PKCS #8 or SEC 1) belongs to the first certificate of a PEM text.

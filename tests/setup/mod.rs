@@ -4,6 +4,7 @@ mod detection;
 mod files;
 mod keys;
 mod printed;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::fs;
