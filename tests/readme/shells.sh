@@ -119,6 +119,7 @@ get_certificate() { openssl verify -CAfile espm.pem espm.pem; }
 take_both() { cp /etc/espm/certs/espm.pem.both /srv/client/espm.pem; }
 warm() { espm check | grep -q '^ok *console worker: '; }
 wait_for_worker() { wait_for warm; }
+no_nodes() { [ -z "$(espm nodes)" ]; }
 # The package has left, with all that it made.
 left() {
     local here
