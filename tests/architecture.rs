@@ -25,7 +25,7 @@ const ROOMS: [(&str, &str); 8] = [
     ("syslog", "audit"),
     ("fastcgi", "http::gateway"),
     ("ini", "system::ini"),
-    ("rustls_pemfile", "system::x509"),
+    ("x509_parser", "system::x509"),
     ("std::process::Command", "system::command"),
 ];
 

@@ -15,8 +15,8 @@ use self::protocol::{Answer, Request, Verb};
 use crate::model::name::NodeName;
 use crate::model::state_directory;
 use crate::system::clock::Deadline;
-use crate::system::command::{CommandError, Program};
-use crate::system::helper_call::HelperCall;
+use crate::system::command::CommandError;
+use crate::system::helper_call::{Helper, HelperCall};
 use crate::system::lock::{LockError, Permits, Queue};
 use crate::system::text::excerpt;
 
@@ -60,8 +60,8 @@ impl From<CommandError> for AuthorityError {
 /// How the CA's verbs are run.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The program that does a verb, through sudo where it must.
-    pub(crate) helper: Program,
+    /// The program that does a verb.
+    pub(crate) helper: Helper,
     /// Seconds for one verb.
     pub(crate) timeout: Duration,
     /// Requests that may wait.

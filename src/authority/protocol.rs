@@ -75,7 +75,12 @@ pub enum Answer {
     /// The command ran past its time limit; the same request settles it.
     TimedOut,
     /// Everything that the verbs need can be read.
-    Sound,
+    Sound {
+        /// The moment at which the first certificate of the CA's chain ends, in seconds since 1970.
+        until: i64,
+        /// The same of its revocation list, if that has an end.
+        list_until: Option<i64>,
+    },
     /// Another process works on the CA; nothing was begun.
     Busy,
     /// An earlier call's command about this certificate still runs.

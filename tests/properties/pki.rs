@@ -177,7 +177,8 @@ fn serial_number_is_formatted_like_openssl() {
 fn certificate_is_revoked_by_list_of_its_issuer_alone() {
     let (ca, other, leaf) = (Party::new("CA", true), Party::new("Other", true), Party::new("web01", false));
     let certificate = leaf.signed(&ca, 2040);
-    let revoked = |lists: &[String]| x509::is_revoked(&certificate, &lists.concat()).ok();
+    let bundle = ca.signed(&ca, 2040) + &other.signed(&other, 2040);
+    let revoked = |lists: &[String]| x509::is_revoked(&certificate, lists.concat().as_bytes(), &bundle, NOW).ok();
     assert_eq!(revoked(&[ca.list(7)]), Some(true));
     assert_eq!(revoked(&[ca.list(8)]), Some(false));
     assert_eq!(revoked(&[other.list(7), ca.list(8)]), Some(false));
@@ -193,14 +194,14 @@ proptest! {
     fn certificate_with_changed_byte_is_refused_or_unchanged(at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
         let pki = pki();
         prop_assert_eq!(x509::verify(&pki.certificate, &pki.ca, NOW), Ok(()));
-        prop_assert_eq!(x509::is_revoked(&pki.certificate, &pki.crl), Ok(true));
+        prop_assert_eq!(x509::is_revoked(&pki.certificate, pki.crl.as_bytes(), &pki.ca, NOW), Ok(true));
         prop_assert_eq!(x509::key_fits(&pki.certificate, &pki.key), Ok(true));
         let before = x509::identity(&pki.certificate).unwrap();
         let mut der = pki.der.clone();
         let at = at.index(der.len());
         if cut { der.truncate(at) } else { der[at] = to }
         let changed = pem("CERTIFICATE", &der);
-        let _ = (x509::key_fits(&changed, &pki.key), x509::is_revoked(&changed, &pki.crl), x509::verify(&pki.certificate, &changed, NOW));
+        let _ = (x509::key_fits(&changed, &pki.key), x509::is_revoked(&changed, pki.crl.as_bytes(), &pki.ca, NOW), x509::verify(&pki.certificate, &changed, NOW));
         if x509::verify(&changed, &pki.ca, NOW).is_ok() {
             let after = x509::identity(&changed).unwrap();
             prop_assert_eq!((after.common_name, after.serial, after.not_after), (before.common_name, before.serial, before.not_after));
@@ -222,7 +223,7 @@ proptest! {
                 let _ = (x509::identity(&text), x509::key_fits(&text, &pki.key), x509::key_fits(&pki.certificate, &text));
                 let _ = x509::verify(&text, &pki.ca, NOW);
                 prop_assert!(x509::verify(&pki.certificate, &text, NOW).is_err());
-                if let Ok(revoked) = x509::is_revoked(&pki.certificate, &text) {
+                if let Ok(revoked) = x509::is_revoked(&pki.certificate, text.as_bytes(), &pki.ca, NOW) {
                     prop_assert!(text.contains("BEGIN X509 CRL"), "{}", revoked);
                 }
             }

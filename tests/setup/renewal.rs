@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::Place;
 use crate::harness::{Server, Site, run, wait_until};
 
+/// curl's exit code for a certificate that it does not trust.
+const DISTRUST: i32 = 60;
+
 fn renew(ini: &Path, more: &[&str]) -> Output {
     let mut setup = Command::new(env!("CARGO_BIN_EXE_espm-setup"));
     setup.args(["certificate", "renew", "--config"]).arg(ini).args(more).output().unwrap()
@@ -56,13 +59,17 @@ fn renewal_ends_no_clients_trust() {
     fs::copy(certs.join("espm.pem.both"), &both).unwrap();
     fs::copy(certs.join("espm.pem.new"), &new).unwrap();
     assert!(ask(&site, &both).status.success());
-    assert!(!ask(&site, &new).status.success());
+    assert_eq!(ask(&site, &new).status.code(), Some(DISTRUST));
 
     let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                let answer = ask(&site, &both);
+                let mut answer = ask(&site, &both);
+                // A web server may close a connection that its old process has just accepted. That says nothing of trust.
+                if !answer.status.success() && answer.status.code() != Some(DISTRUST) {
+                    answer = ask(&site, &both);
+                }
                 assert!(answer.status.success(), "{answer:?}");
                 asked.fetch_add(1, Ordering::SeqCst);
             }
@@ -76,7 +83,8 @@ fn renewal_ends_no_clients_trust() {
         done.store(true, Ordering::SeqCst);
         asking.join().unwrap();
     });
-    assert!(ask(&site, &both).status.success() && !ask(&site, &old).status.success());
+    assert!(ask(&site, &both).status.success());
+    assert_eq!(ask(&site, &old).status.code(), Some(DISTRUST));
     // Python takes them without curl's partial chain; from 3.13 on with it, and strictly.
     for flags in [&[][..], &["-x509_strict"], &["-x509_strict", "-partial_chain"]] {
         for certificate in [&old, &new] {

@@ -1,5 +1,6 @@
 //! Why a verb failed.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -18,12 +19,12 @@ pub(super) enum Failure {
     #[error(transparent)]
     X509(#[from] X509Error),
     #[error("{path}: {error}", path = .0.display(), error = .1)]
-    RevocationList(PathBuf, X509Error),
+    Unsound(PathBuf, X509Error),
     #[error("the serial number is not in the revocation list: {0}")]
     NotRevoked(String),
     /// Nothing is left of what was begun.
     #[error("{why}: {output}")]
-    NothingMade { why: &'static str, output: String },
+    NothingMade { why: Cow<'static, str>, output: String },
     /// Nothing was begun.
     #[error("the file for what the CA's command prints cannot be made: {0}")]
     NoRoom(FileError),

@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
+use super::inventory::{self, Entry};
 use crate::model::name::NodeName;
+use crate::system::clock;
 use crate::system::trusted_file::{self, FileError, Owner};
 use crate::system::x509;
 
@@ -66,26 +68,56 @@ impl Files<'_> {
         self.all().iter().try_for_each(|path| trusted_file::remove(path).map_err(Failure::from))
     }
 
-    /// A file's text; `None` when it is not there.
+    /// A PEM file's text; `None` when it is not there.
     pub(super) fn read(&self, path: &Path) -> Result<Option<String>, Failure> {
-        Ok(trusted_file::optional(trusted_file::read(path, MAX_PEM, Owner::Anyone))?)
+        Ok(trusted_file::optional(text(path))?)
+    }
+
+    fn bundle(&self) -> PathBuf {
+        self.cadir.join("ca_crt.pem")
+    }
+
+    fn lists(&self) -> PathBuf {
+        self.cadir.join("ca_crl.pem")
     }
 
     /// The CA's certificate, or the chain of them.
     pub(super) fn ca_certificate(&self) -> Result<String, Failure> {
-        Ok(trusted_file::read(&self.cadir.join("ca_crt.pem"), MAX_PEM, Owner::Anyone)?)
+        Ok(text(&self.bundle())?)
     }
 
+    /// Whether the CA's revocation list has the certificate.
     pub(super) fn is_revoked(&self, certificate: &str) -> Result<bool, Failure> {
-        let path = self.cadir.join("ca_crl.pem");
-        let crl = trusted_file::read(&path, MAX_CRL, Owner::Anyone)?;
-        x509::is_revoked(certificate, &crl).map_err(|error| Failure::RevocationList(path, error))
+        let (path, bundle) = (self.lists(), self.ca_certificate()?);
+        let lists = trusted_file::reader(&path, MAX_CRL, Owner::Anyone)?;
+        let revoked = x509::is_revoked(certificate, lists, bundle, clock::now());
+        revoked.map_err(|error| Failure::Unsound(path, error))
+    }
+
+    /// That what the CA signs now can be judged: the CA's chain and its revocation list, and the same code on the
+    /// master's own certificate. Gives the end of the CA, and that of its list.
+    pub(super) fn judge_ca(&self, master: &str) -> Result<(i64, Option<i64>), Failure> {
+        let (bundle, now) = (self.ca_certificate()?, clock::now());
+        let until = x509::ca_until(&bundle, now).map_err(|error| Failure::Unsound(self.bundle(), error))?;
+        let lists = trusted_file::reader(&self.lists(), MAX_CRL, Owner::Anyone)?;
+        let list_until = x509::list_until(&bundle, lists, now);
+        let list_until = list_until.map_err(|error| Failure::Unsound(self.lists(), error))?;
+        let path = self.signed_as(master);
+        if let Some(certificate) = self.read(&path)? {
+            x509::verify(certificate, &bundle, now).map_err(|error| Failure::Unsound(path, error))?;
+        }
+        Ok((until, list_until))
+    }
+
+    /// The CA's copy of the certificate of another name.
+    fn signed_as(&self, name: &str) -> PathBuf {
+        self.cadir.join("signed").join(format!("{name}.pem"))
     }
 
     /// Whether the master's certificate has this name, such as `puppet`: the holder of such a certificate is the
     /// master for each agent that asks for it by that name.
     pub(super) fn is_alias_of(&self, master: &str) -> Result<bool, Failure> {
-        let Some(certificate) = self.read(&self.cadir.join("signed").join(format!("{master}.pem")))? else {
+        let Some(certificate) = self.read(&self.signed_as(master))? else {
             return Ok(false);
         };
         Ok(x509::dns_names(&certificate)?.iter().any(|name| name.eq_ignore_ascii_case(self.name.as_str())))
@@ -94,9 +126,8 @@ impl Files<'_> {
     /// Whether the CA's inventory has a serial number under another name, as after half of the CA was restored from
     /// a backup. To revoke the one would revoke the other.
     pub(super) fn is_anothers(&self, serial: &str) -> Result<bool, Failure> {
-        let path = self.cadir.join("inventory.txt");
-        let inventory = trusted_file::optional(trusted_file::read(&path, MAX_CRL, Owner::Anyone))?;
-        Ok(inventory.is_some_and(|inventory| inventory_has(&inventory, serial, self.name)))
+        let of_another = |line: Entry<'_>| line.has_serial(serial) && !line.is_of(self.name.as_str());
+        Ok(inventory::any(&self.cadir.join("inventory.txt"), of_another)?)
     }
 
     /// Whether the CA's copy of the certificate is the recorded one.
@@ -113,28 +144,8 @@ impl Files<'_> {
     }
 }
 
-/// Whether an inventory has a serial number under another name: `0x0003 BEGIN END /CN=web01.example.com` a line.
-fn inventory_has(inventory: &str, serial: &str, name: &NodeName) -> bool {
-    let number = |digits: &str| digits.trim_start_matches('0').to_ascii_uppercase();
-    let own = format!("/CN={name}");
-    inventory.lines().any(|line| {
-        let mut words = line.split_whitespace();
-        let digits = words.next().and_then(|first| first.strip_prefix("0x"));
-        digits.is_some_and(|digits| number(digits) == number(serial)) && words.last() != Some(&own)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::inventory_has;
-    use crate::model::name::NodeName;
-
-    #[test]
-    fn a_serial_number_is_anothers_by_its_own_line_of_the_inventory() {
-        let name = NodeName::parse("web01").unwrap();
-        let inventory = "0x0001 a b /CN=ca\n0x001a a b /CN=web01\n0x1A a b /CN=web011\n0x002b a b /CN=web01\n\nnoise\n";
-        for (serial, anothers) in [("01", true), ("1A", true), ("2B", false), ("03", false), ("A", false)] {
-            assert_eq!(inventory_has(inventory, serial, &name), anothers, "{serial}");
-        }
-    }
+/// What stands around the blocks of PEM may be in any encoding (RFC 7468, section 2).
+fn text(path: &Path) -> Result<String, FileError> {
+    let bytes = trusted_file::read_bytes(path, MAX_PEM, Owner::Anyone)?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }

@@ -1,5 +1,7 @@
 //! Generating a certificate: begun, or found begun, and judged by what is there.
 
+use std::borrow::Cow;
+
 use super::{Answer, Ca, Failure, Record};
 use crate::authority::executor::output::{says_key_saved, says_signed};
 use crate::model::certificate::PrivateKey;
@@ -12,7 +14,7 @@ use crate::system::x509;
 enum Conclusion {
     Made(Answer),
     Foreign,
-    Nothing(&'static str),
+    Nothing(Cow<'static, str>),
 }
 
 impl Ca<'_> {
@@ -48,6 +50,8 @@ impl Ca<'_> {
         if self.is_taken()? {
             return Ok(Answer::Foreign);
         }
+        // What cannot be judged afterwards is not made.
+        self.files.judge_ca(&self.settings.master)?;
         self.records.write(self.name, &Record::Generating)?;
         self.output.remove()?;
         let file = match self.output.create_with_room() {
@@ -107,7 +111,7 @@ impl Ca<'_> {
             let Some(copy) = copy.filter(|_| whole) else {
                 self.files.remove()?;
                 self.records.forget(self.name)?;
-                return Ok(Conclusion::Nothing("the certificate was not written whole"));
+                return Ok(Conclusion::Nothing("the certificate was not written whole".into()));
             };
             trusted_file::replace(&self.files.signed(), 0o644, copy.as_bytes())?;
             certificate = copy;
@@ -116,7 +120,7 @@ impl Ca<'_> {
             // Nobody has it, and nobody will: its key can go.
             self.files.remove()?;
             self.records.forget(self.name)?;
-            return Ok(Conclusion::Nothing("its serial number is another certificate's"));
+            return Ok(Conclusion::Nothing("its serial number is another certificate's".into()));
         }
         let fits = fits(&certificate);
         let flaw = self.flaw(&certificate, fits)?;
@@ -151,22 +155,22 @@ impl Ca<'_> {
             self.files.remove()?;
             self.records.forget(self.name)?;
         }
-        Ok(Conclusion::Nothing("no certificate was made"))
+        Ok(Conclusion::Nothing("no certificate was made".into()))
     }
 
     /// The first flaw of a new certificate and its key.
-    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<&'static str>, Failure> {
+    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<Cow<'static, str>>, Failure> {
         let bundle = self.files.ca_certificate()?;
         let identity = x509::identity(certificate)?;
         Ok(if identity.common_name != self.name.as_str() {
-            Some("the certificate is for another name")
+            Some("the certificate is for another name".into())
         } else if let Err(error) = x509::verify(certificate, &bundle, clock::now()) {
-            Some(error.0)
+            Some(error.to_string().into())
         } else if !key_fits {
-            Some("the private key does not belong to the certificate")
+            Some("the private key does not belong to the certificate".into())
         } else if self.files.is_revoked(certificate)? {
             // An older certificate had it, and the CA counts anew.
-            Some("its serial number is in the revocation list already")
+            Some("its serial number is in the revocation list already".into())
         } else {
             None
         })

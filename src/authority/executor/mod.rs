@@ -7,6 +7,7 @@
 mod failure;
 mod files;
 mod generate;
+mod inventory;
 mod output;
 pub mod record;
 mod revoke;
@@ -141,10 +142,10 @@ impl Ca<'_> {
     }
 
     fn check(&self) -> Result<Answer, Failure> {
-        self.files.is_revoked(&self.files.ca_certificate()?)?;
+        let (until, list_until) = self.files.judge_ca(&self.settings.master)?;
         self.is_taken()?;
         self.files.is_anothers("")?;
-        Ok(Answer::Sound)
+        Ok(Answer::Sound { until, list_until })
     }
 
     fn show(&self) -> Result<Answer, Failure> {

@@ -4,7 +4,7 @@ use super::{Answer, Ca, Failure, Record};
 use crate::system::command;
 use crate::system::text::excerpt;
 use crate::system::trusted_file;
-use crate::system::x509;
+use crate::system::x509::{self, X509Error};
 
 impl Ca<'_> {
     pub(super) fn revoke(&self) -> Result<Answer, Failure> {
@@ -25,7 +25,7 @@ impl Ca<'_> {
             return Ok(Answer::Running);
         }
         let recorded = self.files.is_recorded(&certificate)?;
-        if !self.files.is_revoked(&certificate)? {
+        if !self.is_surely_revoked(&certificate)? {
             match recorded {
                 Some(true) => {}
                 Some(false) => {
@@ -46,6 +46,14 @@ impl Ca<'_> {
         }
         self.give_up(&certificate)?;
         Ok(Answer::Revoked)
+    }
+
+    /// As [`Files::is_revoked`](super::Files::is_revoked), but for a list that has ended: to revoke makes a new one.
+    fn is_surely_revoked(&self, certificate: &str) -> Result<bool, Failure> {
+        match self.files.is_revoked(certificate) {
+            Err(Failure::Unsound(_, X509Error::ListEnded(_))) => Ok(false),
+            revoked => revoked,
+        }
     }
 
     /// Looks whether the server has signed for an abandoned key after all.

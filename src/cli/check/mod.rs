@@ -155,7 +155,7 @@ fn with_hint(error: impl std::error::Error) -> Failure {
 fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Failure> {
     let no_node = NodeName::parse(NO_NODE)?;
     match authority.ask(Verb::Check, &no_node, until).map_err(with_hint)? {
-        Answer::Sound => Ok("answers; its certificate, its revocation list and the records can be read".into()),
+        Answer::Sound { .. } => Ok("answers; its certificate, its revocation list and the records can be read".into()),
         other => Err(Failure(format!("gave an unexpected answer: {other:?}"))),
     }
 }

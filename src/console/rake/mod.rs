@@ -26,8 +26,7 @@ use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
-use crate::system::command::Program;
-use crate::system::helper_call::HelperCall;
+use crate::system::helper_call::{Helper, HelperCall};
 use crate::system::lock::{self, InheritedLock, Lock, Permits, Queue};
 use crate::system::process;
 use crate::system::text::plain;
@@ -36,8 +35,8 @@ use crate::system::trusted_file;
 /// The settings of `[console]` for rake.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The program that runs a task, through sudo where necessary.
-    pub(crate) helper: Program,
+    /// The program that runs a task.
+    pub(crate) helper: Helper,
     /// The worker to ask before `helper`.
     pub(crate) worker: Option<Worker>,
     pub(crate) release: Release,

@@ -10,8 +10,8 @@ mod write;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, Metadata, OpenOptions};
-use std::io::Read;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -28,6 +28,9 @@ pub(crate) use self::write::{
 
 /// Symbolic links on the way to a file, as the kernel bounds them.
 const MAX_LINKS: usize = 40;
+
+/// Bytes of a long file that are read at a time.
+const PIECE: usize = 64 * 1024;
 
 /// Whose files are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,12 +117,12 @@ impl From<&Metadata> for Origin {
     }
 }
 
-/// Reads a text file that only trusted users can have written.
+/// Opens a file that only trusted users can have written, and says how many bytes it has.
 ///
 /// # Errors
 /// When the file cannot be opened, is a link or no regular file, has another owner, can be written by
-/// others, is larger than the limit (bytes) or is not UTF-8.
-pub(crate) fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
+/// others, or is larger than the limit (bytes).
+fn open(path: &Path, limit: u64, owner: Owner) -> Result<(File, u64), FileError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(FileError::at(path))?;
@@ -128,14 +131,33 @@ pub(crate) fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, File
         return Err(FileError::new(path, Why::NotRegular));
     }
     Origin::from(&metadata).check(path, owner)?;
+    if metadata.len() > limit {
+        return Err(FileError::new(path, Why::TooLarge { limit }));
+    }
+    Ok((file, metadata.len()))
+}
+
+/// Reads a file of bytes; the errors are those of [`open`].
+pub(crate) fn read_bytes(path: &Path, limit: u64, owner: Owner) -> Result<Vec<u8>, FileError> {
+    let (file, length) = open(path, limit, owner)?;
     // Room for all of it and for the end: one read, and one that finds nothing more.
-    let expected = usize::try_from(metadata.len().min(limit)).unwrap_or(0).saturating_add(64);
-    let mut bytes = Vec::with_capacity(expected);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(64));
     file.take(limit + 1).read_to_end(&mut bytes).map_err(FileError::at(path))?;
     if bytes.len() as u64 > limit {
         return Err(FileError::new(path, Why::TooLarge { limit }));
     }
-    String::from_utf8(bytes).map_err(|_| FileError::new(path, Why::NotText))
+    Ok(bytes)
+}
+
+/// Reads a text file, which is UTF-8; the other errors are those of [`open`].
+pub(crate) fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
+    String::from_utf8(read_bytes(path, limit, owner)?).map_err(|_| FileError::new(path, Why::NotText))
+}
+
+/// A long file to be read piece by piece; the errors are those of [`open`].
+/// What is written to it meanwhile is read up to the limit.
+pub(crate) fn reader(path: &Path, limit: u64, owner: Owner) -> Result<impl BufRead + use<>, FileError> {
+    Ok(BufReader::with_capacity(PIECE, open(path, limit, owner)?.0.take(limit)))
 }
 
 /// Checks that a path is a directory with a trusted owner, into which others cannot write.
