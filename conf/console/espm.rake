@@ -168,6 +168,7 @@ class EspmWorker
     limit([seconds, @timeout].min)
     variables.each { |name, value| ENV[name] = value }
     status = run(tasks)
+    tell_end(status) if variables.any? # a list has its lines alone
     slot.flock(File::LOCK_UN) # processes that the tasks left behind must not keep it
     client.write("ended #{status}\n")
   rescue Refused
@@ -230,6 +231,13 @@ class EspmWorker
     $!.status
   ensure
     disconnect
+  end
+
+  # For a handler that has died: rake has ended by itself, and its output stays after a power loss.
+  def tell_end(status)
+    STDOUT.write("espm: exit #{status}\n")
+    STDOUT.fsync
+  rescue SystemCallError # a full disk
   end
 
   # The monotonic clock, where Ruby has it, since a step of the machine's clock must end nothing.

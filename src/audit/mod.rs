@@ -182,7 +182,8 @@ impl Audit {
         let record = self.record(outcome, status, true);
         match self.send(severity, &record) {
             Err(_) if changed && (self.attempted.get() || self.kept() < MAX_KEPT) => {
-                trusted_file::write_new(&self.destination.unsent.join(&self.request), 0o600, record.as_bytes())
+                // Another request may read it as soon as it has its name.
+                trusted_file::replace(&self.destination.unsent.join(&self.request), 0o600, record.as_bytes())
                     .map_err(AuditError::Keep)
             }
             result => result,
@@ -208,16 +209,13 @@ impl Audit {
 
     /// The number of kept records, counted up to `MAX_KEPT`.
     fn kept(&self) -> usize {
-        std::fs::read_dir(&self.destination.unsent).map_or(0, |entries| entries.take(MAX_KEPT).count())
+        kept_records(&self.destination.unsent).take(MAX_KEPT).count()
     }
 
     /// Sends the records that earlier requests had to keep.
     pub(crate) fn send_kept(&self) {
         let directory = &self.destination.unsent;
-        let mut kept = match std::fs::read_dir(directory) {
-            Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).peekable(),
-            Err(_) => return,
-        };
+        let mut kept = kept_records(directory).peekable();
         if kept.peek().is_none() {
             return;
         }
@@ -267,6 +265,12 @@ impl Audit {
     }
 }
 
+/// The files of a directory's kept records; one that is being written has an extension.
+pub(crate) fn kept_records(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_none())
+}
+
 /// Writes a line to standard error, which the web server or the supervisor keeps.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "espm: {line}");
@@ -288,6 +292,7 @@ pub(crate) fn probe(path: &Path) -> Result<(), AuditError> {
 #[cfg(test)]
 mod tests {
     use super::{Audit, Destination, Note, facility};
+    use crate::system::scratch::scratch;
 
     #[test]
     fn what_is_known_anew_takes_the_place_of_what_was_known_before() {
@@ -296,6 +301,30 @@ mod tests {
         audit.note(Note::Unproven);
         let record = audit.record("ok", 200, true);
         assert!(record.contains(" note=unproven ") && !record.contains("recovered"), "{record}");
+    }
+
+    const RECORDS: usize = 200;
+
+    #[test]
+    fn kept_record_is_whole_whenever_it_can_be_read() {
+        let unsent = scratch("audit-unsent");
+        let destination =
+            Destination { socket: "/nonexistent".into(), unsent: unsent.clone(), ..Destination::default() };
+        let record_of = |number: usize| format!("r{number}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..RECORDS {
+                    let record = std::iter::repeat_with(|| std::fs::read_to_string(unsent.join(record_of(number))));
+                    let record = record.flatten().next().unwrap();
+                    assert!(record.contains(" took_ms="), "{number}: {record:?}");
+                }
+            });
+            for number in 0..RECORDS {
+                let audit = Audit::begin(destination.clone(), &record_of(number), "-");
+                audit.result("created", 201, true).unwrap();
+            }
+        });
+        assert_eq!(super::kept_records(&unsent).count(), RECORDS);
     }
 
     #[test]

@@ -11,24 +11,24 @@ use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, Node};
 use crate::model::problem::Problem;
-use crate::service::change::{LockedName, LockedNode};
+use crate::service::change::LockedName;
 use crate::service::context::Context;
+use crate::service::judgement::Reason;
 use crate::service::outcome::Outcome;
-use crate::service::recovery::Purpose;
 use crate::service::{certificates, nodes};
 use crate::system::clock;
 
 /// Revokes the certificate of a node of espm's, as a client's request does.
 pub(super) fn revoke(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
     refuse_master(context, name)?;
-    let revoked = LockedNode::open(context, name, Purpose::Keep).and_then(certificates::revoke);
+    let revoked = certificates::revoke(context, name, &Reason::Operator);
     conclude(context, name, revoked)
 }
 
 /// Deletes a node of espm's, as a client's request does.
 pub(super) fn delete(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
     refuse_master(context, name)?;
-    let deleted = LockedNode::open(context, name, Purpose::Delete).and_then(nodes::delete);
+    let deleted = nodes::delete(context, name, &Reason::Operator);
     conclude(context, name, deleted)
 }
 
@@ -75,7 +75,9 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault>
     if let Some(entry) = &entry {
         locked.output(entry)?;
     }
-    if let Standing::Unlisted | Standing::Unpublished = locked.context.console.standing(name, locked.context.until)? {
+    if let Standing::Unlisted(_) | Standing::Unpublished =
+        locked.context.console.standing(name, locked.context.until)?
+    {
         let detail = format!("{name} is not in the console; only a node that is there can be adopted");
         return Err(Fault::new(Problem::NotFound, detail));
     }

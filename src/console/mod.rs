@@ -12,7 +12,7 @@ pub mod rake;
 use std::fmt::Debug;
 use std::fs::File;
 
-pub(crate) use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
+pub(crate) use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way, exit_line, names_any};
 pub(crate) use self::error::ConsoleError;
 use self::listing::Listing;
 use crate::model::name::NodeName;
@@ -38,6 +38,11 @@ pub(crate) trait Console: Debug {
 
     /// The way in which it makes this change of an assignment.
     fn way(&self, before: &Assignment, after: &Assignment) -> Way;
+
+    /// The head of an intent's output, by which recovery knows what its command was about to do.
+    fn head(&self, intent: &Intent) -> Result<String, ConsoleError> {
+        Ok(change::head(intent, None))
+    }
 
     /// Judges the evidence of a command.
     fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict;
@@ -67,7 +72,7 @@ pub(crate) trait Console: Debug {
     /// True if a list without any node can be right. A console that has nodes of its own lists at least the master.
     fn may_be_empty(&self) -> bool;
 
-    /// Looks a name up.
+    /// Looks a name up; a list without any node is an error where it cannot be right.
     fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError>;
 
     /// Looks up whether the name of a new node is taken.

@@ -14,7 +14,7 @@ pub struct Placed<T> {
 }
 
 /// The readable part of a body, and its errors.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Draft {
     /// `name`
     pub name: Option<NodeName>,

@@ -6,6 +6,7 @@ use super::certificates;
 use super::change::{LockedName, LockedNode};
 use super::context::Context;
 use super::draft::{Draft, Placed};
+use super::judgement::Reason;
 use super::outcome::Outcome;
 use super::recovery::{self, Purpose, Settled};
 use crate::authority::protocol::{Answer, Verb};
@@ -45,8 +46,8 @@ pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fa
     }
 }
 
-/// Checks a draft against the console's lists; fails with all its errors.
-fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
+/// Checks a draft against the node's assignment and the console's lists; fails with all its errors.
+fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Result<Draft, Fault> {
     context.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
     let start = clock::now_ms();
     let mut unknown = Vec::new();
@@ -58,6 +59,8 @@ fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
         let detail = "this console has no task that sets parameters (Puppet Dashboard before 1.2.7)";
         draft.errors.push(FieldError::new("parameters", detail));
     }
+    let after = draft.clone().into_change().apply(before.clone());
+    draft.errors.extend(after.excess(before).map(|detail| FieldError::new("parameters", detail)));
     if draft.name.as_ref().is_some_and(|name| name.as_str() == context.master) {
         draft.errors.push(FieldError::new("name", "is the master's own certname"));
     }
@@ -110,7 +113,7 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
         return Ok(outcome);
     }
-    let draft = checked(context, draft)?;
+    let draft = checked(context, draft, &Assignment::default())?;
     let Some(name) = draft.name.clone() else { return Err(Fault::invalid(draft.errors)) };
     let node = Node { name, assignment: draft.into_change().apply(Assignment::default()) };
     context.audit.assignment(&node.assignment);
@@ -175,20 +178,16 @@ fn failed(said: &str) -> Fault {
 /// Changes a node; 404 when it left the console, 422 when the draft is wrong.
 pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
     let context = &mut *node.locked.context;
-    let change = checked(context, draft)?.into_change();
     let before = node.entry.node.clone();
+    let change = checked(context, draft, &before.assignment)?.into_change();
     let after = Node { name: before.name.clone(), assignment: change.apply(before.assignment.clone()) };
     context.audit.assignment(&after.assignment);
-    if after.assignment.outgrows(&before.assignment) {
-        let detail = "those of a node have at most 65536 bytes together; set some to null";
-        return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
-    }
     let lost = context.console.missing_names(&after.assignment)?;
     if !lost.is_empty() {
         return Err(lost_names(&lost, &after.assignment));
     }
     let standing = context.console.standing(&before.name, context.until)?;
-    if standing == Standing::Unlisted {
+    if matches!(standing, Standing::Unlisted(_)) {
         recovery::settle_missing(&mut node, &standing)?;
         return Err(Fault::not_found());
     }
@@ -204,8 +203,16 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
             recovery::assign(&mut audited, &before, back)?;
             Err(lost_names(&lost, &after.assignment))
         }
-        Verdict::Refused(Refusal::Missing | Refusal::Taken) => {
-            recovery::settle_missing(&mut node, &Standing::Unlisted)?;
+        // It ended by itself and has done nothing, so the list decides.
+        Verdict::Refused(Refusal::Missing) => {
+            audited.locked.ledger.settle(&before)?;
+            let context = &node.locked.context;
+            let standing = context.console.standing(&before.name, context.until)?;
+            let missing = recovery::settle_missing(&mut node, &standing)?;
+            Err(if missing { Fault::not_found() } else { failed("rake says that the node is missing") })
+        }
+        taken @ Verdict::Refused(Refusal::Taken) => {
+            recovery::mark_unproven(&mut audited, &taken)?;
             Err(Fault::not_found())
         }
         Verdict::Partial(Gap::Unfinished(said)) | Verdict::Refused(Refusal::Error(said)) | Verdict::Unknown(said) => {
@@ -215,17 +222,18 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     }
 }
 
-/// Deletes a node; its certificate is revoked first.
-pub(crate) fn delete(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
-    let entry = &node.entry;
-    let mut audited = node.locked.audited()?;
-    certificates::revoke_own(&mut audited, entry)?;
+/// Deletes a node; its certificate is revoked first, even where the console fails.
+pub(crate) fn delete(context: &mut Context, name: &NodeName, reason: &Reason) -> Result<Outcome, Fault> {
+    let mut node = LockedNode::open_to_revoke(context, name)?;
+    certificates::revoke_own(&mut node.locked.audited()?, &node.entry, reason)?;
+    let LockedNode { mut locked, entry } = LockedNode::settled(node.locked, Purpose::Delete)?;
+    let mut audited = locked.audited()?;
     let context = &audited.locked.context;
-    match context.console.standing(&entry.node.name, context.until)? {
-        Standing::Listed(_) | Standing::Published => {
+    match context.console.standing(name, context.until)? {
+        Standing::Listed(_) | Standing::Published(_) => {
             recovery::delete(&mut audited, &entry.node, entry.state == NodeState::Active)?;
         }
-        Standing::Unlisted | Standing::Unpublished => audited.locked.ledger.forget(&entry.node.name)?,
+        Standing::Unlisted(_) | Standing::Unpublished => audited.locked.ledger.forget(name)?,
     }
     Ok(Outcome::Gone)
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::harness::certificates::{serial, valid};
 use crate::harness::check::all_is_well;
+use crate::harness::strace::Request;
 use crate::harness::{Answer, Plan, Site, node, run, wait_until};
 
 const CATALOGUE: &str = "[classes]\nnames = apache, ntp\n[group default]\nclasses = ntp\nparameter tier = gold\n";
@@ -103,6 +104,75 @@ fn classification_written_by_hand_is_left_alone() {
     assert!(site.espm(&["adopt", "web01"]).status.success());
     site.delete(WEB01).expect(204);
     assert!(!path.exists());
+}
+
+/// Handles a request that is killed when it is about to make a call on a path of the site.
+fn killed_at(site: &Site, request: &Request, call: &str, path: &str) {
+    let path = site.dir.join(path).display().to_string();
+    let inject = format!("inject={call}:signal=KILL");
+    let options = ["-o", "/dev/null", "-P", &path, "-e", &format!("trace={call}"), "-e", &inject];
+    let ended = site.handle_traced(request, &options.map(str::to_owned));
+    assert!(ended.stdout.is_empty(), "{call} of {path} was not reached: {ended:?}");
+}
+
+#[test]
+fn file_of_human_is_left_alone_after_handler_died() {
+    let add = Request::new("POST", "/v1/nodes".into()).body(node("web01"));
+    let change = Request::new("PATCH", WEB01.into()).body(json!({"classes": ["apache"]}));
+    let delete = Request::new("DELETE", WEB01.into());
+    for (request, call, at) in [
+        // Before the node has its file, and before that is durable.
+        (&add, "link,linkat", "nodes/web01.yaml"),
+        (&add, "fsync", "nodes"),
+        (&change, "rename,renameat,renameat2", "nodes/web01.yaml.new"),
+        (&change, "fsync", "nodes"),
+        (&delete, "unlink,unlinkat", "nodes/web01.yaml"),
+        (&delete, "fsync", "nodes"),
+    ] {
+        let site = site();
+        if !std::ptr::eq(request, &add) {
+            site.add("web01");
+        }
+        killed_at(&site, request, call, at);
+        let path = file(&site, "web01");
+        let _ = fs::remove_file(&path);
+        fs::write(&path, "---\nclasses: {mysql: {}}\n").unwrap();
+        let as_before = || assert!(fs::read_to_string(&path).unwrap().contains("mysql"), "{call} {at}");
+        for _ in 0..2 {
+            site.get(WEB01).expect(404);
+            site.patch(WEB01, &json!({"classes": []})).expect(404);
+            site.delete(WEB01).expect(404);
+            assert_eq!(site.post("/v1/nodes", &node("web01")).expect(409).problem(), "name-taken");
+            as_before();
+        }
+        site.espm(&["check", "--settle"]);
+        as_before();
+        assert_eq!(site.unfinished()["web01"], "unproven", "{call} {at}");
+    }
+}
+
+#[test]
+fn file_of_espm_is_known_after_handler_died() {
+    let add = Request::new("POST", "/v1/nodes".into()).body(node("web01")).key("k");
+    let change = Request::new("PATCH", WEB01.into()).body(json!({"classes": ["apache"]}));
+    let delete = Request::new("DELETE", WEB01.into());
+    for (request, call, at, settles) in [
+        (&add, "link,linkat", "nodes/web01.yaml", 201),
+        (&add, "fsync", "nodes", 201),
+        (&change, "rename,renameat,renameat2", "nodes/web01.yaml.new", 200),
+        (&change, "fsync", "nodes", 200),
+        (&delete, "unlink,unlinkat", "nodes/web01.yaml", 404),
+        (&delete, "fsync", "nodes", 404),
+    ] {
+        let site = site();
+        if !std::ptr::eq(request, &add) {
+            site.add("web01");
+        }
+        killed_at(&site, request, call, at);
+        site.handle(request).expect(settles);
+        assert!(site.unfinished().is_empty(), "{call} {at}");
+        assert_eq!(file(&site, "web01").exists(), settles != 404, "{call} {at}");
+    }
 }
 
 #[test]

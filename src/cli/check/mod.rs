@@ -66,7 +66,7 @@ fn check_as_espm(report: &mut Report, path: &Path, config: &Config, settle: bool
     let usable = state.is_ok();
     report.line("state directory", state);
     report.line("syslog", probe_syslog(config));
-    report.unsent(std::fs::read_dir(&config.audit.unsent).map_or(0, Iterator::count));
+    report.unsent(audit::kept_records(&config.audit.unsent).count());
     let (console, authority) = (context::console(config, path), context::authority(config, path));
     let until = Deadline::after(PATIENCE);
     let paths = paths::check(config);

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::report::Report;
 use crate::cli::{Failure, as_operator};
 use crate::config::Config;
-use crate::console::{Console, Standing};
+use crate::console::{Console, names_any};
 use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
@@ -23,7 +23,7 @@ pub(super) fn compare(
     settle: bool,
 ) {
     // An empty list would have every certificate revoked.
-    if settle && nodes.is_empty() && !entries.is_empty() && !console.may_be_empty() {
+    if settle && !names_any(nodes) && !entries.is_empty() && !console.may_be_empty() {
         let what = "the console lists none, not even the master, so nothing is settled";
         return report.line("nodes", Err(Failure(format!("{what}; name the right console in [console] command"))));
     }
@@ -82,11 +82,9 @@ fn warn_unproven(report: &mut Report, name: &NodeName) {
 fn settle_active(mut node: LockedNode<'_>, listed: bool) -> Result<(), Fault> {
     if !listed {
         let context = &node.locked.context;
-        match context.console.standing(&node.entry.node.name, context.until)? {
-            Standing::Listed(_) | Standing::Published => {}
-            missing @ (Standing::Unlisted | Standing::Unpublished) => {
-                return recovery::settle_missing(&mut node, &missing);
-            }
+        let standing = context.console.standing(&node.entry.node.name, context.until)?;
+        if recovery::settle_missing(&mut node, &standing)? {
+            return Ok(());
         }
     }
     certificates::settle(node)

@@ -26,10 +26,10 @@ use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
+use crate::system::command::{self, CommandError};
 use crate::system::helper_call::{Helper, HelperCall};
 use crate::system::lock::{self, InheritedLock, Lock, Permits, Queue};
 use crate::system::process;
-use crate::system::text::plain;
 use crate::system::trusted_file;
 
 /// The settings of `[console]` for rake.
@@ -114,7 +114,7 @@ impl Rake {
         Ok(Some((code, read_back(&stdout)?, read_back(&stderr)?)))
     }
 
-    /// The worker's exit code; `None` when it has run nothing.
+    /// The worker's exit code; `None` when it has changed nothing, and rake can be run instead.
     fn ask_worker(
         &self,
         task: &Task,
@@ -131,6 +131,10 @@ impl Rake {
                 Ok(None)
             }
             Err(WorkerError::TimedOut) => Err(ConsoleError::TimedOut),
+            Err(WorkerError::Died) if !task.changes() => {
+                let _ = self.cold.set(format!("console worker {}: its child has died", worker.socket.display()));
+                Ok(None)
+            }
             // Recovery judges its effect once the output file's lock is free.
             Err(WorkerError::Died) => Err(ConsoleError::Failed("the worker's child died on the way".into())),
         }
@@ -254,13 +258,13 @@ impl Console for Rake {
     }
 
     fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
-        let nodes = self.nodes(until)?;
-        if nodes.iter().any(|node| plain(node) == name.as_str()) {
-            return Ok(Standing::Listed(nodes));
+        let standing = Standing::among(name, self.nodes(until)?).ok_or(ConsoleError::NoNodes)?;
+        if matches!(standing, Standing::Listed(_)) {
+            return Ok(standing);
         }
         // A missing node is forgotten, so the list counts only if this rake has a console's tasks.
         match Release::from_task_list(&self.tasks(until)?) {
-            Some(_) => Ok(Standing::Unlisted),
+            Some(_) => Ok(standing),
             None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
         }
     }
@@ -284,8 +288,10 @@ impl Console for Rake {
             // The worker may have taken a part of the time.
             None => self.run_cold(task, &slot, output, self.limit(until))?,
         };
+        // The output proves what was done, after a power loss too.
+        output.sync_data().map_err(|error| ConsoleError::Command(CommandError::Io(error)))?;
         let printed = read_back(output)?;
-        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), nodes: &[] }))
+        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), whole: true, standing: None }))
     }
 }
 
@@ -298,7 +304,7 @@ fn request(task: Task, slot: &InheritedLock, call: &HelperCall<'_>) -> Result<Fi
 }
 
 fn read_back(output: &File) -> Result<String, ConsoleError> {
-    crate::system::command::read_back(output).map_err(ConsoleError::Command)
+    command::read_back(output).map_err(ConsoleError::Command)
 }
 
 /// Returns rake's exit code, or an error when rake did not end by itself.

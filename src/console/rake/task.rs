@@ -134,6 +134,14 @@ impl Task {
         *self != Self::Tasks
     }
 
+    /// True if it may change something, so that it cannot be run twice.
+    pub(crate) fn changes(&self) -> bool {
+        match self {
+            Self::Tasks | Self::Names { .. } | Self::Nodes => false,
+            Self::Add { .. } | Self::Change { .. } | Self::Rebuild { .. } | Self::Delete { .. } => true,
+        }
+    }
+
     /// The node that the task is about.
     pub fn node(&self) -> Option<&NodeName> {
         match self {

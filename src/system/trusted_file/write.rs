@@ -93,7 +93,7 @@ fn write(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
 }
 
 /// Writes the file that takes another's place, instead of what a process that died has left there.
-fn write_beside(path: &Path, ending: &str, mode: u32, content: &[u8]) -> Result<PathBuf, FileError> {
+pub(crate) fn write_beside(path: &Path, ending: &str, mode: u32, content: &[u8]) -> Result<PathBuf, FileError> {
     let beside = beside(path, ending);
     discard(&beside)?;
     write(&beside, mode, content)?;
@@ -110,14 +110,13 @@ pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), File
     rename(&write_beside(path, "new", mode, content)?, path)
 }
 
-/// As [`replace`], for a file that must not exist yet; a link counts as a file.
-pub(crate) fn place(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
-    let beside = write_beside(path, "new", mode, content)?;
+/// As [`rename`], for a name that nothing has yet; a link counts as a file.
+pub(crate) fn place(from: &Path, to: &Path) -> Result<(), FileError> {
     // Unlike a renaming it takes nothing's place.
-    let linked = fs::hard_link(&beside, path);
-    let _ = fs::remove_file(&beside);
-    linked.map_err(FileError::at(path))?;
-    durably(path)
+    let linked = fs::hard_link(from, to);
+    let _ = fs::remove_file(from);
+    linked.map_err(FileError::at(to))?;
+    durably(to)
 }
 
 /// As [`replace`], with the owner, group and mode that the file has.
@@ -141,7 +140,7 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the file cannot be renamed, and then it is removed, or, as the error says, not durably.
-fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(|error| {
         let _ = fs::remove_file(from);
         FileError::io(to, error)

@@ -147,6 +147,23 @@ fn all_errors_of_request_are_in_one_422() {
 }
 
 #[test]
+fn more_parameters_than_console_sets_in_time_are_422() {
+    let site = Site::open();
+    let parameters = |range: std::ops::Range<u32>| -> Value {
+        range.map(|number| (format!("p{number}"), json!("1"))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let add = |many| site.post("/v1/nodes", &json!({"name": "web01", "parameters": parameters(0..many)}));
+    let refused = add(501);
+    assert_eq!(refused.expect(422).fields(), ["parameters"]);
+    assert!(refused.body.contains("at most 500"), "{refused:?}");
+    assert_eq!(site.changing_runs(), 0);
+    add(500).expect(201);
+    let change = |parameters: Value| site.patch("/v1/nodes/web01", &json!({"parameters": parameters}));
+    assert_eq!(change(json!({"more": "1"})).expect(422).fields(), ["parameters"]);
+    change(json!({"more": "1", "p0": null})).expect(200);
+}
+
+#[test]
 fn group_with_comma_is_listed_but_422_in_node() {
     let site = Site::open();
     assert!(site.get("/v1/groups").json()["groups"].as_array().unwrap().contains(&json!("a,b")));
