@@ -145,6 +145,11 @@ impl Audit {
         self.set(Field::Note, note.word().to_owned());
     }
 
+    /// Whether this note is the last that was added.
+    pub(crate) fn has(&self, note: Note) -> bool {
+        self.subject.contains(&(Field::Note, note.word().to_owned()))
+    }
+
     /// Adds that rake was run although a worker is configured.
     /// The reason is a record of its own.
     pub(crate) fn cold(&mut self, why: &str) {

@@ -257,9 +257,9 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
 }
 
 /// Deletes a node; its certificate is revoked first, even where the console fails.
-pub(crate) fn delete(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
+pub(crate) fn delete(context: &mut Context, name: &NodeName, reason: &Reason) -> Result<Outcome, Fault> {
     let mut node = LockedNode::open_to_revoke(context, name)?;
-    certificates::revoke_own(&mut node.locked.audited()?, &node.entry, &Reason::Client)?;
+    certificates::revoke_own(&mut node.locked.audited()?, &node.entry, reason)?;
     let LockedNode { mut locked, entry } = LockedNode::settled(node.locked, Purpose::Delete)?;
     let mut audited = locked.audited()?;
     let context = &audited.locked.context;

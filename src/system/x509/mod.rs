@@ -5,6 +5,7 @@
 
 mod chain;
 mod der;
+mod heritage;
 mod key;
 mod list;
 mod name;
@@ -19,6 +20,7 @@ use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 
 use self::chain::{Certificate, ders, until};
+pub use self::heritage::heritage;
 pub use self::key::{key_fits, key_of_certificate, key_of_private};
 use crate::system::clock::rfc3339;
 
