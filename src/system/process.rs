@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid};
 use thiserror::Error;
 
-use crate::system::clock::Deadline;
-use crate::system::trusted_file::{self, Owner};
+use crate::system::clock::{self, Deadline};
+use crate::system::trusted_file::{self, FileError, Owner};
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -100,6 +100,21 @@ pub(crate) fn threads() -> usize {
 fn status(field: &str) -> Option<String> {
     let text = trusted_file::read(Path::new("/proc/self/status"), MAX_STATUS, Owner::RootOrSelf).ok()?;
     text.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
+}
+
+/// The kernel's word for the present boot of the machine (random(4)).
+pub(crate) fn boot_id() -> Result<String, FileError> {
+    let id = trusted_file::read(Path::new("/proc/sys/kernel/random/boot_id"), MAX_STATUS, Owner::Root)?;
+    Ok(id.trim().to_owned())
+}
+
+/// When the machine was started, in seconds since 1970.
+pub(crate) fn booted_at() -> Result<i64, FileError> {
+    let path = Path::new("/proc/uptime");
+    let text = trusted_file::read(path, MAX_STATUS, Owner::Root)?;
+    let seconds = text.split('.').next().and_then(|seconds| seconds.parse::<i64>().ok());
+    let seconds = seconds.ok_or_else(|| FileError::io(path, io::ErrorKind::InvalidData.into()))?;
+    Ok(clock::now() - seconds - 1)
 }
 
 /// Detaches from the controlling terminal.
