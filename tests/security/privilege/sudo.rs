@@ -70,8 +70,8 @@ fn sudo_allows_two_exact_commands_alone() {
     for attack in attacks {
         let came = site.attack(&attack, verb("generate", NAME));
         assert!(came.code != 0 && came.stdout.is_empty(), "{attack}: {came:?}");
-        // sudo-rs says "invalid option provided" before its usage.
-        let starts = ["sudo: ", "sudo-rs: ", "usage: sudo", "invalid "];
+        // sudo-rs says "invalid option provided" before its usage, and "error: " of what it does not have yet.
+        let starts = ["sudo: ", "sudo-rs: ", "usage: sudo", "invalid ", "error: "];
         assert!(starts.iter().any(|words| came.stderr.starts_with(words)), "{attack}: {came:?}");
         assert_eq!(site.untouched(), before, "{attack}");
     }
