@@ -18,8 +18,7 @@ const UPGRADES: [&str; 0] = [];
 /// Marks the database as espm's (SQLite's `application_id`): "espm".
 pub(super) const APPLICATION: i64 = 0x6573_706d;
 
-/// `node.request`, `certificate.serial` and `certificate.fingerprint` are for a human who opens the ledger; espm
-/// reads none of them.
+/// `certificate.serial` and `certificate.fingerprint` are for a human who opens the ledger; espm reads neither.
 const TABLES: &str = "
 CREATE TABLE node (
     name        TEXT PRIMARY KEY,

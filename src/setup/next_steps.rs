@@ -23,7 +23,7 @@ pub(super) fn steps(printer: &Printer<'_>, group: u32) -> String {
     let names = printer.system.names();
     let mut text = String::new();
     for (heading, lines) in [
-        ("Next, as root:", [users(printer, group), enc(printer), sudo(printer, false), check(printer)].concat()),
+        ("Next, as root:", [users(printer, group), enc(printer), sudo(printer, false)].concat()),
         ("The gate, with systemd:", gate(printer, names.nginx_group)),
         ("And one web server. nginx:", nginx(printer)),
         ("Apache, FastCGI:", [apache_gate(printer), apache(printer, Vhost::Apache)].concat()),
@@ -31,6 +31,7 @@ pub(super) fn steps(printer: &Printer<'_>, group: u32) -> String {
             "Apache, CGI, without the gate:",
             [sudo(printer, true), cgi(printer), apache(printer, Vhost::ApacheCgi)].concat(),
         ),
+        ("At last:", check(printer)),
     ] {
         let _ = writeln!(text, "{heading}\n");
         for line in lines {
@@ -101,7 +102,8 @@ fn sudo(printer: &Printer<'_>, cgi: bool) -> Vec<String> {
     lines
 }
 
-fn check(printer: &Printer<'_>) -> Vec<String> {
+/// The line that checks everything.
+pub(super) fn check(printer: &Printer<'_>) -> Vec<String> {
     vec![format!("{}{} check", name_of("espm"), option_for(printer.ini, layout::this().ini, "-c"))]
 }
 

@@ -235,6 +235,11 @@ pub(crate) fn unbuffered_output() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
+/// Makes durable what this process and its children have written to standard output, which is a file.
+pub(crate) fn sync_output() -> io::Result<()> {
+    rustix::fs::fdatasync(io::stdout()).map_err(io::Error::from)
+}
+
 /// Reads standard input to its end, or so many bytes of it.
 pub(crate) fn read_input(limit: usize, until: Deadline) -> io::Result<Vec<u8>> {
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);

@@ -209,6 +209,10 @@ impl Site {
         let (_, after) = rest.split_once("[authority]").unwrap();
         let console = format!("kind = enc\ncatalogue = {catalogue}\npublished = {}\n", nodes.display());
         fs::write(site.ini(), format!("{before}[console]\n{console}\n[authority]{after}")).unwrap();
+        let program = site.bin("espm-enc").display().to_string();
+        let settings =
+            format!("node_terminus = exec\nexternal_nodes = {program} -c {}/etc/enc.ini\n", site.dir.display());
+        site.write("ca/puppet.conf", &settings);
         site
     }
 

@@ -6,6 +6,7 @@
 //! their first moment and are durable before they count.
 
 mod error;
+mod identity;
 mod write;
 
 use std::ffi::OsString;
@@ -21,9 +22,10 @@ use rustix::io::Errno;
 pub use self::error::FileError;
 use self::error::Why;
 pub(crate) use self::error::optional;
+pub(crate) use self::identity::Identity;
 pub(crate) use self::write::{
-    beside, create, create_directory, discard, name_new, nameless, open_existing, open_lock, place, remove, rename,
-    replace, replace_keeping_owner, sync_parent, write_new,
+    beside, create, create_directory, create_nameless, discard, name, name_new, nameless, open_existing, open_lock,
+    remove, rename, replace, replace_keeping_owner, sync_parent, write_beside, write_new,
 };
 
 /// Symbolic links on the way to a file, as the kernel bounds them.

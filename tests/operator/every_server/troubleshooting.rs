@@ -10,7 +10,7 @@ use crate::harness::{Server, Site, USER, as_user, run, wait_until};
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Site) -> String);
 
-const FAULTS: [Fault; 32] = [
+const FAULTS: [Fault; 34] = [
     ("these directories are missing; make them first:", None, |site| set_up(site, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |site| set_up(site, "etc")),
     ("[console] command: there is no ", None, |site| set_up_anew(site, USER, &[])),
@@ -65,7 +65,7 @@ const FAULTS: [Fault; 32] = [
         site.configure("espm", "listen = /nonexistent/espm.sock");
         said(&mut gate(site))
     }),
-    ("[espm] listen: ...; its directory must be espm's: chown espm", None, |site| {
+    ("[espm] listen: ...; name a path whose directory is espm's", None, |site| {
         site.configure("espm", "listen = /etc/espm.sock");
         said(&mut gate(site))
     }),
@@ -84,6 +84,8 @@ const FAULTS: [Fault; 32] = [
         give(&signed, 33, 0o755);
         said
     }),
+    ("[espm] state: ... holds nothing of espm's", None, |site| check_with(site, "espm", "state = /var/tmp")),
+    ("[tls] port: nothing speaks TLS at", None, |site| check_with(site, "tls", "port = 1")),
     ("; start syslog, or name its socket in [audit] socket", None, |site| {
         check_with(site, "audit", "socket = /nonexistent")
     }),
