@@ -38,6 +38,12 @@ pub(super) enum SetupError {
     Missing(Vec<String>),
     #[error("nothing is overwritten; these exist already:\n{}", .0.iter().map(|path| format!("    {}", path.display())).collect::<Vec<_>>().join("\n"))]
     Existing(Vec<PathBuf>),
+    #[error("a renewal was begun; finish it:\n\n    {switch}\n\nor begin anew:\n\n    {discard}\n")]
+    Begun { switch: String, discard: String },
+    #[error("{path}: is signed by {issuer}; ask that CA for the next one", path = .path.display())]
+    SignedByCa { path: PathBuf, issuer: String },
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    Current(PathBuf, X509Error),
     #[error("--console-release: is for a console that rake runs; there is none here (--console-kind enc)")]
     ReleaseWithoutConsole,
     #[error("--{option}: is for kind = {want} alone, and the kind here is {found}; leave it out")]

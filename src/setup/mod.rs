@@ -12,6 +12,7 @@ mod files;
 mod next_steps;
 mod options;
 mod psk;
+mod renewal;
 mod templates;
 
 use std::io::Write;
@@ -82,6 +83,11 @@ enum Command {
         #[command(flatten)]
         of: Of,
     },
+    /// Renew the web server's certificate without an outage
+    Certificate {
+        #[command(subcommand)]
+        act: CertificateAct,
+    },
     /// Add or retire a client's preshared key; two may be valid while clients change over
     Psk {
         #[command(subcommand)]
@@ -98,6 +104,24 @@ struct Of {
     /// System whose paths and users are printed [default: this machine's]
     #[arg(long, value_enum)]
     system: Option<System>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertificateAct {
+    /// Make the next certificate beside today's, with the same names, and print the steps that clients need
+    Renew(Renew),
+}
+
+#[derive(Debug, Args)]
+struct Renew {
+    /// A further name or address for the certificate; can be repeated
+    #[arg(long, value_name = "NAME")]
+    san: Vec<String>,
+    /// Type of the certificate's key [default: that of today's]
+    #[arg(long, value_enum)]
+    key_type: Option<KeyType>,
+    #[command(flatten)]
+    of: Of,
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,6 +214,7 @@ pub fn main() -> ExitCode {
         Some(Command::Unit { kind, group, of }) => {
             of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.names().nginx_group)))
         }
+        Some(Command::Certificate { act: CertificateAct::Renew(renew) }) => renewal::renew(&renew),
         Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => psk::add(&config, &name, |psk| {
             say(&format!(
                 "Key of {name}, shown this once:\n\n    {}\n\nIt is valid from the next request on.\n",
@@ -212,11 +237,15 @@ pub fn main() -> ExitCode {
 
 impl Of {
     fn print(&self, text: impl FnOnce(&Printer<'_>) -> String) -> Result<(), SetupError> {
+        self.with(|printer| say(&text(printer)))
+    }
+
+    fn with(&self, act: impl FnOnce(&Printer<'_>) -> Result<(), SetupError>) -> Result<(), SetupError> {
         let config = load(&self.config)?;
         let system = self.system.unwrap_or_else(System::here);
         // The path goes into files that are read elsewhere.
         let ini = std::path::absolute(&self.config).unwrap_or_else(|_| self.config.clone());
-        say(&text(&Printer::of(&config, &ini, system)))
+        act(&Printer::of(&config, &ini, system))
     }
 }
 

@@ -102,7 +102,8 @@ fn sudo(printer: &Printer<'_>, cgi: bool) -> Vec<String> {
     lines
 }
 
-fn check(printer: &Printer<'_>) -> Vec<String> {
+/// The line that checks everything.
+pub(super) fn check(printer: &Printer<'_>) -> Vec<String> {
     vec![format!("{}{} check", name_of("espm"), option_for(printer.ini, layout::this().ini, "-c"))]
 }
 

@@ -7,6 +7,7 @@ mod hands;
 mod keys;
 mod masters;
 mod printed;
+mod renewal;
 mod undo;
 
 use std::collections::BTreeMap;
