@@ -11,4 +11,5 @@ pub(crate) mod recovery;
 
 #[cfg(test)]
 #[path = "../../tests/model/mod.rs"]
+#[allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 mod model;

@@ -334,6 +334,5 @@ fn no_order_of_events_breaks_a_promise() {
         let budget = Budget { requests, deaths, power_losses, others, failures };
         let states = explore(release, budget);
         assert!(states > 10_000, "{states}");
-        eprintln!("{release:?}: {states} states");
     }
 }

@@ -281,5 +281,4 @@ fn no_order_of_events_touches_a_humans_file() {
     checker.assert_properties();
     let states = checker.unique_state_count();
     assert!(states > 1000, "{states}");
-    eprintln!("{states} states");
 }
