@@ -6,6 +6,7 @@
 //! that breaks is noted in the world where it breaks, so that the path to it is the shortest.
 
 mod handler;
+mod published;
 mod rake;
 
 use std::path::Path;
