@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::LedgerError;
 use crate::model::state_directory;
-use crate::system::trusted_file;
+use crate::system::trusted_file::{self, Owner};
 
 /// The version of the tables below, in the database's `user_version`: one more than there are upgrades.
 pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
@@ -74,6 +74,7 @@ fn upgrade_by(database: &Connection, upgrades: &[&str]) -> rusqlite::Result<()> 
 /// # Errors
 /// When any part of it exists, or cannot be made; then nothing is left of it.
 pub fn create(directory: &Path) -> Result<(), LedgerError> {
+    let directory = &trusted_file::resolve(directory, Owner::RootOrSelf)?;
     // The process that has created the database creates what is beside it.
     drop(trusted_file::create(&state_directory::database(directory), 0o600)?);
     let filled = fill(directory);

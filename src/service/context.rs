@@ -128,6 +128,7 @@ impl From<ConsoleError> for Fault {
             | ConsoleError::Failed(_)
             | ConsoleError::Release { .. }
             | ConsoleError::NoTasks
+            | ConsoleError::NoNodes
             | ConsoleError::Worker(_) => {
                 Self::new(Problem::CommandFailed, "the console's command failed; the master's log says why")
             }

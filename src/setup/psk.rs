@@ -28,8 +28,12 @@ pub(super) fn make() -> Result<Psk, SetupError> {
     Ok(Psk::new(BASE64URL_NOPAD.encode(bytes.as_slice())))
 }
 
-/// Adds a key under a new name.
-pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
+/// Adds a key under a new name, once it is shown.
+pub(super) fn add(
+    path: &Path,
+    name: &str,
+    show: impl FnOnce(&Psk) -> Result<(), SetupError>,
+) -> Result<(), SetupError> {
     if !is_client_name(name) {
         return Err(SetupError::ClientName(name.to_owned()));
     }
@@ -38,8 +42,8 @@ pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
         return Err(SetupError::KeyExists { path: path.to_owned(), name: name.to_owned() });
     }
     let psk = make()?;
-    edit(path, |rows, psks| rows.insert(psks.line, format!("{name} = {}\n", psk.digest())))?;
-    Ok(psk)
+    show(&psk)?;
+    edit(path, |rows, psks| rows.insert(psks.line, format!("{name} = {}\n", psk.digest())))
 }
 
 /// Removes the key of a name.

@@ -118,9 +118,10 @@ stop_gate() {
 get_certificate() { openssl verify -CAfile espm.pem espm.pem; }
 
 # The client has both certificates while the web server changes from one to the other.
-take_both() { cp /etc/espm/certs/both.pem /srv/client/espm.pem; }
+take_both() { cp /etc/espm/certs/espm.pem.both /srv/client/espm.pem; }
 warm() { espm check | grep -q '^ok *console worker: '; }
 wait_for_worker() { wait_for warm; }
+no_nodes() { [ -z "$(espm nodes)" ]; }
 # The package has left, with all that it made.
 left() {
     local here

@@ -253,7 +253,7 @@ impl Check<'_> {
     /// An error with the file or the command that puts it right.
     fn with_hint(&self, error: &dyn std::error::Error) -> Failure {
         let what = text::chain(error);
-        if what.contains("sudo: ") {
+        if ["sudo: ", "sudo-rs: "].iter().any(|program| what.contains(program)) {
             return Failure(format!("{what}; /etc/sudoers.d/espm must allow it"));
         }
         Failure(paths::unreadable(self.path, self.config, &what).unwrap_or(what))
