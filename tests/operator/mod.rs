@@ -1,5 +1,7 @@
 //! The operator's commands: each fault of a site is one line that says what to do.
 
+mod busy;
+
 /// Behind each web server (tests/run).
 mod every_server {
     use std::fs;
@@ -12,7 +14,9 @@ mod every_server {
     mod check;
     mod commands;
     mod delete_and_revoke;
+    mod mistakes;
     mod monitoring;
+    mod stopped;
     mod troubleshooting;
     mod users;
 

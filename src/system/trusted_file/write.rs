@@ -110,9 +110,11 @@ pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), File
     rename(&write_beside(path, "new", mode, content)?, path)
 }
 
-/// As [`rename`], for a name that nothing has yet; a link counts as a file.
-pub(crate) fn place(from: &Path, to: &Path) -> Result<(), FileError> {
-    // Unlike a renaming it takes nothing's place.
+/// Renames a file durably; unlike [`rename`] it takes nothing's place.
+///
+/// # Errors
+/// As for [`rename`]; a file that has the other name is one.
+pub(crate) fn name_new(from: &Path, to: &Path) -> Result<(), FileError> {
     let linked = fs::hard_link(from, to);
     let _ = fs::remove_file(from);
     linked.map_err(FileError::at(to))?;
