@@ -75,10 +75,12 @@ enum Command {
         /// The node
         name: NodeNameArg,
     },
-    /// Record a node of the console as espm's
+    /// Record a node of the console as espm's, with what it has there
     Adopt {
         /// The node
         name: NodeNameArg,
+        #[command(flatten)]
+        told: nodes::Told,
     },
     /// Remove a node from the ledger; the console and the CA are not touched
     Forget {
@@ -178,8 +180,12 @@ fn serve(path: &Path, command: Command) -> Result<(), Failure> {
         Command::Delete { name } => {
             as_operator(&config, path, "operator.delete", &name.0, |context| nodes::delete(context, &name.0))
         }
-        Command::Adopt { name } => {
-            as_operator(&config, path, "operator.adopt", &name.0, |context| nodes::adopt(context, &name.0))
+        Command::Adopt { name, told } => {
+            let mut doubts = Vec::new();
+            let adopt = |context: &mut Context| nodes::adopt(context, &name.0, told, &mut doubts);
+            as_operator(&config, path, "operator.adopt", &name.0, adopt)?;
+            doubts.iter().for_each(|doubt| audit::complain(doubt));
+            Ok(())
         }
         Command::Forget { name } => {
             as_operator(&config, path, "operator.forget", &name.0, |context| nodes::forget(context, &name.0))

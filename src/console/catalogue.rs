@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::model::name::{ClassName, GroupName, ParameterName, ParameterValue, Parameters};
@@ -120,6 +121,7 @@ impl Catalogue {
 
     /// Writes the YAML that an external node classifier prints for an assignment.
     ///
+    /// Groups and classes that the catalogue no longer has are left out.
     /// A later group's parameter replaces an earlier group's; the node's own replaces both. Scalars are JSON strings,
     /// which YAML reads alike but for a few characters.
     pub fn classify(&self, assignment: &Assignment) -> String {
@@ -130,7 +132,7 @@ impl Catalogue {
             classes.extend(&group.classes);
             parameters.extend(group.parameters.clone());
         }
-        classes.extend(&assignment.classes);
+        classes.extend(assignment.classes.iter().filter(|class| self.classes.contains(class)));
         parameters.extend(assignment.parameters.clone());
         classes.sort();
         classes.dedup();
@@ -151,6 +153,26 @@ impl Catalogue {
         }
         yaml
     }
+}
+
+/// Reads classes and parameters off a classification that [`Catalogue::classify`] has written.
+pub(crate) fn declassify(yaml: &str) -> Option<Assignment> {
+    fn members<T: DeserializeOwned>(lines: &str) -> Option<Vec<(String, T)>> {
+        let member = |line| serde_json::from_str::<BTreeMap<String, T>>(&format!("{{{line}}}")).ok()?.pop_first();
+        lines.lines().map(member).collect()
+    }
+    let text = yaml.strip_prefix("---\n")?;
+    let (classes, parameters) = text.split_once("parameters:\n").unwrap_or((text, ""));
+    let classes = if classes == "classes: {}\n" { "" } else { classes.strip_prefix("classes:\n")? };
+    let class = |(name, _): (String, BTreeMap<String, ()>)| ClassName::parse(&name).ok();
+    let parameter = |(name, value): (String, String)| {
+        Some((ParameterName::parse(&name).ok()?, ParameterValue::parse(&value).ok()?))
+    };
+    Some(Assignment {
+        groups: Vec::new(),
+        classes: members(classes)?.into_iter().map(class).collect::<Option<_>>()?,
+        parameters: members(parameters)?.into_iter().map(parameter).collect::<Option<_>>()?,
+    })
 }
 
 /// Quotes a scalar for YAML 1.1.
@@ -181,7 +203,7 @@ fn class_list(value: &str) -> Result<Vec<ClassName>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Catalogue;
+    use super::{Catalogue, declassify};
     use crate::model::name::{ClassName, GroupName, ParameterName, ParameterValue};
     use crate::model::node::Assignment;
 
@@ -212,6 +234,13 @@ parameter tier = \"1\"
             "---\nclasses:\n  \"apache\": {}\n  \"ntp\": {}\nparameters:\n  \"role\": \"db: #1\"\n  \"tier\": \"\\\"1\\\"\"\n"
         );
         assert_eq!(catalogue.classify(&Assignment::default()), "---\nclasses: {}\n");
+        let read = declassify(&catalogue.classify(&assignment)).unwrap();
+        assert_eq!(catalogue.classify(&read), catalogue.classify(&assignment));
+        for of_a_human in
+            ["", "---\nclasses: [ntp]\n", "---\nclasses:\n  ntp: {}\n", "---\nenvironment: x\nclasses: {}\n"]
+        {
+            assert!(declassify(of_a_human).is_none(), "{of_a_human}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The operator's commands: each fault of a site is one line that says what to do.
 
+mod adopt;
 mod busy;
 
 /// Behind each web server (tests/run).

@@ -3,20 +3,20 @@
 //! Requests go on meanwhile. The ledger is read before the console is asked. What differs is judged only after a second
 //! look: a node on which a request works now, or whose row another request has written since, is not judged at all.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::report::Report;
 use crate::cli::{Failure, OPERATOR, as_operator};
 use crate::config::Config;
-use crate::console::{Console, names_any};
+use crate::console::{Console, ConsoleError, Way, names_any};
 use crate::ledger::{CertificateState, Entry, Ledger, LedgerError, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::service::certificates;
 use crate::service::change::{LockedName, LockedNode};
 use crate::service::recovery::{self, Purpose, Settled};
-use crate::system::text::plain;
+use crate::system::text::{self, plain};
 
 /// Most nodes of a report, each on its line; of many one cause is likely.
 const MOST: usize = 20;
@@ -39,6 +39,7 @@ enum Doubt {
     Missing,
     UnfinishedCertificate,
     UnfinishedChange,
+    Outdated,
     Unproven,
 }
 
@@ -48,17 +49,19 @@ impl Doubt {
             Self::Missing => "is missing in the console",
             Self::UnfinishedCertificate => "has an unfinished certificate",
             Self::UnfinishedChange => "has an unfinished change",
+            Self::Outdated => "is not published as the catalogue is now",
             Self::Unproven => "may be espm's or not",
         }
     }
 
-    fn of(entry: &Entry, nodes: &HashSet<String>) -> Option<Self> {
+    fn of(entry: &Entry, nodes: &HashSet<String>, outdated: &BTreeSet<NodeName>) -> Option<Self> {
+        let name = &entry.node.name;
         match (entry.state, entry.certificate) {
-            (NodeState::Active, _) if !nodes.contains(entry.node.name.as_str()) => Some(Self::Missing),
+            (NodeState::Active, _) if !nodes.contains(name.as_str()) => Some(Self::Missing),
             (NodeState::Active, Some(CertificateState::Generating | CertificateState::Revoking)) => {
                 Some(Self::UnfinishedCertificate)
             }
-            (NodeState::Active, _) => None,
+            (NodeState::Active, _) => outdated.contains(name).then_some(Self::Outdated),
             (NodeState::Unproven, _) => Some(Self::Unproven),
             (NodeState::Creating | NodeState::Changing | NodeState::Deleting, _) => Some(Self::UnfinishedChange),
         }
@@ -80,11 +83,17 @@ pub(super) fn compare(
         let what = format!("the console lists none, not even the master{nothing}");
         return report.line("nodes", Err(Failure(format!("{what}; name the right console in [console] command"))));
     }
-    let doubts = match second_look(config, entries, &listed.nodes, settle) {
+    let mut wrong = 0;
+    let outdated = match find_outdated(report, listed.console, entries, &mut wrong) {
+        Ok(outdated) => outdated,
+        Err(error) => return report.line("nodes", Err(error.into())),
+    };
+    let doubts: Vec<_> =
+        entries.iter().filter_map(|entry| Some((entry, Doubt::of(entry, &listed.nodes, &outdated)?))).collect();
+    let doubts = match second_look(config, doubts, settle) {
         Ok(doubts) => doubts,
         Err(error) => return report.line("nodes", Err(error.into())),
     };
-    let mut wrong = 0;
     for (entry, doubt) in &doubts {
         let name = &entry.node.name;
         let settled = if settle && *doubt != Doubt::Unproven {
@@ -110,14 +119,33 @@ pub(super) fn compare(
     }
 }
 
+/// The nodes that are not published as they should be; those that cannot be compared are reported and counted.
+fn find_outdated(
+    report: &mut Report,
+    console: &dyn Console,
+    entries: &[Entry],
+    wrong: &mut usize,
+) -> Result<BTreeSet<NodeName>, ConsoleError> {
+    let active = entries.iter().filter(|entry| entry.state == NodeState::Active);
+    let mut outdated = BTreeSet::new();
+    for (name, error) in console.outdated(&active.map(|entry| &entry.node).collect::<Vec<_>>())? {
+        let Some(error) = error else {
+            outdated.insert(name);
+            continue;
+        };
+        *wrong += 1;
+        let advice = format!("'espm forget {name}' if a human wrote that file");
+        report.line("node", Err(Failure(format!("{}; {advice}", text::chain(&error)))));
+    }
+    Ok(outdated)
+}
+
 /// The nodes that differ even when looked at again; those on which a request works are left out.
 fn second_look<'e>(
     config: &Config,
-    entries: &'e [Entry],
-    nodes: &HashSet<String>,
+    doubts: Vec<(&'e Entry, Doubt)>,
     settle: bool,
 ) -> Result<Vec<(&'e Entry, Doubt)>, LedgerError> {
-    let doubts: Vec<_> = entries.iter().filter_map(|entry| Some((entry, Doubt::of(entry, nodes)?))).collect();
     if doubts.is_empty() {
         return Ok(doubts);
     }
@@ -161,7 +189,7 @@ fn settle_one(config: &Config, path: &Path, name: &NodeName, doubt: Doubt) -> Re
         let ledger = context.ledger()?;
         let mut locked = LockedName::acquire(context, ledger, name)?;
         match recovery::settle(&mut locked, Purpose::Keep)? {
-            Settled::Owned(entry) => settle_active(LockedNode { locked, entry: *entry }, doubt != Doubt::Missing),
+            Settled::Owned(entry) => settle_active(LockedNode { locked, entry: *entry }, doubt),
             Settled::Absent => Ok(()),
             Settled::Unproven => {
                 unproven = true;
@@ -176,14 +204,18 @@ fn settle_one(config: &Config, path: &Path, name: &NodeName, doubt: Doubt) -> Re
     }
 }
 
-/// Settles a node without an open intent; `listed` is from the start of the check.
-fn settle_active(mut node: LockedNode<'_>, listed: bool) -> Result<(), Fault> {
-    if !listed {
+/// Settles a node without an open intent; the doubt is from the start of the check.
+fn settle_active(mut node: LockedNode<'_>, doubt: Doubt) -> Result<(), Fault> {
+    if doubt == Doubt::Missing {
         let context = &node.locked.context;
         let standing = context.console.standing(&node.entry.node.name, context.until)?;
         if recovery::settle_missing(&mut node, &standing)? {
             return Ok(());
         }
+    }
+    if doubt == Doubt::Outdated {
+        let mut audited = node.locked.audited()?;
+        recovery::assign(&mut audited, &node.entry.node, Way::InPlace)?;
     }
     certificates::settle(node)
 }
