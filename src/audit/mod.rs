@@ -162,11 +162,14 @@ impl Audit {
         self.subject.push((field, value));
     }
 
-    /// Writes that a change is about to be made.
+    /// Writes that a change is about to be made, once for each request.
     ///
     /// # Errors
     /// When the record is required and cannot be written; then the change may not be made.
     pub(crate) fn attempt(&self) -> Result<(), AuditError> {
+        if self.attempted.get() {
+            return Ok(());
+        }
         match self.send(Severity::LOG_NOTICE, &self.record("attempt", 0, false)) {
             Err(error) if self.destination.required => Err(error),
             _ => {

@@ -179,6 +179,12 @@ impl Check<'_> {
         let gate = gate::look(self.config, until);
         let web = web::look(&self.config.tls, shown, until);
         let sound = matches!(gate, Gate::Sound);
+        if self.settle && matches!((&gate, &web), (Gate::Absent(_), Web::Wrong(_) | Web::Unavailable(_) | Web::Unasked))
+        {
+            // As after a restore: what is settled is settled before requests are taken.
+            self.report.skip("gate", "it does not run; when all is settled: systemctl start espm.socket");
+            return self.report.skip("web server", "the gate does not run");
+        }
         self.report.line("gate", gate::line(gate, self.config, matches!(web, Web::Sound(_))));
         match web {
             Web::Sound(good) => self.report.line("web server", Ok(good)),
