@@ -51,5 +51,9 @@ words! {
         TakenByAnother = "taken-by-another",
         /// The CA has a certificate of the name that espm did not have made; it was left.
         ForeignCertificateLeft = "foreign-certificate-left",
+        /// The node was deleted and added again: its reports, and what a human has set for it, are gone.
+        Rebuilt = "rebuilt",
+        /// A master up to Puppet 5 reads the revocation list when it starts, and refuses the certificate from then on.
+        RestartMaster = "restart-master",
     }
 }

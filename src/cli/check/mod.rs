@@ -15,6 +15,7 @@ use self::report::{Form, Report};
 use super::{Failure, load};
 use crate::audit;
 use crate::authority::Authority;
+use crate::authority::executor::Kind;
 use crate::authority::protocol::{Answer, Verb};
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -88,7 +89,7 @@ fn check_as_espm(report: &mut Report, path: &Path, config: &Config, settle: bool
         if let Some(worker) = console.probe_worker() {
             report.line("console worker", worker.map_err(Failure::from));
         }
-        report.line("authority", ask_authority(&authority, until));
+        report.line("authority", ask_authority(&authority, config.authority.kind, until));
     } else {
         report.skip("console", "a program or a directory that it needs is not right; see above");
         report.skip("authority", "a program or a directory that it needs is not right; see above");
@@ -152,10 +153,14 @@ fn with_hint(error: impl std::error::Error) -> Failure {
     Failure(if what.contains("sudo: ") { format!("{what}; /etc/sudoers.d/espm must allow it") } else { what })
 }
 
-fn ask_authority(authority: &Authority, until: Deadline) -> Result<String, Failure> {
+fn ask_authority(authority: &Authority, kind: Kind, until: Deadline) -> Result<String, Failure> {
     let no_node = NodeName::parse(NO_NODE)?;
     match authority.ask(Verb::Check, &no_node, until).map_err(with_hint)? {
-        Answer::Sound { .. } => Ok("answers; its certificate, its revocation list and the records can be read".into()),
+        Answer::Sound { .. } => {
+            let restart =
+                if kind.master_reads_list_at_start() { "; restart the master after a revocation" } else { "" };
+            Ok(format!("answers; its certificate, its revocation list and the records can be read{restart}"))
+        }
         other => Err(Failure(format!("gave an unexpected answer: {other:?}"))),
     }
 }
