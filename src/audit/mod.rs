@@ -145,6 +145,11 @@ impl Audit {
         self.set(Field::Note, note.word().to_owned());
     }
 
+    /// Whether this note is the last that was added.
+    pub(crate) fn has(&self, note: Note) -> bool {
+        self.subject.contains(&(Field::Note, note.word().to_owned()))
+    }
+
     /// Adds what a human should know where nothing else is noted.
     pub(crate) fn note_if_none(&mut self, note: Note) {
         if !self.subject.iter().any(|(field, _)| *field == Field::Note) {

@@ -193,7 +193,12 @@ fn quote(text: &str) -> String {
 
 fn class_list(value: &str) -> Result<Vec<ClassName>, String> {
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.map(|name| ClassName::parse(name).map_err(|error| format!("{name:?}: {error}"))).collect()
+    let parse = |name: &str| match name.contains(char::is_whitespace) {
+        // Puppet has no such class; it is two names that lack their comma.
+        true => Err(format!("{name:?} has a blank in it; write commas between names")),
+        false => ClassName::parse(name).map_err(|error| format!("{name:?}: {error}")),
+    };
+    names.map(parse).collect()
 }
 
 #[cfg(test)]
@@ -242,6 +247,7 @@ parameter tier = \"1\"
     fn a_broken_catalogue_is_an_error_that_names_the_line() {
         for (from, to, message) in [
             ("classes = apache", "classes = mysql", "[group web servers] line 6: mysql is not in [classes]"),
+            ("names = ntp, apache", "names = ntp apache", "[classes] line 3: \"ntp apache\" has a blank in it"),
             ("names = ntp", "name = ntp", "[classes] line 3: name is not known"),
             ("parameter role", "parameter Role", "[group web servers] line 7: a parameter's name"),
             ("parameter role = web", "role = web", "[group web servers] line 7: role is not known"),

@@ -72,7 +72,7 @@ impl Published {
             trusted_file::discard(&beside)?;
             return Err(FileError::io(&beside, error));
         }
-        if replaces { trusted_file::rename(&beside, &file) } else { trusted_file::place(&beside, &file) }
+        if replaces { trusted_file::rename(&beside, &file) } else { trusted_file::name_new(&beside, &file) }
     }
 }
 

@@ -66,8 +66,11 @@ impl Release {
     pub(crate) fn changes_in_place(self, before: &Assignment, after: &Assignment) -> bool {
         match self {
             Self::V1_2_2 => true,
-            // Groups alone.
-            Self::V1_2_7 => before.classes == after.classes && before.parameters == after.parameters,
+            // Groups alone; the same again may be to repair the node.
+            Self::V1_2_7 => {
+                let rest = |assignment: &Assignment| (assignment.classes.clone(), assignment.parameters.clone());
+                before.groups != after.groups && rest(before) == rest(after)
+            }
             Self::V1_2_23 | Self::V3_0 => before.parameters.keys().all(|name| after.parameters.contains_key(name)),
         }
     }

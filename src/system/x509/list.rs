@@ -1,5 +1,6 @@
 //! Revocation lists (RFC 5280, section 5): scanned, not built. A list of a million entries costs no more than its bytes.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use x509_parser::extensions::X509Extension;
@@ -9,9 +10,9 @@ use x509_parser::time::ASN1Time;
 use super::chain::Certificate;
 use super::der::{BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, context};
 use super::name::Name;
-use super::pem::{Blocks, Label, has_byte_order_mark};
+use super::pem::{Blocks, Label};
 use super::signature::Signed;
-use super::{SKEW, X509Error, integer};
+use super::{SKEW, X509Error, integer, number};
 
 /// Identifier octets of times.
 const UTC_TIME: u8 = 0x17;
@@ -135,17 +136,14 @@ fn each<'a>(mut extensions: Reader<'a>, is_good: impl Fn(&[u8], bool, &'a [u8]) 
 /// # Errors
 /// When there is no such list, or one of the CA's name that cannot be judged.
 pub(super) fn newest(
-    mut lists: impl BufRead,
+    lists: impl BufRead,
     ca: &[&Certificate<'_>],
     bundle: &[Certificate<'_>],
     serial: &[u8],
     at: i64,
 ) -> Result<Said, X509Error> {
     let Some(first) = ca.first() else { return Err(X509Error::NotSigned) };
-    let mut missing = match lists.fill_buf() {
-        Ok(text) if has_byte_order_mark(text) => X509Error::ByteOrderMark,
-        _ => X509Error::None("revocation list of the certificate's issuer"),
-    };
+    let mut missing = X509Error::None("revocation list of the certificate's issuer");
     let mut newest: Option<Said> = None;
     for block in Blocks::of(lists) {
         let (Label::RevocationList, der) = block? else { continue };
@@ -183,4 +181,33 @@ fn is_by<'a, 'b: 'a>(
         }
     }
     Ok(false)
+}
+
+/// The serial numbers in each list.
+fn entries(lists: impl BufRead) -> Result<Vec<(Name, BTreeSet<Vec<u8>>)>, X509Error> {
+    let mut all = Vec::new();
+    for block in Blocks::of(lists) {
+        let (Label::RevocationList, der) = block? else { continue };
+        let List { issuer, mut entries, .. } = List::read(&der).ok_or(BAD)?;
+        let mut numbers = BTreeSet::new();
+        while !entries.is_empty() {
+            let mut entry = entries.inside(SEQUENCE).ok_or(BAD)?;
+            numbers.insert(integer(entry.content(INTEGER).ok_or(BAD)?).to_vec());
+        }
+        all.push((issuer, numbers));
+    }
+    Ok(all)
+}
+
+/// A serial number that was in an earlier list and is in none of its issuer now.
+/// A list that was cut short, and then made anew by hand, has lost some.
+pub fn lost(earlier: impl BufRead, now: impl BufRead) -> Result<Option<String>, X509Error> {
+    let now = entries(now)?;
+    for (issuer, numbers) in entries(earlier)? {
+        let has = |serial| now.iter().any(|(other, numbers)| *other == issuer && numbers.contains(serial));
+        if let Some(serial) = numbers.iter().find(|serial| !has(*serial)) {
+            return Ok(Some(number(serial)));
+        }
+    }
+    Ok(None)
 }
