@@ -150,6 +150,13 @@ impl Audit {
         self.subject.contains(&(Field::Note, note.word().to_owned()))
     }
 
+    /// Adds what a human should know where nothing else is noted.
+    pub(crate) fn note_if_none(&mut self, note: Note) {
+        if !self.subject.iter().any(|(field, _)| *field == Field::Note) {
+            self.note(note);
+        }
+    }
+
     /// Adds that rake was run although a worker is configured.
     /// The reason is a record of its own.
     pub(crate) fn cold(&mut self, why: &str) {
@@ -305,6 +312,7 @@ pub(crate) fn probe(path: &Path) -> Result<(), AuditError> {
 mod tests {
     use super::{Audit, Destination, Note, facility};
     use crate::system::scratch::scratch;
+    use crate::system::trusted_file::{self, Owner};
 
     #[test]
     fn what_is_known_anew_takes_the_place_of_what_was_known_before() {
@@ -326,8 +334,9 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for number in 0..RECORDS {
-                    let record = std::iter::repeat_with(|| std::fs::read_to_string(unsent.join(record_of(number))));
-                    let record = record.flatten().next().unwrap();
+                    let path = unsent.join(record_of(number));
+                    let read = || trusted_file::read(&path, 1000, Owner::RootOrSelf);
+                    let record = std::iter::repeat_with(read).flatten().next().unwrap();
                     assert!(record.contains(" took_ms="), "{number}: {record:?}");
                 }
             });

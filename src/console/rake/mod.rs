@@ -181,8 +181,7 @@ impl Console for Rake {
     }
 
     fn way(&self, before: &Assignment, after: &Assignment) -> Way {
-        let removes = !before.parameters.keys().all(|name| after.parameters.contains_key(name));
-        if self.settings.release.changes_in_place(removes) { Way::InPlace } else { Way::Rebuild }
+        if self.settings.release.changes_in_place(before, after) { Way::InPlace } else { Way::Rebuild }
     }
 
     fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict {
