@@ -58,12 +58,11 @@ pub(super) fn renew(renew: &Renew) -> Result<(), SetupError> {
         let paths = Paths::of(printer);
         let made = make(renew, &paths)?;
         let identity = x509::identity(&made)?;
-        println!(
-            "New certificate for the clients to pin, SHA-256 fingerprint:\n{}\n\n{made}\n{}",
+        super::say(&format!(
+            "New certificate for the clients to pin, SHA-256 fingerprint:\n{}\n\n{made}\n{}\n",
             identity.fingerprint,
             steps(printer, &paths)
-        );
-        Ok(())
+        ))
     })
 }
 
