@@ -17,8 +17,12 @@ use crate::model::state_directory;
 use crate::system::clock::Deadline;
 use crate::system::command::{CommandError, Program};
 use crate::system::helper_call::HelperCall;
-use crate::system::lock::{LockError, Permits, Queue};
+use crate::system::lock::{Lock, LockError, Permits, Queue};
 use crate::system::text::excerpt;
+
+/// Requests that read the CA's files at once.
+/// A revocation list of 200,000 entries takes 8 MiB and 20 ms of a processor, and no limit but its file's.
+const READERS: usize = 4;
 
 /// Why the CA did not do it.
 #[derive(Debug, Error)]
@@ -74,29 +78,45 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub struct Authority {
     settings: Settings,
+    changes: Places,
+    readers: Places,
+}
+
+/// Places for requests that run, and for those that wait.
+#[derive(Debug)]
+struct Places {
     permits: Permits,
     queue: Queue,
+}
+
+impl Places {
+    fn acquire(&self, until: Deadline) -> Result<Lock, AuthorityError> {
+        self.queue.wait(until, || self.permits.try_acquire()).map_err(AuthorityError::Busy)
+    }
 }
 
 impl Authority {
     /// The CA, with its locks in the state directory.
     pub(crate) fn new(settings: Settings, state: &Path) -> Self {
         let locks = state_directory::locks(state);
+        let places = |name, queue, count| Places {
+            permits: Permits::new(&locks, name, count),
+            queue: Queue::new(&locks, queue, settings.queue),
+        };
         Self {
-            permits: Permits::new(&locks, "authority", 1),
-            queue: Queue::new(&locks, "authority-queue", settings.queue),
+            changes: places("authority", "authority-queue", 1),
+            readers: places("authority-read", "authority-read-queue", READERS),
             settings,
         }
     }
 
     /// Has a verb done.
     pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+        let wait = until.within(self.settings.queue_timeout);
         let permit = match verb {
-            Verb::Show | Verb::Check => None,
-            Verb::Generate | Verb::Revoke => {
-                let wait = until.within(self.settings.queue_timeout);
-                Some(self.queue.wait(wait, || self.permits.try_acquire()).map_err(AuthorityError::Busy)?)
-            }
+            Verb::Check => None,
+            Verb::Show => Some(self.readers.acquire(wait)?),
+            Verb::Generate | Verb::Revoke => Some(self.changes.acquire(wait)?),
         };
         let call = HelperCall::new(&self.settings.helper, self.settings.timeout.min(until.left()));
         let request = Request { verb, name: name.clone(), limit: call.seconds() };

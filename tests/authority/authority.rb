@@ -72,6 +72,8 @@ class Authority
   # The CA's copy; the node's own is written by publish. The block runs between signing and saving.
   def sign(name, public_key, alt_name: false)
     cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
+    # The real server, which is Java, writes the issuer as UTF8String whatever it is in the CA's certificate.
+    cert.issuer = OpenSSL::X509::Name.new([['CN', issuer[0].subject.to_a[0][1]]]) if alt_name
     extend_cert(cert, issuer[0], alt_name ? ['subjectAltName', "DNS:#{name}", false] : nil)
     cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
     yield if block_given?
@@ -95,7 +97,7 @@ class Authority
   end
 
   def serials_like(name)
-    File.readlines(file('ca/inventory.txt'), chomp: true).filter_map { |line| line[/^(\S+).+\/CN=#{name}$/, 1]&.hex }
+    File.readlines(file('ca/inventory.txt'), chomp: true, mode: 'rb').filter_map { |line| line[/^(\S+).+\/CN=#{name}$/, 1]&.hex }
   end
 
   def revoked?(serial)
@@ -110,7 +112,7 @@ class Authority
     entry.add_extension(OpenSSL::X509::Extension.new('CRLReason', OpenSSL::ASN1::Enumerated(1))) # key compromise
     crl.add_revoked(entry)
     number = crl.extensions.find { |extension| extension.oid == 'crlNumber' }.value.to_i + 1
-    others = File.read(file('ca/ca_crl.pem')).scan(CRL).drop(1)
+    others = File.binread(file('ca/ca_crl.pem')).scan(CRL).drop(1)
     unless Faults.on('no_crl')
       write(file('ca/ca_crl.pem'), ([finish_crl(crl, *issuer, number).to_pem] + others).join, 0o644)
       FileUtils.cp(file('ca/ca_crl.pem'), file('ssl/crl.pem'))
@@ -179,7 +181,7 @@ class Authority
   end
 
   def own_crl
-    OpenSSL::X509::CRL.new(File.read(file('ca/ca_crl.pem'))[CRL])
+    OpenSSL::X509::CRL.new(File.binread(file('ca/ca_crl.pem'))[CRL])
   end
 
   def new_crl(cert, key)

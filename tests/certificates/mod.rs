@@ -3,6 +3,7 @@
 
 mod command_faults;
 mod made_by_hand;
+mod odd_authorities;
 
 /// Behind each web server (tests/run).
 mod every_server {

@@ -51,7 +51,7 @@ impl Ca<'_> {
             return Ok(Answer::Foreign);
         }
         // What cannot be judged afterwards is not made.
-        self.files.judge_ca(&self.settings.master)?;
+        self.files.judge_ca(&self.settings.master).map_err(|wrong| Failure::Unfit(Box::new(wrong)))?;
         self.records.write(self.name, &Record::Generating)?;
         self.output.remove()?;
         let file = match self.output.create_with_room() {

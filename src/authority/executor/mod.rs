@@ -80,7 +80,7 @@ pub(crate) fn execute(settings: &Settings, request: &Request) -> Answer {
     match attempt(settings, request, wait, Deadline::after(settings.timeout.min(asked.max(LEAST)))) {
         Ok(answer) => answer,
         Err(Failure::Command(CommandError::TimedOut)) => Answer::TimedOut,
-        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_))) => {
+        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_) | Failure::Unfit(_))) => {
             Answer::Undone { text: failure.to_string() }
         }
         Err(failure) => Answer::Failed { text: failure.to_string() },
