@@ -1,6 +1,7 @@
 //! The CA, as the handler sees it: verbs about the certificate of one name.
 //!
-//! espm-helper does them as the CA's user, one at a time, with a bounded queue before it. Its answer may hold a
+//! espm-helper does them as the CA's user, changes one at a time and a few that only read, each with a
+//! bounded queue before it. Its answer may hold a
 //! private key and comes through a pipe, never through a file.
 
 pub mod executor;
@@ -80,6 +81,11 @@ pub struct Authority {
     settings: Settings,
     changes: Places,
     readers: Places,
+}
+
+/// Handlers that can wait for the CA or work with it at once, by the length of each of its two queues.
+pub(crate) fn most_at_once(queue: usize) -> usize {
+    1 + READERS + 2 * queue
 }
 
 /// Places for requests that run, and for those that wait.

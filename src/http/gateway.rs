@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use super::permits::Permits;
 use crate::audit::{self, Audit, Destination};
+use crate::authority;
 use crate::config::{Config, ConfigError};
 use crate::http::cgi;
 use crate::http::response;
@@ -80,7 +81,7 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
     let config = Config::load(config_path, Owner::RootOrSelf).map_err(GateError::Config)?;
     process::become_owner_of(&config.state).map_err(GateError::Process)?;
     let mut listener = listen(&config.listen)?;
-    let most = config.console.most_at_once() + 1 + config.authority.command.queue + RESERVE;
+    let most = config.console.most_at_once() + authority::most_at_once(config.authority.command.queue) + RESERVE;
     let gate = Arc::new(Gate {
         program: std::env::current_exe().map_err(GateError::Process)?,
         config: config_path.as_os_str().to_owned(),
