@@ -16,8 +16,8 @@ use self::protocol::{Answer, Request, Verb};
 use crate::model::name::NodeName;
 use crate::model::state_directory;
 use crate::system::clock::Deadline;
-use crate::system::command::{CommandError, Program};
-use crate::system::helper_call::HelperCall;
+use crate::system::command::CommandError;
+use crate::system::helper_call::{Helper, HelperCall};
 use crate::system::lock::{Lock, LockError, Permits, Queue};
 use crate::system::text::excerpt;
 
@@ -65,8 +65,8 @@ impl From<CommandError> for AuthorityError {
 /// How the CA's verbs are run.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The program that does a verb, through sudo where it must.
-    pub(crate) helper: Program,
+    /// The program that does a verb.
+    pub(crate) helper: Helper,
     /// Seconds for one verb.
     pub(crate) timeout: Duration,
     /// Requests that may wait.
@@ -118,16 +118,26 @@ impl Authority {
 
     /// Has a verb done.
     pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
-        let wait = until.within(self.settings.queue_timeout);
-        let permit = match verb {
-            Verb::Check => None,
-            Verb::Show => Some(self.readers.acquire(wait)?),
-            Verb::Generate | Verb::Revoke => Some(self.changes.acquire(wait)?),
-        };
+        match verb {
+            Verb::Check => self.call(verb, name, until),
+            Verb::Show => {
+                let _permit = self.readers.acquire(until.within(self.settings.queue_timeout))?;
+                self.call(verb, name, until)
+            }
+            Verb::Generate | Verb::Revoke => self.ask_alone(verb, name, until),
+        }
+    }
+
+    /// Has a verb done while no other changes the CA.
+    pub(crate) fn ask_alone(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+        let _permit = self.changes.acquire(until.within(self.settings.queue_timeout))?;
+        self.call(verb, name, until)
+    }
+
+    fn call(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let call = HelperCall::new(&self.settings.helper, self.settings.timeout.min(until.left()));
         let request = Request { verb, name: name.clone(), limit: call.seconds() };
         let ended = call.capture(HelperCall::json(&request))?;
-        drop(permit);
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),
             Ok(Answer::TimedOut) => Err(AuthorityError::TimedOut),

@@ -4,6 +4,7 @@ pub(crate) mod certificates;
 pub(crate) mod change;
 pub(crate) mod context;
 pub mod draft;
+pub(crate) mod judgement;
 pub(crate) mod nodes;
 pub mod outcome;
 pub(crate) mod recovery;

@@ -1,10 +1,10 @@
 //! Why a verb failed.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::check::Mistake;
 use crate::system::command::CommandError;
 use crate::system::trusted_file::FileError;
 use crate::system::x509::X509Error;
@@ -20,11 +20,25 @@ pub(super) enum Failure {
     X509(#[from] X509Error),
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     Unsound(PathBuf, X509Error),
+    #[error(transparent)]
+    Check(#[from] Mistake),
     #[error("the serial number is not in the revocation list: {0}")]
     NotRevoked(String),
+    /// The CA cannot revoke it alone.
+    #[error("{0}")]
+    Replaced(String),
+    #[error("{path}: the record is of a newer release of espm; install that release", path = .0.display())]
+    Record(PathBuf),
+    #[error(
+        "{list}: it lacks revocations that it had, such as of serial number {serial}; put the list of before back with \
+         'cp {kept} {list}', restart the Puppet server, and revoke again what was revoked since",
+        list = .now.display(),
+        kept = .before.display()
+    )]
+    LostRevocations { serial: String, before: PathBuf, now: PathBuf },
     /// Nothing is left of what was begun.
     #[error("{why}: {output}")]
-    NothingMade { why: Cow<'static, str>, output: String },
+    NothingMade { why: String, output: String },
     /// What would be made could not be judged; nothing was begun.
     #[error(transparent)]
     Unfit(Box<Self>),
