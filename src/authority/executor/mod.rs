@@ -91,7 +91,7 @@ pub(crate) fn execute(settings: &Settings, request: &Request) -> Answer {
         Ok(answer) => answer,
         Err(Failure::Command(CommandError::TimedOut)) => Answer::TimedOut,
         Err(Failure::Replaced(text)) => Answer::Replaced { text },
-        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_))) => {
+        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_) | Failure::Unfit(_))) => {
             Answer::Undone { text: failure.to_string() }
         }
         Err(failure) => Answer::Failed { text: failure.to_string() },
