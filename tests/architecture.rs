@@ -18,12 +18,13 @@ use syn::visit::{self, Visit};
 use syn::{Item, ItemMod, ItemUse, Macro, MetaList, Path, UseTree};
 
 /// What one module alone uses, so that it can be replaced there.
-const ROOMS: [(&str, &str); 8] = [
+const ROOMS: [(&str, &str); 9] = [
     ("rusqlite", "ledger"),
     ("rcgen", "setup"),
     ("subprocess", "system::command"),
     ("syslog", "audit"),
     ("fastcgi", "http::gateway"),
+    ("icu_collator", "model::fold"),
     ("ini", "system::ini"),
     ("x509_parser", "system::x509"),
     ("std::process::Command", "system::command"),

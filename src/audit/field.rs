@@ -25,6 +25,8 @@ words! {
         Classes = "classes",
         /// The names of the parameters that are set.
         Parameters = "parameters",
+        /// The assigned groups and classes that the console no longer has.
+        Lost = "lost",
         /// A [`Note`] for a human.
         Note = "note",
         /// `cold` where rake was started although a worker is configured.

@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use self::field::{Field, Note};
 use self::logfmt::{MAX_RECORD, escape, list, logfmt};
 use crate::model::name::{NodeName, ParameterValue};
-use crate::model::node::Assignment;
+use crate::model::node::{Assignment, List};
 use crate::system::lock;
 use crate::system::text::without;
 use crate::system::trusted_file::{self, FileError, Owner};
@@ -129,6 +129,11 @@ impl Audit {
         self.set(Field::Parameters, list(assignment.parameters.keys().map(ToString::to_string)));
     }
 
+    /// Adds the assigned groups and classes that the console no longer has.
+    pub(crate) fn lost(&mut self, names: &[(List, String)]) {
+        self.set(Field::Lost, list(names.iter().map(|(_, name)| name.clone())));
+    }
+
     /// Conceals values that a command may be given and quote.
     /// None of them will be in a record.
     pub(crate) fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
@@ -138,6 +143,11 @@ impl Audit {
     /// Adds what a human should know.
     pub(crate) fn note(&mut self, note: Note) {
         self.set(Field::Note, note.word().to_owned());
+    }
+
+    /// Whether this note is the last that was added.
+    pub(crate) fn has(&self, note: Note) -> bool {
+        self.subject.contains(&(Field::Note, note.word().to_owned()))
     }
 
     /// Adds that rake was run although a worker is configured.
@@ -231,9 +241,13 @@ impl Audit {
             Field::Request => Some(self.request.clone()),
             Field::Client => Some(self.client.clone()),
             Field::Addr => Some(self.addr.clone()),
-            Field::Node | Field::Groups | Field::Classes | Field::Parameters | Field::Note | Field::Console => {
-                self.subject.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone())
-            }
+            Field::Node
+            | Field::Groups
+            | Field::Classes
+            | Field::Parameters
+            | Field::Lost
+            | Field::Note
+            | Field::Console => self.subject.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()),
             Field::Cause => None,
             Field::TookMs => ended.then(|| self.start.elapsed().as_millis().to_string()),
         };

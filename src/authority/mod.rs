@@ -91,17 +91,25 @@ impl Authority {
 
     /// Has a verb done.
     pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
-        let permit = match verb {
-            Verb::Show | Verb::Check => None,
-            Verb::Generate | Verb::Revoke => {
-                let wait = until.within(self.settings.queue_timeout);
-                Some(self.queue.wait(wait, || self.permits.try_acquire()).map_err(AuthorityError::Busy)?)
-            }
-        };
+        match verb {
+            Verb::Show | Verb::Check => self.call(verb, name, until),
+            Verb::Generate | Verb::Revoke => self.ask_alone(verb, name, until),
+        }
+    }
+
+    /// Has a verb done while no other changes the CA.
+    pub(crate) fn ask_alone(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+        let wait = until.within(self.settings.queue_timeout);
+        let permit = self.queue.wait(wait, || self.permits.try_acquire()).map_err(AuthorityError::Busy)?;
+        let answer = self.call(verb, name, until);
+        drop(permit);
+        answer
+    }
+
+    fn call(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let call = HelperCall::new(&self.settings.helper, self.settings.timeout.min(until.left()));
         let request = Request { verb, name: name.clone(), limit: call.seconds() };
         let ended = call.capture(HelperCall::json(&request))?;
-        drop(permit);
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),
             Ok(Answer::TimedOut) => Err(AuthorityError::TimedOut),

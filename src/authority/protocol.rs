@@ -15,7 +15,8 @@ pub enum Verb {
     Show,
     /// Revoke it and free the name.
     Revoke,
-    /// Read what the other verbs need: the records, the CA's certificate, its revocation list.
+    /// Do what the other verbs need, and change nothing: read the records, judge the master's own certificate, run the
+    /// CA's command.
     Check,
 }
 
@@ -74,7 +75,7 @@ pub enum Answer {
     KeyGone,
     /// The command ran past its time limit; the same request settles it.
     TimedOut,
-    /// Everything that the verbs need can be read.
+    /// Everything that the verbs need can be read, and the CA's command answers.
     Sound {
         /// The moment at which the first certificate of the CA's chain ends, in seconds since 1970.
         until: i64,

@@ -33,7 +33,7 @@ keys! {
 
 command_keys!(
     AuthorityCommand in "authority", of "the CA's command",
-    command "/opt/puppet/bin/puppet cert",
+    command "/opt/puppet/bin/puppet cert --confdir /etc/puppetlabs/puppet --vardir /var/opt/lib/pe-puppet --logdir /var/log/pe-puppet --rundir /var/run/pe-puppet",
     directory default("/"),
     user "pe-puppet",
     timeout "; a revocation alone may wait 60 s for the CA's own lock"

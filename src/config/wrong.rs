@@ -44,7 +44,9 @@ pub enum Wrong {
     Value { section: &'static str, name: &'static str, want: &'static str, found: String },
     #[error("[psk] {0}: {CLIENT_NAME}")]
     ClientName(String),
-    #[error("[psk] {0}: want sha256: and 64 hexadecimal digits; 'espm-setup psk add {0}' makes a key")]
+    #[error(
+        "[psk] {0}: want sha256: and 64 hexadecimal digits; remove the line, then 'espm-setup psk add {0}' makes a key"
+    )]
     Digest(String),
     #[error("[psk]: has no key, so that no client can be known; 'espm-setup psk add NAME' makes one")]
     NoKey,

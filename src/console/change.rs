@@ -190,9 +190,9 @@ impl Standing {
 }
 
 /// True if a list has at least one line that can be a node's name.
-pub(crate) fn names_any(nodes: &[String]) -> bool {
+pub(crate) fn names_any<'a>(nodes: impl IntoIterator<Item = &'a String>) -> bool {
     let is_name = |node: &String| !node.trim().is_empty() && !node.contains(char::is_control);
-    nodes.iter().any(is_name)
+    nodes.into_iter().any(is_name)
 }
 
 /// The console's knowledge about a new node's name before the node is added.

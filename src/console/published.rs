@@ -4,22 +4,29 @@
 //! classification is published as a file that the Puppet server's classifier reads.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, declassify};
 use super::listing::Listing;
-use super::{Claim, Console, ConsoleError, Evidence, Gap, Intent, Permit, Refusal, Standing, Verdict, Way, change};
+use super::{
+    Claim, Console, ConsoleError, Evidence, Found, Gap, Intent, Permit, Refusal, Standing, Verdict, Way, change,
+};
 use crate::model::name::NodeName;
-use crate::model::node::{Assignment, List};
+use crate::model::node::{Assignment, List, Node};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::lock::Queue;
+use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::{self, FileError, Identity, Owner};
 
 /// Most bytes of a catalogue.
 const MAX_CATALOGUE: u64 = 4 * 1024 * 1024;
+
+/// Most bytes of a classification.
+pub(crate) const MAX_NODE: u64 = 1024 * 1024;
 
 /// The catalogue and where nodes are published.
 #[derive(Debug)]
@@ -65,7 +72,7 @@ impl Published {
             trusted_file::discard(&beside)?;
             return Err(FileError::io(&beside, error));
         }
-        if replaces { trusted_file::rename(&beside, &file) } else { trusted_file::place(&beside, &file) }
+        if replaces { trusted_file::rename(&beside, &file) } else { trusted_file::name_new(&beside, &file) }
     }
 }
 
@@ -125,8 +132,38 @@ impl Console for Published {
         Ok(Listing::new(list, &names, as_of_ms))
     }
 
-    fn missing_names(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
-        Ok(self.read()?.missing_names(assignment))
+    fn folds(&self) -> bool {
+        false
+    }
+
+    /// Compares the published files with what the catalogue makes of the nodes now.
+    fn outdated(&self, nodes: &[&Node]) -> Result<Vec<(NodeName, Option<ConsoleError>)>, ConsoleError> {
+        let catalogue = self.read()?;
+        let is_outdated = |node: &Node| -> Result<bool, FileError> {
+            let path = self.file(&node.name);
+            let published = trusted_file::optional(trusted_file::read(&path, MAX_NODE, Owner::RootOrSelf))?;
+            let outdated = published.is_none_or(|yaml| yaml != catalogue.classify(&node.assignment));
+            // Another user's file is not replaced.
+            match path.symlink_metadata() {
+                Ok(file) if outdated && file.uid() != process::user() => {
+                    Err(FileError::io(&path, io::Error::other(format!("is owned by user {}", file.uid()))))
+                }
+                _ => Ok(outdated),
+            }
+        };
+        let judged = nodes.iter().filter_map(|node| match is_outdated(node) {
+            Ok(outdated) => outdated.then(|| (node.name.clone(), None)),
+            Err(error) => Some((node.name.clone(), Some(ConsoleError::File(error)))),
+        });
+        Ok(judged.collect())
+    }
+
+    fn found(&self, name: &NodeName, known: &[Assignment], _: Deadline) -> Result<Option<Found>, ConsoleError> {
+        let Ok(yaml) = trusted_file::read(&self.file(name), MAX_NODE, Owner::RootOrSelf) else { return Ok(None) };
+        let catalogue = self.read()?;
+        let known = known.iter().find(|known| catalogue.classify(known) == yaml).cloned();
+        let assignment = known.or_else(|| declassify(&yaml));
+        Ok(assignment.map(|assignment| Found { assignment, beyond: Vec::new() }))
     }
 
     fn nodes(&self, _: Deadline) -> Result<Vec<String>, ConsoleError> {

@@ -77,15 +77,15 @@ pub(crate) fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault>
     }
 }
 
-/// Revokes a node's certificate for its client; 404 when espm made none.
-pub(crate) fn revoke(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
+/// Revokes a node's certificate for whom the reason names; 404 when espm made none.
+pub(crate) fn revoke(context: &mut Context, name: &NodeName, reason: &Reason) -> Result<Outcome, Fault> {
     let mut node = LockedNode::open_to_revoke(context, name)?;
     let entry = &node.entry;
     // A ledger restored from a backup does not know newer certificates.
     if !is_known(entry) && !is_recorded(node.locked.context, &entry.node.name)? {
         return entry.certificate.map(|_| Outcome::Gone).ok_or_else(Fault::not_found);
     }
-    revoke_own(&mut node.locked.audited()?, entry, &Reason::Client)?;
+    revoke_own(&mut node.locked.audited()?, entry, reason)?;
     match node.locked.ledger.entry(&entry.node.name)?.and_then(|entry| entry.certificate) {
         Some(CertificateState::Revoked) => Ok(Outcome::Gone),
         _ => Err(Fault::not_found()),

@@ -30,7 +30,7 @@ const OPTIONS: [(&str, &str, [&str; 2], Option<&str>); 20] = [
     ("ssldir", "DIR", ["authority", "ssldir"], None),
     ("cadir", "DIR", ["authority", "cadir"], None),
     ("records", "DIR", ["authority", "records"], None),
-    ("master", "NAME", ["authority", "master"], Some("the host's name")),
+    ("master", "NAME", ["authority", "master"], Some("what Puppet says")),
     ("syslog", "PATH", ["audit", "socket"], None),
 ];
 

@@ -1,6 +1,6 @@
 //! The process itself: its user and groups, its limits, descriptors and terminal, its memory.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -159,12 +159,49 @@ pub(crate) fn raise_file_limit() -> io::Result<()> {
 
 /// As root: becomes the owner of a directory, with its group and no other.
 /// Call it while the process has one thread: to the kernel, users belong to threads.
+///
+/// # Errors
+/// Where that is root: nothing of espm's, and no code of the console's, runs as root.
 pub(crate) fn become_owner_of(directory: &Path) -> io::Result<()> {
-    let owner = std::fs::metadata(directory)?;
-    if !is_root() || owner.uid() == 0 {
+    if !is_root() {
         return Ok(());
     }
+    let owner = check_owner_of(directory)?;
     become_ids(owner.uid(), owner.gid(), &[])
+}
+
+/// Checks that a directory is not root's.
+pub(crate) fn check_owner_of(directory: &Path) -> io::Result<Metadata> {
+    let owner = std::fs::metadata(directory)?;
+    if owner.uid() == 0 { Err(io::Error::other(root_owns(directory))) } else { Ok(owner) }
+}
+
+/// The name of the user who owns a directory; espm's usual one where the directory is missing.
+pub(crate) fn owner_of(directory: &Path) -> String {
+    let uid = std::fs::metadata(directory).map(|found| found.uid());
+    uid.map_or_else(|_| "espm".to_owned(), |uid| user_name(uid).unwrap_or_else(|| format!("#{uid}")))
+}
+
+/// The name of the group that a directory belongs to; espm's usual one where the directory is missing.
+pub(crate) fn group_of(directory: &Path) -> String {
+    let gid = std::fs::metadata(directory).map(|found| found.gid());
+    gid.map_or_else(|_| "espm".to_owned(), |gid| group_name(gid).unwrap_or_else(|| gid.to_string()))
+}
+
+/// Says that a directory is root's, with the command to type.
+fn root_owns(directory: &Path) -> String {
+    let path = directory.display();
+    let user = "useradd --system --user-group --shell /usr/sbin/nologin";
+    match uid_of("espm") {
+        Some(0) => format!(
+            "{path} belongs to root, because the user espm is number 0 in {PASSWD}, and espm does not run as root; \
+             '{user} espm-agent && chown -R espm-agent:espm-agent {path}'"
+        ),
+        Some(_) => format!("{path} belongs to root, and espm does not run as root; 'chown -R espm:espm {path}'"),
+        None => {
+            format!("{path} belongs to root, and espm does not run as root; '{user} espm && chown -R espm:espm {path}'")
+        }
+    }
 }
 
 fn become_user(name: &str) -> io::Result<()> {

@@ -52,10 +52,10 @@ class Authority
   end
 
   # The master's own key and certificate.
-  def make_master
+  def make_master(name = MASTER)
     key = new_key
-    save_keys(MASTER, key)
-    publish(MASTER, sign(MASTER, key.public_key))
+    save_keys(name, key)
+    publish(name, sign(name, key.public_key))
   end
 
   def new_key

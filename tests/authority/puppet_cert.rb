@@ -8,13 +8,19 @@ class PuppetCert
   WORDS = { notice: 'Notice', err: 'Error', warning: 'Warning', crit: 'Critical' }.freeze
   Failure = Class.new(StandardError)
 
+  # Where a version looks below its user's home for what it is not told; as root it does not.
+  DIRECTORIES = { 3 => %w[confdir vardir], 4 => %w[confdir vardir codedir logdir rundir] }.freeze
+
   def initialize(authority, flavour)
     @ca = authority
     @flavour = flavour
+    @directories = Process.euid.zero? ? [] : DIRECTORIES.fetch([flavour.to_i, 4].min, [])
     @old = flavour.start_with?('2.7')
   end
 
   def run(words)
+    return home_refused if (@directories - directories_of(words)).any?
+
     options, @names = words.partition { |word| word.start_with?('-') }
     @plain = options.delete('--color=false')
     @all = options.delete('--all')
@@ -30,6 +36,19 @@ class PuppetCert
   end
 
   private
+
+  # Takes the options that name a directory, and tells which.
+  def directories_of(words)
+    DIRECTORIES.values.flatten.uniq.select do |name|
+      at = words.index("--#{name}")
+      words.slice!(at, 2) if at
+    end
+  end
+
+  def home_refused
+    say(:err, 'Could not initialize global default settings: Permission denied @ dir_s_mkdir - /.puppet')
+    1
+  end
 
   def options_refused(options)
     return puts('puppet-cert(8) -- Manage certificates and requests', '', 'USAGE', '-----') || 0 if options.none?(/\A--/)

@@ -14,9 +14,11 @@ class ServerCa
 
   def run(words)
     action, *rest = words
-    return refuse("Unknown action: #{action}", usage: true) unless %w[generate revoke clean].include?(action)
+    return refuse("Unknown action: #{action}", usage: true) unless %w[generate revoke clean list].include?(action)
 
     names = certnames(rest)
+    return refuse("Could not read file '#{@config}'", usage: true) if @config && !File.readable?(@config)
+    return list if action == 'list'
     return refuse("At least one certname is required to #{action}", usage: true) if names.empty?
     raise OpenSSL::X509::StoreError, 'X509_LOOKUP_load_file: system lib' unless @ca.exist?
 
@@ -78,6 +80,16 @@ class ServerCa
     0
   end
 
+  # The requests that wait; the server is asked.
+  def list
+    raise Refused, 'down' if Faults.on('server_down')
+
+    names = Dir[@ca.path(:ca_request, '*')].map { |path| File.basename(path, '.pem') }
+    puts names.empty? ? 'No certificates to list' : 'Requested Certificates:'
+    names.each { |name| puts "    #{name.ljust(names.map(&:size).max + 6)} (SHA256)  #{'AA:' * 31}AA" }
+    0
+  end
+
   # The files outside the CA stay.
   def clean(name)
     return complain("Could not find files to clean for #{name}") unless @ca.has?(:signed, name)
@@ -97,6 +109,7 @@ class ServerCa
 
       value ||= words.shift
       names += value.to_s.split(',') if option == '--certname'
+      @config = value if option == '--config'
     end
     names
   end
@@ -131,7 +144,7 @@ class ServerCa
   end
 
   def unreachable(action)
-    path = action == 'generate' ? 'certificate_request' : 'certificate_status'
+    path = { 'generate' => 'certificate_request', 'list' => 'certificate_statuses' }.fetch(action, 'certificate_status')
     $stderr.puts "Fatal error when running action '#{action}'", "  Error: Failed connecting to #{SERVER}/#{path}/",
                  '  Root cause: Failed to open TCP connection to localhost:8140 ' \
                  '(Connection refused - connect(2) for "localhost" port 8140)'

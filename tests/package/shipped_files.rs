@@ -77,6 +77,42 @@ fn socket_unit_of_red_hat_differs_in_group_alone() {
 }
 
 #[test]
+fn removal_is_refused_while_puppet_conf_names_espm_enc() {
+    let root = scratch();
+    let removal = || Command::new(shipped("in-use")).env("DPKG_ROOT", &root).output().unwrap();
+    assert!(removal().status.success(), "there is no Puppet");
+    for conf in ["etc/puppetlabs/puppet/puppet.conf", "etc/puppet/puppet.conf"] {
+        let path = root.join(conf);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for line in [
+            "external_nodes = /usr/bin/espm-enc",
+            "  external_nodes=/bin/espm-enc -c /srv/enc.ini",
+            "external_nodes\t= \"/usr/bin/espm-enc\"",
+        ] {
+            fs::write(&path, format!("[main]\nserver = x\n[server]\nnode_terminus = exec\n{line}\n")).unwrap();
+            let refused = removal();
+            let said = String::from_utf8(refused.stderr).unwrap();
+            assert!(refused.status.code() == Some(1) && said.contains(&format!("{} names espm-enc", path.display())));
+            // What it says is typed.
+            let typed = said.lines().find_map(|line| line.strip_prefix("    sed ")).unwrap();
+            run(Command::new("sh").args(["-c", &format!("sed {typed}")]));
+            assert_eq!(fs::read_to_string(&path).unwrap(), "[main]\nserver = x\n[server]\n");
+            assert!(removal().status.success());
+        }
+        for line in
+            ["# external_nodes = /usr/bin/espm-enc", "external_nodes = /opt/espm/bin/espm-enc", "external_nodes = /c"]
+        {
+            fs::write(&path, format!("[server]\n{line}\n")).unwrap();
+            assert!(removal().status.success(), "{line}");
+        }
+    }
+    // Both packages ask it before anything else is done, and not while they are upgraded.
+    assert!(read("debian/prerm").contains("if [ \"$1\" = remove ]; then\n    /usr/libexec/espm/in-use\n"));
+    assert!(read("rpm/preun").contains("\n[ \"$1\" -ne 0 ] || /usr/libexec/espm/in-use || exit 1\n"));
+    let _ = fs::remove_dir_all(root);
+}
+
+#[test]
 fn apparmor_accepts_profile() {
     // -Q: it is read and compiled, and not loaded; this needs nothing of the kernel.
     let parsed = Command::new("apparmor_parser").args(["-Q", "-K"]).arg(shipped("apparmor/usr.sbin.espm")).output();

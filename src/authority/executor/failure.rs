@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::check::Mistake;
 use crate::system::command::CommandError;
 use crate::system::trusted_file::FileError;
 use crate::system::x509::X509Error;
@@ -20,6 +21,8 @@ pub(super) enum Failure {
     X509(#[from] X509Error),
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     Unsound(PathBuf, X509Error),
+    #[error(transparent)]
+    Check(#[from] Mistake),
     #[error("the serial number is not in the revocation list: {0}")]
     NotRevoked(String),
     /// Nothing is left of what was begun.

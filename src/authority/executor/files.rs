@@ -110,7 +110,7 @@ impl Files<'_> {
     }
 
     /// The CA's copy of the certificate of another name.
-    fn signed_as(&self, name: &str) -> PathBuf {
+    pub(super) fn signed_as(&self, name: &str) -> PathBuf {
         self.cadir.join("signed").join(format!("{name}.pem"))
     }
 

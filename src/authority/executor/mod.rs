@@ -4,6 +4,7 @@
 //! list. Touches only what a record of espm's names. Never runs `puppet cert revoke` for a name without a
 //! certificate: that command takes such a name as a regular expression.
 
+mod check;
 mod failure;
 mod files;
 mod generate;
@@ -139,13 +140,6 @@ impl Ca<'_> {
     /// Whether the name is taken: by a file, or as one of the master's own.
     fn is_taken(&self) -> Result<bool, Failure> {
         Ok(self.files.anything_there()? || self.files.is_alias_of(&self.settings.master)?)
-    }
-
-    fn check(&self) -> Result<Answer, Failure> {
-        let (until, list_until) = self.files.judge_ca(&self.settings.master)?;
-        self.is_taken()?;
-        self.files.is_anothers("")?;
-        Ok(Answer::Sound { until, list_until })
     }
 
     fn show(&self) -> Result<Answer, Failure> {

@@ -20,10 +20,11 @@ use self::verdict::verdict;
 use self::worker::{Worker, WorkerError};
 use super::listing::Listing;
 use super::{
-    Claim, Console, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT, Evidence, Intent, Permit, Standing, Verdict, Way,
+    Claim, Console, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT, Evidence, Found, Intent, Permit, Standing, Verdict,
+    Way,
 };
-use crate::model::name::NodeName;
-use crate::model::node::{Assignment, List};
+use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+use crate::model::node::{Assignment, List, Node};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::command::{self, CommandError};
@@ -245,8 +246,41 @@ impl Console for Rake {
         Ok(listing)
     }
 
-    fn missing_names(&self, _: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+    fn folds(&self) -> bool {
+        true
+    }
+
+    fn outdated(&self, _: &[&Node]) -> Result<Vec<(NodeName, Option<ConsoleError>)>, ConsoleError> {
         Ok(Vec::new())
+    }
+
+    fn found(&self, name: &NodeName, _: &[Assignment], until: Deadline) -> Result<Option<Found>, ConsoleError> {
+        if !self.settings.release.shows_nodes() {
+            return Ok(None);
+        }
+        let mut found = Found::default();
+        for group in self.lines(Task::Assigned { name: name.clone(), list: List::Groups }, until)? {
+            match GroupName::parse(&group) {
+                Ok(group) => found.assignment.groups.push(group),
+                Err(_) => found.beyond.push(format!("the group {group:?}")),
+            }
+        }
+        for class in self.lines(Task::Assigned { name: name.clone(), list: List::Classes }, until)? {
+            match ClassName::parse(&class) {
+                Ok(class) => found.assignment.classes.push(class),
+                Err(_) => found.beyond.push(format!("the class {class:?}")),
+            }
+        }
+        for line in self.lines(Task::Parameters { name: name.clone() }, until)? {
+            let (key, value) = line.split_once('=').unwrap_or((&line, ""));
+            match (ParameterName::parse(key), ParameterValue::parse(value)) {
+                (Ok(key), Ok(value)) if !found.assignment.parameters.contains_key(&key) => {
+                    found.assignment.parameters.insert(key, value);
+                }
+                _ => found.beyond.push(format!("the parameter {line:?}")),
+            }
+        }
+        Ok(Some(found))
     }
 
     fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {

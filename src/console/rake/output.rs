@@ -3,6 +3,7 @@
 //! Exit codes and messages both lie on their own; a success is its marker lines, complete lists and exit code 0.
 //! Unknown lines are noise.
 
+use crate::model::fold::Twins;
 use crate::model::name::{ClassName, GroupName, NodeName};
 use crate::model::node::{Assignment, List};
 use crate::system::text::{self, plain};
@@ -130,8 +131,10 @@ impl<'a> Output<'a> {
         }
         let (classes, groups) = self.lines.split_at(between);
         let lost = |list: List, names: &[&str], lines: &[String]| -> Vec<(List, String)> {
-            let lost = names.iter().filter(|name| !lines.iter().any(|line| line == *name));
-            lost.map(|name| (list, (*name).to_owned())).collect()
+            let twins = if names.is_empty() { Twins::default() } else { Twins::find(names.iter().copied(), lines) };
+            // Where the database takes another name for it, that one may be assigned.
+            let lost = |name: &&&str| !lines.iter().any(|line| line == **name) || twins.of(name).is_some();
+            names.iter().filter(lost).map(|name| (list, (*name).to_owned())).collect()
         };
         let wanted_classes: Vec<_> = wanted.classes.iter().map(ClassName::as_str).collect();
         let wanted_groups: Vec<_> = wanted.groups.iter().map(GroupName::as_str).collect();

@@ -24,8 +24,8 @@ use self::error::Why;
 pub(crate) use self::error::optional;
 pub(crate) use self::identity::Identity;
 pub(crate) use self::write::{
-    beside, create, create_directory, discard, nameless, open_existing, open_lock, place, remove, rename, replace,
-    replace_keeping_owner, sync_parent, write_beside, write_new,
+    beside, create, create_directory, create_nameless, discard, name, name_new, nameless, open_existing, open_lock,
+    remove, rename, replace, replace_keeping_owner, sync_parent, write_beside, write_new,
 };
 
 /// Symbolic links on the way to a file, as the kernel bounds them.
@@ -164,17 +164,40 @@ pub(crate) fn reader(path: &Path, limit: u64, owner: Owner) -> Result<impl BufRe
 
 /// Checks that a path is a directory with a trusted owner, into which others cannot write.
 pub(crate) fn check_directory(path: &Path, owner: Owner) -> Result<(), FileError> {
-    let found = Origin::of(path)?;
+    let path = resolve(path, owner)?;
+    let found = Origin::of(&path)?;
     if !found.is(FileType::Directory) {
-        return Err(FileError::new(path, Why::NotDirectory));
+        return Err(FileError::new(&path, Why::NotDirectory));
     }
-    found.check(path, owner)
+    found.check(&path, owner)
+}
+
+/// A path without symbolic links: links of trusted users are followed, those of others are refused, and so is a way
+/// that others can write to.
+pub(crate) fn resolve(path: &Path, owner: Owner) -> Result<PathBuf, FileError> {
+    walk(path, owner, Steps::All)
 }
 
 /// Checks every directory and every link on the way to a file.
-/// Only a trusted user can put another in its place. A directory that all may write must be sticky, as `/tmp`
+///
+/// The file is looked for from `/` on, one step after the other, through links as the kernel goes.
+/// Otherwise, somebody could put another file in its place. A directory that all may write must be sticky, as `/tmp`
 /// is.
 pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
+    walk(path, owner, Steps::Directories).map(drop)
+}
+
+/// What is looked at on the way to a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// The directories, and the links to them.
+    Directories,
+    /// The file itself, too, where it is a link.
+    All,
+}
+
+/// Goes to a file, and says where that is without links.
+fn walk(path: &Path, owner: Owner, steps: Steps) -> Result<PathBuf, FileError> {
     let mut here = PathBuf::from("/");
     let mut rest = Vec::new();
     let mut links = 0;
@@ -182,7 +205,7 @@ pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
         rest.extend(way.components().rev().map(|component| component.as_os_str().to_owned()));
     };
     let whole = std::path::absolute(path).map_err(FileError::at(path))?;
-    push(&mut rest, whole.parent().unwrap_or(Path::new("/")));
+    push(&mut rest, if steps == Steps::All { &whole } else { whole.parent().unwrap_or(Path::new("/")) });
     while let Some(name) = rest.pop() {
         match Path::new(&name).components().next() {
             Some(Component::Normal(name)) => here.push(name),
@@ -194,7 +217,10 @@ pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
             _ => continue,
         }
         let step = Origin::of(&here)?;
-        step.check_step(&here, owner)?;
+        let last = steps == Steps::All && rest.is_empty();
+        if step.is(FileType::Symlink) || !last {
+            step.check_step(&here, owner)?;
+        }
         if step.is(FileType::Symlink) {
             links += 1;
             if links > MAX_LINKS {
@@ -204,7 +230,7 @@ pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
             here.pop();
         }
     }
-    Ok(())
+    Ok(here)
 }
 
 /// Checks that root alone decides what a program is: the file and the way to it.
@@ -223,8 +249,8 @@ mod tests {
     use rustix::fs::FileType;
 
     use super::{
-        Origin, Owner, check_way, create, discard, open_existing, open_lock, read, remove, replace,
-        replace_keeping_owner, write_new,
+        Origin, Owner, check_directory, check_way, create, discard, open_existing, open_lock, read, remove, replace,
+        replace_keeping_owner, resolve, write_new,
     };
     use crate::system::scratch::scratch;
 
@@ -267,6 +293,29 @@ mod tests {
         assert!(check_way(&top.join("round/f"), Owner::RootOrSelf).unwrap_err().to_string().contains("round"));
         assert!(check_way(&path.join("f"), Owner::RootOrSelf).unwrap_err().to_string().contains("not a directory"));
         assert!(check_way(&top.join("none/f"), Owner::RootOrSelf).unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn links_of_trusted_users_are_resolved_and_those_of_others_refused() {
+        let top = scratch("file-resolve");
+        fs::create_dir_all(top.join("disk/state")).unwrap();
+        symlink("disk", top.join("opt")).unwrap();
+        symlink(top.join("opt/state"), top.join("state")).unwrap();
+        let real = fs::canonicalize(top.join("disk/state")).unwrap();
+        for way in ["disk/state", "opt/state", "state", "opt/../state/."] {
+            assert_eq!(resolve(&top.join(way), Owner::RootOrSelf).unwrap(), real, "{way}");
+            check_directory(&top.join(way), Owner::RootOrSelf).unwrap();
+        }
+        fs::set_permissions(top.join("disk"), Permissions::from_mode(0o777)).unwrap();
+        assert!(
+            resolve(&top.join("state"), Owner::RootOrSelf).unwrap_err().to_string().contains("others can write it")
+        );
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(top.join("disk"), Permissions::from_mode(0o755)).unwrap();
+            std::os::unix::fs::lchown(top.join("opt"), Some(12_345), None).unwrap();
+            let error = resolve(&top.join("state"), Owner::RootOrSelf).unwrap_err().to_string();
+            assert!(error.contains("opt: is owned by user 12345"), "{error}");
+        }
     }
 
     #[test]

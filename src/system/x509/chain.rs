@@ -6,15 +6,12 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
 use super::name::Name;
-use super::pem::{Blocks, Label, has_byte_order_mark};
+use super::pem::{Blocks, Label};
 use super::signature::Signed;
 use super::{SKEW, X509Error, integer};
 
 /// Certificates between a leaf and its root; Puppet's CA has one or none.
 const MAX_CHAIN: usize = 8;
-
-/// Signatures that one chain may take; a bundle of the operator's has a few certificates of each name.
-const MAX_SIGNATURES: usize = 64;
 
 /// A certificate, and what of it is compared.
 #[derive(Debug)]
@@ -163,68 +160,43 @@ pub(super) fn ders(pem: &[u8]) -> Result<Vec<Vec<u8>>, X509Error> {
             found.push(der);
         }
     }
-    match found.is_empty() {
-        true if has_byte_order_mark(pem) => Err(X509Error::ByteOrderMark),
-        true => Err(X509Error::None("certificate")),
-        false => Ok(found),
-    }
+    if found.is_empty() { Err(X509Error::None("certificate")) } else { Ok(found) }
 }
 
-/// A search for a chain.
-pub(super) struct Search<'a, 'b> {
+/// Finds the chain from a certificate to a root of the bundle, and the moment at which its first one ends.
+pub(super) fn until(leaf: &Certificate<'_>, bundle: &[Certificate<'_>], at: i64) -> Result<i64, X509Error> {
+    leaf.check(at)?;
+    let (mut subject, mut until, mut below) = (leaf, leaf.not_after(), 0);
+    for _ in 0..MAX_CHAIN {
+        // A root of the bundle is trusted as it is, whatever its own signature.
+        if subject.is_named_by(subject) && bundle.iter().any(|one| one.parsed.as_raw() == subject.parsed.as_raw()) {
+            return Ok(until);
+        }
+        let issuer = issuer(subject, bundle, below, at)?;
+        issuer.check(at)?;
+        until = until.min(issuer.not_after());
+        below += usize::from(!issuer.is_self_issued());
+        subject = issuer;
+    }
+    Err(X509Error::NotSigned)
+}
+
+/// The CA of the bundle that has signed a certificate: of a CA and its renewal with the same key, the one that is
+/// valid.
+fn issuer<'a, 'b>(
+    subject: &Certificate<'_>,
     bundle: &'b [Certificate<'a>],
+    below: usize,
     at: i64,
-    signatures: usize,
-}
-
-impl<'a, 'b> Search<'a, 'b> {
-    pub(super) fn new(bundle: &'b [Certificate<'a>], at: i64) -> Self {
-        Self { bundle, at, signatures: MAX_SIGNATURES }
-    }
-
-    /// Finds the chain from a certificate to a root of the bundle, and the moment at which its first one ends.
-    pub(super) fn until(&mut self, leaf: &Certificate<'_>) -> Result<i64, X509Error> {
-        if leaf.is_self_issued() && self.bundle.iter().any(|one| one.parsed.as_raw() == leaf.parsed.as_raw()) {
-            return leaf.check(self.at).map(|()| leaf.not_after());
+) -> Result<&'b Certificate<'a>, X509Error> {
+    let (mut found, mut wrong) = (None, X509Error::NotSigned);
+    for one in bundle.iter().filter(|one| one.may_sign(below)) {
+        match one.has_signed(subject) {
+            Ok(true) if one.check(at).is_ok() => return Ok(one),
+            Ok(true) => found = found.or(Some(one)),
+            Ok(false) => {}
+            Err(error) => wrong = error,
         }
-        self.above(leaf, &mut Vec::new())
     }
-
-    /// As [`Search::until`], above what is already in the chain.
-    fn above(&mut self, subject: &Certificate<'_>, chain: &mut Vec<usize>) -> Result<i64, X509Error> {
-        subject.check(self.at)?;
-        let mut wrong = X509Error::NotSigned;
-        if chain.len() >= MAX_CHAIN {
-            return Err(wrong);
-        }
-        let below = chain.iter().filter_map(|number| self.bundle.get(*number)).filter(|one| !one.is_self_issued());
-        let below = below.count();
-        for (number, issuer) in self.bundle.iter().enumerate() {
-            if chain.contains(&number) || !issuer.is_named_by(subject) || !issuer.may_sign(below) {
-                continue;
-            }
-            self.signatures = self.signatures.checked_sub(1).ok_or(X509Error::NotSigned)?;
-            match issuer.has_signed(subject) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(error) => {
-                    wrong = error;
-                    continue;
-                }
-            }
-            let found = if issuer.is_named_by(issuer) {
-                issuer.check(self.at).map(|()| issuer.not_after())
-            } else {
-                chain.push(number);
-                let found = self.above(issuer, chain);
-                chain.pop();
-                found
-            };
-            match found {
-                Ok(until) => return Ok(until.min(subject.not_after())),
-                Err(error) => wrong = error,
-            }
-        }
-        Err(wrong)
-    }
+    found.ok_or(wrong)
 }

@@ -9,7 +9,7 @@ use x509_parser::time::ASN1Time;
 use super::chain::Certificate;
 use super::der::{BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, context};
 use super::name::Name;
-use super::pem::{Blocks, Label, has_byte_order_mark};
+use super::pem::{Blocks, Label};
 use super::signature::Signed;
 use super::{SKEW, X509Error, integer};
 
@@ -135,17 +135,14 @@ fn each<'a>(mut extensions: Reader<'a>, is_good: impl Fn(&[u8], bool, &'a [u8]) 
 /// # Errors
 /// When there is no such list, or one of the CA's name that cannot be judged.
 pub(super) fn newest(
-    mut lists: impl BufRead,
+    lists: impl BufRead,
     ca: &[&Certificate<'_>],
     bundle: &[Certificate<'_>],
     serial: &[u8],
     at: i64,
 ) -> Result<Said, X509Error> {
     let Some(first) = ca.first() else { return Err(X509Error::NotSigned) };
-    let mut missing = match lists.fill_buf() {
-        Ok(text) if has_byte_order_mark(text) => X509Error::ByteOrderMark,
-        _ => X509Error::None("revocation list of the certificate's issuer"),
-    };
+    let mut missing = X509Error::None("revocation list of the certificate's issuer");
     let mut newest: Option<Said> = None;
     for block in Blocks::of(lists) {
         let (Label::RevocationList, der) = block? else { continue };

@@ -5,6 +5,7 @@
 
 mod chain;
 mod der;
+mod heritage;
 mod key;
 mod list;
 mod name;
@@ -18,7 +19,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 
-use self::chain::{Certificate, Search, ders};
+use self::chain::{Certificate, ders, until};
+pub use self::heritage::heritage;
 pub use self::key::{key_fits, key_of_certificate, key_of_private};
 use crate::system::clock::rfc3339;
 
@@ -36,8 +38,6 @@ pub enum X509Error {
     None(&'static str),
     #[error("{0} cannot be read")]
     Unreadable(&'static str),
-    #[error("it begins with a byte order mark, which hides what follows; save it without one")]
-    ByteOrderMark,
     #[error("the certificate's subject has not exactly one common name")]
     CommonName,
     #[error("the certificate is not signed by the CA")]
@@ -119,7 +119,7 @@ pub fn dns_names(pem: impl AsRef<[u8]>) -> Result<Vec<String>, X509Error> {
 pub fn verify(certificate_pem: impl AsRef<[u8]>, bundle_pem: impl AsRef<[u8]>, at: i64) -> Result<(), X509Error> {
     let (leaf, bundle) = (ders(certificate_pem.as_ref())?, ders(bundle_pem.as_ref())?);
     let bundle = Certificate::read_all(&bundle)?;
-    Search::new(&bundle, at).until(&Certificate::read(first(&leaf)?)?).map(drop)
+    until(&Certificate::read(first(&leaf)?)?, &bundle, at).map(drop)
 }
 
 /// The end of a CA, at which the first certificate of its chain ends (seconds since 1970).
@@ -130,7 +130,7 @@ pub fn verify(certificate_pem: impl AsRef<[u8]>, bundle_pem: impl AsRef<[u8]>, a
 pub fn ca_until(bundle_pem: impl AsRef<[u8]>, at: i64) -> Result<i64, X509Error> {
     let bundle = ders(bundle_pem.as_ref())?;
     let bundle = Certificate::read_all(&bundle)?;
-    Search::new(&bundle, at).until(first(&bundle)?)
+    until(first(&bundle)?, &bundle, at)
 }
 
 /// The end of a CA's revocation list, if it has one (seconds since 1970).

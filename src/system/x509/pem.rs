@@ -1,10 +1,14 @@
 //! PEM (RFC 7468), block by block: only what stands between two boundaries counts, whatever bytes stand around it.
 
 use std::io::BufRead;
+use std::mem::replace;
 
 use data_encoding::BASE64;
 
 use super::X509Error;
+
+/// What some editors write before everything else.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -44,18 +48,21 @@ impl Label {
 pub(super) struct Blocks<R> {
     reader: R,
     line: Vec<u8>,
+    begun: bool,
 }
 
 impl<R: BufRead> Blocks<R> {
     pub(super) fn of(reader: R) -> Self {
-        Self { reader, line: Vec::new() }
+        Self { reader, line: Vec::new(), begun: false }
     }
 
     /// Reads the next line, without what ends it; `None` at the end.
     fn read_line(&mut self) -> Result<Option<&[u8]>, X509Error> {
         self.line.clear();
         let length = self.reader.read_until(b'\n', &mut self.line).map_err(|_| BAD)?;
-        Ok((length > 0).then_some(self.line.trim_ascii_end()))
+        let line = self.line.trim_ascii_end();
+        let mark = if replace(&mut self.begun, true) { None } else { line.strip_prefix(BYTE_ORDER_MARK) };
+        Ok((length > 0).then_some(mark.unwrap_or(line)))
     }
 
     fn block(&mut self) -> Result<Option<(Label, Vec<u8>)>, X509Error> {
@@ -107,9 +114,4 @@ fn decode(der: &mut Vec<u8>, text: &mut Vec<u8>) -> Result<(), X509Error> {
     der.truncate(before + decoded);
     text.drain(..whole);
     Ok(())
-}
-
-/// Whether a text begins with a byte order mark, which hides its first boundary from every reader of PEM.
-pub(super) fn has_byte_order_mark(text: &[u8]) -> bool {
-    text.starts_with(b"\xef\xbb\xbf")
 }

@@ -100,7 +100,11 @@ fn pss(mut parameters: Reader<'_>) -> Option<RsaParameters> {
     if mask.content(OID)? != MGF1 || mask.inside(SEQUENCE)?.content(OID)? != digest {
         return None;
     }
-    let salt = match parameters.inside(context(2))?.content(INTEGER)? {
+    let salt = match parameters.inside(context(2)) {
+        Some(mut salt) => salt.content(INTEGER)?,
+        None => &[20],
+    };
+    let salt = match salt {
         [low] if low & 0x80 == 0 => u16::from(*low),
         [high, low] if high & 0x80 == 0 => u16::from_be_bytes([*high, *low]),
         _ => return None,

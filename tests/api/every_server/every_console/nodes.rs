@@ -214,6 +214,27 @@ fn class_or_group_deleted_during_run_is_422() {
 }
 
 #[test]
+fn lost_group_that_was_not_sent_stops_no_other_change_and_is_named() {
+    for release in ["1.2.8", "1.2.23", "3.0"] {
+        let site = site_of(release);
+        let mut node = web01();
+        site.post("/v1/nodes", &node).expect(201);
+        site.fault("console", "vanish_group.once", "web servers");
+        let changed = site.patch("/v1/nodes/web01", &json!({"parameters": {"role": "db"}}));
+        node["parameters"] = json!({"role": "db"});
+        assert_eq!(changed.expect(200).json(), node, "{release}");
+        assert!(site.records_of(&changed).iter().any(|record| record.contains(" lost=\"web servers\"")), "{release}");
+        node["groups"] = json!([]);
+        site.expect_in_console(&node);
+        let refused = site.patch("/v1/nodes/web01", &json!({"groups": ["default", "web servers"]}));
+        assert_eq!(refused.expect(422).fields(), ["groups[1]"], "{release}");
+        assert!(refused.body.contains("\\\"web servers\\\" is not in the console"), "{refused:?}");
+        site.patch("/v1/nodes/web01", &json!({"groups": ["default"]})).expect(200);
+        assert!(site.unfinished().is_empty(), "{release}");
+    }
+}
+
+#[test]
 fn post_of_taken_name_is_409() {
     let site = Site::open();
     site.add("web01");
