@@ -51,5 +51,7 @@ words! {
         TakenByAnother = "taken-by-another",
         /// The CA has a certificate of the name that espm did not have made; it was left.
         ForeignCertificateLeft = "foreign-certificate-left",
+        /// The record is of another CA, or of one that was restored from a backup; nothing was revoked for it.
+        CertificateVoid = "certificate-void",
     }
 }

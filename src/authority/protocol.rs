@@ -57,6 +57,8 @@ pub enum Answer {
     Generated {
         /// It.
         issued: Issued,
+        /// Another CA has made one before, or this one, before it was restored from a backup; see [`Answer::Void`].
+        void: bool,
     },
     /// It was there.
     There {
@@ -65,12 +67,26 @@ pub enum Answer {
     },
     /// It is revoked, and the name is free.
     Revoked,
-    /// An earlier call has not finished; to generate or to revoke it settles that.
+    /// An earlier call has not finished, or one is valid that the CA has no copy of; to generate or to revoke it
+    /// settles that.
     Unfinished,
     /// There is none.
     Absent,
+    /// The record is of another CA, or of this one before it was restored from a backup: its serial number is nobody's
+    /// now, or another's. Nothing was revoked.
+    Void,
     /// There is one, or a file of one, that espm did not make.
     Foreign,
+    /// A request that espm did not send waits at the CA; the text is for the log.
+    Waiting {
+        /// How to remove it.
+        text: String,
+    },
+    /// It is valid, and the CA cannot revoke it alone; the text is for the log.
+    Replaced {
+        /// What to type.
+        text: String,
+    },
     /// It is there, its key is not.
     KeyGone,
     /// The command ran past its time limit; the same request settles it.

@@ -117,7 +117,9 @@ fn serve(operation: Operation, request: &Request, context: &mut Context) -> Resu
         }
         Operation::DeleteNode(name) => nodes::delete(context, &name, &Reason::Client),
         Operation::GenerateCertificate(name) => {
-            certificates::generate(LockedNode::open(context, &name, Purpose::Keep)?)
+            let node = LockedNode::open(context, &name, Purpose::Keep)?;
+            node_body::parse_certificate(request)?;
+            certificates::generate(node)
         }
         Operation::ShowCertificate(name) => certificates::show(context, &name),
         Operation::RevokeCertificate(name) => certificates::revoke(context, &name, &Reason::Client),

@@ -40,8 +40,11 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
             Err(error.into())
         }
         Err(error) => Err(error.into()),
-        Ok(Answer::Generated { issued }) => {
+        Ok(Answer::Generated { issued, void }) => {
             record(&issued)?;
+            if void {
+                audited.locked.context.audit.note(Note::CertificateVoid);
+            }
             Ok(Outcome::CertificateCreated(certificate(name, issued)))
         }
         Ok(Answer::There { issued }) => {
@@ -53,14 +56,27 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
             let detail = "the certificate's private key is no longer on the master; revoke it and ask again";
             Err(Fault::new(Problem::KeyGone, detail))
         }
-        Ok(_) => {
+        Ok(Answer::Replaced { text }) => {
+            // It stays known, so that it can still be revoked.
+            ledger.certificate(name, entry.certificate.unwrap_or(CertificateState::Issued), None)?;
+            Err(replaced(text))
+        }
+        Ok(other) => {
             match entry.certificate {
                 Some(CertificateState::Revoked) => ledger.certificate(name, CertificateState::Revoked, None)?,
                 _ => ledger.forget_certificate(name)?,
             }
-            let detail =
-                "the CA has files of this name that espm did not make, or it is a name of the master's; choose another";
-            Err(Fault::new(Problem::CertificateExists, detail))
+            Err(match other {
+                Answer::Waiting { text } => {
+                    let detail = "an agent of this name has sent a request to the CA before; the operator must decide";
+                    Fault::new(Problem::CertificateExists, detail).because(text)
+                }
+                _ => {
+                    let detail = "the CA has files of this name that espm did not make, or it is a name of the \
+                                  master's; choose another";
+                    Fault::new(Problem::CertificateExists, detail)
+                }
+            })
         }
     }
 }
@@ -121,14 +137,25 @@ pub(super) fn revoke_own(audited: &mut Audited<'_, '_>, entry: &Entry, reason: &
         Answer::Absent if matches!(entry.certificate, Some(CertificateState::Revoking | CertificateState::Revoked)) => {
             Ok(ledger.certificate(name, CertificateState::Revoked, None)?)
         }
+        // A client that asked for something else learns only that it failed.
+        Answer::Replaced { text } if matches!(reason, Reason::Gone(_)) => Err(AuthorityError::Failed(text).into()),
+        Answer::Replaced { text } => Err(replaced(text)),
         other => {
             ledger.forget_certificate(name)?;
-            if matches!(other, Answer::Foreign) {
-                audited.locked.context.audit.note(Note::ForeignCertificateLeft);
+            match other {
+                Answer::Foreign => audited.locked.context.audit.note(Note::ForeignCertificateLeft),
+                Answer::Void => audited.locked.context.audit.note(Note::CertificateVoid),
+                _ => {}
             }
             Ok(())
         }
     }
+}
+
+/// The certificate is valid, and the CA cannot revoke it alone.
+fn replaced(how: String) -> Fault {
+    let detail = "the certificate is still valid, and the CA cannot revoke it alone; the operator must do it";
+    Fault::new(Problem::CertificateReplaced, detail).because(how)
 }
 
 /// True if the ledger has a certificate that is not revoked.

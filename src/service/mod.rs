@@ -8,3 +8,7 @@ pub(crate) mod judgement;
 pub(crate) mod nodes;
 pub mod outcome;
 pub(crate) mod recovery;
+
+#[cfg(test)]
+#[path = "../../tests/model/mod.rs"]
+mod model;

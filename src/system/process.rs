@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid};
 use thiserror::Error;
 
-use crate::system::clock::Deadline;
-use crate::system::trusted_file::{self, Owner};
+use crate::system::clock::{self, Deadline};
+use crate::system::trusted_file::{self, FileError, Owner};
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -102,14 +102,39 @@ fn status(field: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
 }
 
+/// The kernel's word for the present boot of the machine (random(4)).
+pub(crate) fn boot_id() -> Result<String, FileError> {
+    let id = trusted_file::read(Path::new("/proc/sys/kernel/random/boot_id"), MAX_STATUS, Owner::Root)?;
+    Ok(id.trim().to_owned())
+}
+
+/// When the machine was started, in seconds since 1970.
+pub(crate) fn booted_at() -> Result<i64, FileError> {
+    let path = Path::new("/proc/uptime");
+    let text = trusted_file::read(path, MAX_STATUS, Owner::Root)?;
+    let seconds = text.split('.').next().and_then(|seconds| seconds.parse::<i64>().ok());
+    let seconds = seconds.ok_or_else(|| FileError::io(path, io::ErrorKind::InvalidData.into()))?;
+    Ok(clock::now() - seconds - 1)
+}
+
 /// Detaches from the controlling terminal.
 /// Its holder could type into root's (TIOCSTI, tty_ioctl(4)).
 pub(crate) fn leave_terminal() {
     // A group's leader cannot. Without sudo this process is one, and joins its parent's group first.
     if rustix::process::setsid().is_err() {
-        let group = rustix::process::getppid().and_then(|parent| rustix::process::getpgid(Some(parent)).ok());
+        let group = rustix::process::getppid().and_then(group_of_process);
         let _ = rustix::process::setpgid(None, group).and_then(|()| rustix::process::setsid());
     }
+}
+
+/// The group of a process; `None` where its leader is outside this PID namespace, as in a container.
+/// `rustix::process::getpgid` panics there.
+fn group_of_process(pid: Pid) -> Option<Pid> {
+    let path = Path::new("/proc").join(pid.as_raw_pid().to_string()).join("stat");
+    let stat = trusted_file::read(&path, MAX_STATUS, Owner::Anyone).ok()?;
+    // proc_pid_stat(5); the second field is a name in parentheses.
+    let group = stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()?;
+    Pid::from_raw(group)
 }
 
 /// Has the kernel kill this process when its parent ends, which must have that number.

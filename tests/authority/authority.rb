@@ -2,6 +2,7 @@
 
 require 'fileutils'
 require 'openssl'
+require 'yaml'
 require_relative '../doubles/faults'
 
 # A certificate authority in a directory, laid out like Puppet's, with real cryptography.
@@ -51,11 +52,12 @@ class Authority
     write(file('ca/serial'), format('%04X', chain.size + 1), mode)
   end
 
-  # The master's own key and certificate.
-  def make_master(name = MASTER)
+  # The master's own key and certificate. `puppetserver ca setup` writes no line of it into the inventory.
+  def make_master(name = MASTER, listed:)
     key = new_key
     save_keys(name, key)
     publish(name, sign(name, key.public_key))
+    write(file('ca/inventory.txt'), '', 0o640) unless listed
   end
 
   def new_key
@@ -70,9 +72,12 @@ class Authority
   end
 
   # The CA's copy; the node's own is written by publish. The block runs between signing and saving.
-  def sign(name, public_key, alt_name: false)
+  # A certificate that ends soon is a fault as well: its text says in how many seconds.
+  def sign(name, public_key, alt_name: false, facts: {})
     cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
+    seconds = Faults.on('ends_in') and cert.not_after = Time.now + seconds.to_i
     extend_cert(cert, issuer[0], alt_name ? ['subjectAltName', "DNS:#{name}", false] : nil)
+    add_facts(cert, facts)
     cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
     yield if block_given?
     File.open(file('ca/inventory.txt'), 'a') do |inventory|
@@ -83,6 +88,41 @@ class Authority
     File.write(file('saved'), "#{cert.serial.to_s(16)}\n", mode: 'a')
     Faults.point('after_sign')
     cert
+  end
+
+  # An agent renews its certificate: the same key, the next serial number. The CA keeps no copy of the old one.
+  def renew(name)
+    sign(name, signed(name).public_key, alt_name: true)
+  end
+
+  # An agent with a key of its own asks for a certificate.
+  def ask(name)
+    key = new_key
+    write(path(:ca_request, name), request(name, key).to_pem, 0o644)
+    key
+  end
+
+  # What a human signs although the name has a certificate (allow_duplicate_certs).
+  def duplicate(name)
+    key = ask(name)
+    sign(name, key.public_key)
+    FileUtils.rm_f(path(:ca_request, name))
+  end
+
+  # Begun anew under the same name, or as an old copy of it was: in both cases serial numbers are used again.
+  def anew(intermediate:)
+    %w[ca ssl].each { |part| FileUtils.rm_rf(file(part)) }
+    @issuer = nil
+    setup(intermediate: intermediate)
+    make_master(listed: !intermediate)
+  end
+
+  def request(name, key)
+    csr = OpenSSL::X509::Request.new
+    csr.version = 0
+    csr.subject = OpenSSL::X509::Name.new([['CN', name]])
+    csr.public_key = key.public_key
+    csr.sign(key, 'SHA256')
   end
 
   def publish(name, cert, mode: 0o644)
@@ -98,6 +138,13 @@ class Authority
     File.readlines(file('ca/inventory.txt'), chomp: true).filter_map { |line| line[/^(\S+).+\/CN=#{name}$/, 1]&.hex }
   end
 
+  # The serials of a name's certificates that have not expired.
+  def unexpired(name)
+    lines = File.readlines(file('ca/inventory.txt'), chomp: true).map(&:split)
+    now = Time.now.utc.strftime('%Y-%m-%dT%H:%M:%SUTC')
+    lines.filter_map { |serial, _, until_, subject| serial.hex if subject == "/CN=#{name}" && until_ > now }
+  end
+
   def revoked?(serial)
     own_crl.revoked.any? { |entry| entry.serial == serial }
   end
@@ -111,11 +158,22 @@ class Authority
     crl.add_revoked(entry)
     number = crl.extensions.find { |extension| extension.oid == 'crlNumber' }.value.to_i + 1
     others = File.read(file('ca/ca_crl.pem')).scan(CRL).drop(1)
+    if Faults.on('cut_crl') # killed while it writes
+      write(file('ca/ca_crl.pem'), '', 0o644)
+      Process.kill(:KILL, Process.pid)
+    end
     unless Faults.on('no_crl')
       write(file('ca/ca_crl.pem'), ([finish_crl(crl, *issuer, number).to_pem] + others).join, 0o644)
       FileUtils.cp(file('ca/ca_crl.pem'), file('ssl/crl.pem'))
     end
     Faults.point('after_crl')
+  end
+
+  # The extensions that a csr_attributes.yaml has put into each request; a missing file is no error.
+  def facts_in(path)
+    return {} unless File.file?(path)
+
+    (YAML.safe_load(File.read(path)) || {}).fetch('extension_requests', {})
   end
 
   # A mode as given, whatever the umask.
@@ -171,6 +229,17 @@ class Authority
      ['extendedKeyUsage', 'serverAuth, clientAuth', true], ['subjectKeyIdentifier', 'hash', false],
      ['authorityKeyIdentifier', 'keyid', false], extra].compact.each do |extension|
       cert.add_extension(extensions(cert, parent).create_extension(*extension))
+    end
+  end
+
+  PUPPET = '1.3.6.1.4.1.34380'
+  ARCS = { 'pp_role' => "#{PUPPET}.1.1.13", 'pp_auth_role' => "#{PUPPET}.1.3.13" }.freeze
+
+  # Trusted facts: from the csr_attributes.yaml that the command reads.
+  def add_facts(cert, facts)
+    facts.each do |name, value|
+      oid = ARCS.fetch(name, name)
+      cert.add_extension(OpenSSL::X509::Extension.new(oid, OpenSSL::ASN1::UTF8String(value).to_der, false))
     end
   end
 

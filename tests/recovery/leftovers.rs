@@ -173,9 +173,13 @@ fn certificate_with_serial_of_another_is_502_and_the_other_stays_valid() {
         site.get(CERTIFICATE).expect(404);
         assert_eq!(valid(&site), humans);
         let made = generate(&site);
-        made.expect(201);
+        if authority == "puppet-cert" {
+            assert!(!humans.contains(&serial(made.expect(201))));
+        } else {
+            // A server may revoke all certificates of a name, the one with the other's number among them.
+            assert_eq!(made.expect(409).problem(), "certificate-exists");
+        }
         site.delete(WEB01).expect(204);
-        assert!(!humans.contains(&serial(&made)));
         assert_eq!(valid(&site), humans);
     }
 }

@@ -41,8 +41,9 @@ impl Ca<'_> {
             return Err(Mistake::Revoked(path).into());
         }
         self.check_key(&certificate)?;
-        self.is_taken()?;
-        self.files.is_anothers("")?;
+        self.survey(&self.nothing_recorded())?;
+        self.files.is_alias_of(&self.settings.master)?;
+        self.files.check_revocation_list(self.records.revocation_list())?;
         self.check_command()?;
         Ok(Answer::Sound { until, list_until })
     }

@@ -1,6 +1,5 @@
 //! Why a verb failed.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -25,9 +24,21 @@ pub(super) enum Failure {
     Check(#[from] Mistake),
     #[error("the serial number is not in the revocation list: {0}")]
     NotRevoked(String),
+    /// The CA cannot revoke it alone.
+    #[error("{0}")]
+    Replaced(String),
+    #[error("{path}: the record is of a newer release of espm; install that release", path = .0.display())]
+    Record(PathBuf),
+    #[error(
+        "{list}: it lacks revocations that it had, such as of serial number {serial}; put the list of before back with \
+         'cp {kept} {list}', restart the Puppet server, and revoke again what was revoked since",
+        list = .now.display(),
+        kept = .before.display()
+    )]
+    LostRevocations { serial: String, before: PathBuf, now: PathBuf },
     /// Nothing is left of what was begun.
     #[error("{why}: {output}")]
-    NothingMade { why: Cow<'static, str>, output: String },
+    NothingMade { why: String, output: String },
     /// Nothing was begun.
     #[error("the file for what the CA's command prints cannot be made: {0}")]
     NoRoom(FileError),

@@ -1,77 +1,135 @@
-//! The CA's inventory: a line for each certificate that it has ever signed, read as bytes and piece by piece.
+//! The CA's inventory, a line for each certificate that it has ever signed, as far as it is about one name.
+//!
+//! It is read as bytes and piece by piece.
 
-use std::io::BufRead;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::io::{self, BufRead};
 
-use crate::system::trusted_file::{self, FileError, Owner};
+use crate::model::name::NodeName;
+use crate::system::clock;
 
-/// Bytes of an inventory.
-const MAX_INVENTORY: u64 = 256 * 1024 * 1024;
+/// Characters of `2026-11-22T23:49:10`, after which the inventory has `UTC`.
+const TIME: usize = 19;
+
+/// A certificate of the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// As openssl prints it.
+    pub(super) serial: String,
+    begin: String,
+    end: String,
+}
+
+impl Line {
+    /// Whether the validity is that of a certificate, in seconds since 1970.
+    pub(super) fn is_valid_as(&self, not_before: i64, not_after: i64) -> bool {
+        self.begin == time(not_before) && self.end == time(not_after)
+    }
+
+    pub(super) fn has_expired(&self, now: i64) -> bool {
+        self.end.as_str() < time(now).as_str()
+    }
+}
+
+/// The lines of a name.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    pub(super) lines: Vec<Line>,
+    /// Their serial numbers that another name has as well, as after the CA was restored from a backup.
+    /// To revoke the one would revoke the other.
+    pub(super) shared: BTreeSet<String>,
+}
+
+impl Inventory {
+    /// Reads the lines of a name, in two passes; the inventory may lack the master's own certificate, whose serial
+    /// number this is.
+    pub(super) fn of<R: BufRead>(name: &NodeName, passes: [R; 2], master: Option<&str>) -> io::Result<Self> {
+        let own = format!("/CN={name}");
+        let mut all = Self::default();
+        let [first, second] = passes;
+        each(first, |entry| {
+            if entry.subject == own.as_bytes() {
+                let [begin, end] = entry.times.map(|time| String::from_utf8_lossy(time).chars().take(TIME).collect());
+                all.lines.push(Line { serial: serial(&String::from_utf8_lossy(entry.serial)), begin, end });
+            }
+        })?;
+        let is_own = |number: &String| all.lines.iter().any(|line| line.serial == *number);
+        let mut shared: BTreeSet<_> = master.map(str::to_owned).into_iter().filter(is_own).collect();
+        if !all.lines.is_empty() {
+            each(second, |entry| {
+                if entry.subject != own.as_bytes() {
+                    shared.extend(Some(serial(&String::from_utf8_lossy(entry.serial))).filter(is_own));
+                }
+            })?;
+        }
+        all.shared = shared;
+        Ok(all)
+    }
+}
 
 /// A line: `0x0003 BEGIN END /CN=web01.example.com`. Names of Puppet 2.7's time may be in any encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry<'a> {
-    /// The serial number in hexadecimal, without leading zeros.
+struct Entry<'a> {
+    /// In hexadecimal.
     serial: &'a [u8],
+    times: [&'a [u8]; 2],
     subject: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
     /// Reads a line; `None` when it is none of an inventory.
     fn read(line: &'a [u8]) -> Option<Self> {
-        let line = line.trim_ascii();
-        let mut words = line.splitn(4, |byte| *byte == b' ');
+        let mut words = line.trim_ascii().splitn(4, |byte| *byte == b' ');
         let serial = words.next()?.strip_prefix(b"0x")?;
-        Some(Self { serial: significant(serial), subject: words.nth(2)?.trim_ascii_start() })
-    }
-
-    pub(super) fn has_serial(&self, digits: &str) -> bool {
-        self.serial.eq_ignore_ascii_case(significant(digits.as_bytes()))
-    }
-
-    /// Whether it is of exactly this name.
-    pub(super) fn is_of(&self, name: &str) -> bool {
-        self.subject.strip_prefix(b"/CN=") == Some(name.as_bytes())
+        let times = [words.next()?, words.next()?];
+        Some(Self { serial, times, subject: words.next()?.trim_ascii_start() })
     }
 }
 
-/// Digits without leading zeros.
-fn significant(digits: &[u8]) -> &[u8] {
-    digits.get(digits.iter().take_while(|digit| **digit == b'0').count()..).unwrap_or_default()
-}
-
-/// Whether any line of an inventory is so; a missing inventory has none.
-pub(super) fn any(path: &Path, is_so: impl FnMut(Entry<'_>) -> bool) -> Result<bool, FileError> {
-    match trusted_file::optional(trusted_file::reader(path, MAX_INVENTORY, Owner::Anyone))? {
-        Some(lines) => any_line(lines, is_so).map_err(FileError::at(path)),
-        None => Ok(false),
-    }
-}
-
-fn any_line(mut lines: impl BufRead, mut is_so: impl FnMut(Entry<'_>) -> bool) -> std::io::Result<bool> {
+fn each(mut lines: impl BufRead, mut look: impl FnMut(Entry<'_>)) -> io::Result<()> {
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
-        if Entry::read(&line).is_some_and(&mut is_so) {
-            return Ok(true);
+        if let Some(entry) = Entry::read(&line) {
+            look(entry);
         }
         line.clear();
     }
-    Ok(false)
+    Ok(())
+}
+
+/// Hexadecimal digits in whole bytes and upper case, as openssl prints a serial number.
+fn serial(digits: &str) -> String {
+    let digits = digits.trim_start_matches('0').to_ascii_uppercase();
+    match digits.len() {
+        0 => "00".to_owned(),
+        length if length % 2 == 1 => format!("0{digits}"),
+        _ => digits,
+    }
+}
+
+fn time(seconds: i64) -> String {
+    clock::rfc3339(seconds).get(..TIME).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::any_line;
+    use super::Inventory;
+    use crate::model::name::NodeName;
 
     #[test]
-    fn serial_number_is_anothers_by_its_own_line_of_inventory() {
-        let inventory =
-            b"0x0001 a b /CN=ca\n0x001a a b /CN=web01\n0x1A a b /CN=web011\n0x002b a b /CN=web01\n\nnoise\n\
-            0x99 a b /CN=b\xfcro\n0x0f a b /CN=Puppet CA: web01\n0x\n0x77 a b /O=x/CN=web01";
-        let cases = [("01", true), ("1A", true), ("2B", false), ("03", false), ("A", false), ("99", true), ("F", true)];
-        for (serial, anothers) in cases.into_iter().chain([("77", true), ("", false)]) {
-            let found = any_line(&inventory[..], |line| line.has_serial(serial) && !line.is_of("web01"));
-            assert_eq!(found.unwrap(), anothers, "{serial}");
-        }
+    fn a_line_is_a_names_by_its_whole_subject_and_a_number_by_its_value() {
+        let name = NodeName::parse("web01").unwrap();
+        let mut inventory = b"# SERIAL NOT_BEFORE NOT_AFTER SUBJECT\n0x0001 a b /CN=ca\n".to_vec();
+        inventory.extend(b"0x001a 2026-11-22T23:49:10UTC 2031-11-22T23:49:10UTC /CN=web01\n0x1A a b /CN=web011\n");
+        inventory
+            .extend(b"0x002b a b /CN=web01\n0x2C a b /CN=f\xfcr\n0x002c a b /CN=web01\n0x07 a b /CN=web01\n\nnoise");
+        inventory.extend(b"\n0x2b a b /CN=Puppet CA: web01");
+        let found = Inventory::of(&name, [&inventory[..], &inventory[..]], Some("07")).unwrap();
+        let serials: Vec<_> = found.lines.iter().map(|line| line.serial.as_str()).collect();
+        assert_eq!(serials, ["1A", "2B", "2C", "07"]);
+        assert_eq!(found.shared, ["07", "1A", "2B", "2C"].map(str::to_owned).into());
+        let (begin, end) = (1_795_391_350, 1_953_157_750);
+        assert!(found.lines[0].is_valid_as(begin, end) && !found.lines[0].is_valid_as(begin, end + 1));
+        assert!(found.lines[0].has_expired(end + 1) && !found.lines[0].has_expired(end - 1));
+        assert!(!found.lines[1].has_expired(i64::MAX), "what cannot be read has not expired");
     }
 }

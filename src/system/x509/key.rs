@@ -33,7 +33,7 @@ pub fn key_of_private(pem: impl AsRef<[u8]>) -> Result<String, X509Error> {
             Label::Pkcs1Key => modulus(&der),
             Label::Sec1Key => point(&der),
             Label::Pkcs8Key => pkcs8(&der),
-            Label::Certificate | Label::RevocationList => continue,
+            Label::Certificate | Label::Request | Label::PublicKey | Label::RevocationList => continue,
         };
         return public.map(identity).ok_or(X509Error::Unreadable("the private key"));
     }
@@ -52,7 +52,7 @@ fn modulus(der: &[u8]) -> Option<&[u8]> {
 }
 
 /// The public point in an ECPrivateKey (RFC 5915, section 3).
-fn point(der: &[u8]) -> Option<&[u8]> {
+pub(super) fn point(der: &[u8]) -> Option<&[u8]> {
     let mut key = Reader(der).inside(SEQUENCE)?;
     key.content(INTEGER)?;
     key.content(OCTET_STRING)?;
@@ -61,7 +61,7 @@ fn point(der: &[u8]) -> Option<&[u8]> {
 }
 
 /// The public part of the key in a PrivateKeyInfo (RFC 5958, section 2).
-fn pkcs8(der: &[u8]) -> Option<&[u8]> {
+pub(super) fn pkcs8(der: &[u8]) -> Option<&[u8]> {
     let mut info = Reader(der).inside(SEQUENCE)?;
     info.content(INTEGER)?;
     info.content(SEQUENCE)?;

@@ -1,5 +1,6 @@
 //! Revocation lists (RFC 5280, section 5): scanned, not built. A list of a million entries costs no more than its bytes.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use x509_parser::extensions::X509Extension;
@@ -11,7 +12,7 @@ use super::der::{BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, context}
 use super::name::Name;
 use super::pem::{Blocks, Label};
 use super::signature::Signed;
-use super::{SKEW, X509Error, integer};
+use super::{SKEW, X509Error, integer, number};
 
 /// Identifier octets of times.
 const UTC_TIME: u8 = 0x17;
@@ -180,4 +181,33 @@ fn is_by<'a, 'b: 'a>(
         }
     }
     Ok(false)
+}
+
+/// The serial numbers in each list.
+fn entries(lists: impl BufRead) -> Result<Vec<(Name, BTreeSet<Vec<u8>>)>, X509Error> {
+    let mut all = Vec::new();
+    for block in Blocks::of(lists) {
+        let (Label::RevocationList, der) = block? else { continue };
+        let List { issuer, mut entries, .. } = List::read(&der).ok_or(BAD)?;
+        let mut numbers = BTreeSet::new();
+        while !entries.is_empty() {
+            let mut entry = entries.inside(SEQUENCE).ok_or(BAD)?;
+            numbers.insert(integer(entry.content(INTEGER).ok_or(BAD)?).to_vec());
+        }
+        all.push((issuer, numbers));
+    }
+    Ok(all)
+}
+
+/// A serial number that was in an earlier list and is in none of its issuer now.
+/// A list that was cut short, and then made anew by hand, has lost some.
+pub fn lost(earlier: impl BufRead, now: impl BufRead) -> Result<Option<String>, X509Error> {
+    let now = entries(now)?;
+    for (issuer, numbers) in entries(earlier)? {
+        let has = |serial| now.iter().any(|(other, numbers)| *other == issuer && numbers.contains(serial));
+        if let Some(serial) = numbers.iter().find(|serial| !has(*serial)) {
+            return Ok(Some(number(serial)));
+        }
+    }
+    Ok(None)
 }

@@ -11,6 +11,8 @@ mod list;
 mod name;
 mod pem;
 mod signature;
+mod spki;
+mod surplus;
 
 use std::io::BufRead;
 
@@ -22,6 +24,9 @@ use x509_parser::extensions::GeneralName;
 use self::chain::{Certificate, ders, until};
 pub use self::heritage::heritage;
 pub use self::key::{key_fits, key_of_certificate, key_of_private};
+pub use self::list::lost;
+pub use self::spki::{is_signed_by, signer, spki};
+pub use self::surplus::surplus;
 use crate::system::clock::rfc3339;
 
 /// Seconds by which a clock may be behind that of the CA.
@@ -168,6 +173,27 @@ pub fn is_revoked(
         }
     }
     let said = list::newest(lists_pem, &ca, &bundle, leaf.serial(), at)?;
+    match said.until {
+        Some(until) if until < at && !said.revoked => Err(X509Error::ListEnded(until)),
+        _ => Ok(said.revoked),
+    }
+}
+
+/// As [`is_revoked`], for a serial number in hexadecimal of the CA that signs, which keeps no copy of what was renewed.
+pub fn is_serial_revoked(
+    serial: &str,
+    lists_pem: impl BufRead,
+    bundle_pem: impl AsRef<[u8]>,
+    at: i64,
+) -> Result<bool, X509Error> {
+    let bundle = ders(bundle_pem.as_ref())?;
+    let bundle = Certificate::read_all(&bundle)?;
+    let unreadable = X509Error::Unreadable("the serial number");
+    let mut number = HEXUPPER.decode(serial.as_bytes()).map_err(|_| unreadable)?;
+    if number.first().is_some_and(|first| first & 0x80 != 0) {
+        number.insert(0, 0);
+    }
+    let said = list::newest(lists_pem, &[first(&bundle)?], &bundle, integer(&number), at)?;
     match said.until {
         Some(until) if until < at && !said.revoked => Err(X509Error::ListEnded(until)),
         _ => Ok(said.revoked),

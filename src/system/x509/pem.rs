@@ -23,7 +23,9 @@ const BAD: X509Error = X509Error::Unreadable("the PEM");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Label {
     Certificate,
+    Request,
     RevocationList,
+    PublicKey,
     Pkcs1Key,
     Pkcs8Key,
     Sec1Key,
@@ -34,6 +36,8 @@ impl Label {
     fn of(label: &[u8]) -> Option<Self> {
         Some(match label {
             b"CERTIFICATE" | b"X509 CERTIFICATE" => Self::Certificate,
+            b"CERTIFICATE REQUEST" | b"NEW CERTIFICATE REQUEST" => Self::Request,
+            b"PUBLIC KEY" => Self::PublicKey,
             b"X509 CRL" => Self::RevocationList,
             b"RSA PRIVATE KEY" => Self::Pkcs1Key,
             b"PRIVATE KEY" => Self::Pkcs8Key,
