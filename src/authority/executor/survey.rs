@@ -108,10 +108,12 @@ impl Facts<'_> {
         }
         let unrecorded = |made: &&Made| made.not_after > self.now && !self.is_proven(made);
         survey.void = self.record.made.iter().filter(unrecorded).map(|made| made.serial.clone()).collect();
-        if let Some(signed) = self.signed.filter(|signed| signed.of_this_ca && signed.not_after > self.now) {
-            if !self.is_listed(&signed.serial) && !self.revoked.contains(&signed.serial) {
-                survey.others.insert(signed.serial.clone());
-            }
+        let valid = self.signed.filter(|signed| signed.of_this_ca && signed.not_after > self.now);
+        if let Some(Signed { serial, .. }) = valid
+            && !self.is_listed(serial)
+            && !self.revoked.contains(serial)
+        {
+            survey.others.insert(serial.clone());
         }
         // A server may revoke the number of its copy, whoever has signed that.
         let known = self.signed.is_some_and(|signed| {
