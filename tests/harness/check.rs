@@ -16,14 +16,6 @@ pub fn check(site: &Site) -> (Vec<String>, i32) {
     (failed, output.status.code().unwrap())
 }
 
-/// `espm check --settle` of a site without a gate and a web server finds nothing else wrong.
-#[track_caller]
-pub fn settles(site: &Site) {
-    let printed = text(&site.espm(&["check", "--settle"]));
-    let mut failed = printed.lines().filter(|line| line.starts_with("FAIL"));
-    assert!(failed.all(|line| line.contains("  gate: ") || line.contains("  web server: ")), "{printed}");
-}
-
 #[track_caller]
 pub fn all_is_well(site: &Site) {
     let output = site.espm(&["check"]);

@@ -55,6 +55,13 @@ words! {
     }
 }
 
+impl Kind {
+    /// True if its master reads the revocation list when it starts, as masters up to Puppet 5 do.
+    pub(crate) fn master_reads_list_at_start(self) -> bool {
+        self == Self::PuppetCert
+    }
+}
+
 /// The CA's command and files.
 #[derive(Debug)]
 pub(crate) struct Settings {

@@ -183,16 +183,15 @@ fn is_by<'a, 'b: 'a>(
     Ok(false)
 }
 
-/// The serial numbers in a list.
-type Numbers = BTreeSet<Vec<u8>>;
+/// The issuer of a list, and the serial numbers in it.
+type Numbers = (Name, BTreeSet<Vec<u8>>);
 
-/// The serial numbers in each list, with its issuer.
-fn entries(lists: impl BufRead) -> Result<Vec<(Name, Numbers)>, X509Error> {
+fn entries(lists: impl BufRead) -> Result<Vec<Numbers>, X509Error> {
     let mut all = Vec::new();
     for block in Blocks::of(lists) {
         let (Label::RevocationList, der) = block? else { continue };
         let List { issuer, mut entries, .. } = List::read(&der).ok_or(BAD)?;
-        let mut numbers = Numbers::new();
+        let mut numbers = BTreeSet::new();
         while !entries.is_empty() {
             let mut entry = entries.inside(SEQUENCE).ok_or(BAD)?;
             numbers.insert(integer(entry.content(INTEGER).ok_or(BAD)?).to_vec());
