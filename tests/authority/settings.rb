@@ -18,7 +18,7 @@ class Settings
     in ['--version'] then puts(@flavour == '5.5' ? '5.5.22' : @flavour)
     in ['config', 'print', '--section', 'master', *keys] unless @flavour.start_with?('2.7') then print(keys)
     in ['config', 'print', *keys, '--section', 'master'] unless @flavour.start_with?('2.7') then print(keys)
-    in ['master', '--configprint', keys] then print(keys.split(','))
+    in ['master', '--configprint', keys, *] then print(keys.split(','))
     in ['config', *] then exit 1
     else return
     end
@@ -26,7 +26,6 @@ class Settings
   end
 
   private
-
 
   # Those of puppet.conf, which has no sections here; else those of a master as setup makes one.
   def values
