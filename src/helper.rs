@@ -124,7 +124,7 @@ fn console(config: &Config) -> Done {
     };
     let command = &rake.command;
     let mut argv = Vec::new();
-    if request.task.node().is_none() {
+    if !request.task.changes() {
         argv.extend(["/proc/self/exe".to_owned(), FOLLOW.to_owned(), std::process::id().to_string()]);
     }
     argv.extend(command.argv.iter().cloned());
@@ -133,7 +133,7 @@ fn console(config: &Config) -> Done {
     let limit = command.timeout.min(Duration::from_secs(request.limit));
     let ended = program.run_inheriting(Deadline::after(limit));
     // Recovery judges what a run that changes something has left, also after a power loss.
-    if let (Ok(Ended { code: Some(code), .. }), Some(_)) = (&ended, request.task.node()) {
+    if let (Ok(Ended { code: Some(code), .. }), true) = (&ended, request.task.changes()) {
         let told = io::stdout().lock().write_all(exit_line(*code).as_bytes());
         let _ = told.and_then(|()| process::sync_output());
     }

@@ -257,7 +257,7 @@ http | fn f(f: syslog::Facility) {} | syslog, which is audit's alone
 http | use fastcgi::run; | fastcgi, which is http::gateway's alone
 cli | fn f() { ini::inistr!(x) } | ini, which is system::ini's alone
 cli | fn f() { g!(x, [ini::read(y)]) } | ini, which is system::ini's alone
-cli | use rustls_pemfile::Item; | rustls_pemfile, which is system::x509's alone
+cli | use x509_parser::time; | x509_parser, which is system::x509's alone
 cli | use std::process::{Command as C, Id}; | std::process::Command, which is system::command's alone
 cli | use std::process::*; | std::process::Command, which is system::command's alone
 cli | fn f() { process::Command::new() } use std::process; | std::process::Command, which is system::command's alone

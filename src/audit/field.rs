@@ -53,5 +53,9 @@ words! {
         ForeignCertificateLeft = "foreign-certificate-left",
         /// The record is of another CA, or of one that was restored from a backup; nothing was revoked for it.
         CertificateVoid = "certificate-void",
+        /// The node was deleted and added again: its reports, and what a human has set for it, are gone.
+        Rebuilt = "rebuilt",
+        /// A master up to Puppet 5 reads the revocation list when it starts, and refuses the certificate from then on.
+        RestartMaster = "restart-master",
     }
 }

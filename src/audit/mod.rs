@@ -150,6 +150,13 @@ impl Audit {
         self.subject.contains(&(Field::Note, note.word().to_owned()))
     }
 
+    /// Adds what a human should know where nothing else is noted.
+    pub(crate) fn note_if_none(&mut self, note: Note) {
+        if !self.subject.iter().any(|(field, _)| *field == Field::Note) {
+            self.note(note);
+        }
+    }
+
     /// Adds that rake was run although a worker is configured.
     /// The reason is a record of its own.
     pub(crate) fn cold(&mut self, why: &str) {
@@ -162,11 +169,14 @@ impl Audit {
         self.subject.push((field, value));
     }
 
-    /// Writes that a change is about to be made.
+    /// Writes that a change is about to be made, once for each request.
     ///
     /// # Errors
     /// When the record is required and cannot be written; then the change may not be made.
     pub(crate) fn attempt(&self) -> Result<(), AuditError> {
+        if self.attempted.get() {
+            return Ok(());
+        }
         match self.send(Severity::LOG_NOTICE, &self.record("attempt", 0, false)) {
             Err(error) if self.destination.required => Err(error),
             _ => {
@@ -302,6 +312,7 @@ pub(crate) fn probe(path: &Path) -> Result<(), AuditError> {
 mod tests {
     use super::{Audit, Destination, Note, facility};
     use crate::system::scratch::scratch;
+    use crate::system::trusted_file::{self, Owner};
 
     #[test]
     fn what_is_known_anew_takes_the_place_of_what_was_known_before() {
@@ -323,8 +334,9 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for number in 0..RECORDS {
-                    let record = std::iter::repeat_with(|| std::fs::read_to_string(unsent.join(record_of(number))));
-                    let record = record.flatten().next().unwrap();
+                    let path = unsent.join(record_of(number));
+                    let read = || trusted_file::read(&path, 1000, Owner::RootOrSelf);
+                    let record = std::iter::repeat_with(read).flatten().next().unwrap();
                     assert!(record.contains(" took_ms="), "{number}: {record:?}");
                 }
             });

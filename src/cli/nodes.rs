@@ -139,7 +139,7 @@ fn assigned(
     }
     let assignment = known.into_iter().next().unwrap_or_default();
     doubts.push(format!(
-        "the console cannot say what {name} has, and its next change sets what is recorded now; \
+        "the console cannot say what {name} has, and its next change can set what is recorded now; \
          if that is not what it has, correct this command and run it: {}",
         command(name, &assignment)
     ));

@@ -65,9 +65,8 @@ impl Published {
         let file = self.file(&intent.node().name);
         let replaces = !matches!(intent, Intent::Add { .. }) && Identity::at(&file)?.is_some();
         let beside = trusted_file::write_beside(&file, "new", 0o644, content)?;
-        let told = Identity::at(&beside)?.map_or(Ok(()), |identity| {
-            writeln!(output, "{FILE}{}", identity.words()).and_then(|()| output.sync_data())
-        });
+        let told = Identity::at(&beside)?
+            .map_or(Ok(()), |identity| writeln!(output, "{}", line_of(&identity)).and_then(|()| output.sync_data()));
         if let Err(error) = told {
             trusted_file::discard(&beside)?;
             return Err(FileError::io(&beside, error));
@@ -78,6 +77,11 @@ impl Published {
 
 /// The beginning of a line that tells which file is espm's: the one there before an intent, or the one that it makes.
 const FILE: &str = "espm: file ";
+
+/// The line that tells which file is espm's.
+pub(crate) fn line_of(file: &Identity) -> String {
+    format!("{FILE}{}", file.words())
+}
 
 /// True if the output of an intent tells of this file.
 fn is_of(output: &str, file: &Identity) -> bool {
@@ -98,7 +102,7 @@ impl Console for Published {
             Intent::Add { .. } => None,
             Intent::Change { node, .. } | Intent::Delete { node } => self.published(&node.name)?,
         };
-        Ok(change::head(intent, there.map(|file| format!("{FILE}{}", file.words())).as_deref()))
+        Ok(change::head(intent, there.as_ref().map(line_of).as_deref()))
     }
 
     // The published file follows the ledger, so it proves nothing but whose it is.

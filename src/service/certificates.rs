@@ -132,7 +132,13 @@ pub(super) fn revoke_own(audited: &mut Audited<'_, '_>, entry: &Entry, reason: &
     let answer = audited.revoke(reason)??;
     let ledger = &audited.locked.ledger;
     match answer {
-        Answer::Revoked => Ok(ledger.certificate(name, CertificateState::Revoked, None)?),
+        Answer::Revoked => {
+            ledger.certificate(name, CertificateState::Revoked, None)?;
+            if audited.locked.context.restart_revokes {
+                audited.locked.context.audit.note_if_none(Note::RestartMaster);
+            }
+            Ok(())
+        }
         // An earlier request had it revoked and died before it read the answer.
         Answer::Absent if matches!(entry.certificate, Some(CertificateState::Revoking | CertificateState::Revoked)) => {
             Ok(ledger.certificate(name, CertificateState::Revoked, None)?)

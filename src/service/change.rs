@@ -7,9 +7,10 @@ use std::fs::File;
 
 use super::context::Context;
 use super::judgement::Reason;
+use crate::audit::Note;
 use crate::authority::AuthorityError;
 use crate::authority::protocol::{Answer, Verb};
-use crate::console::{ConsoleError, Intent, Permit, Verdict};
+use crate::console::{ConsoleError, Intent, Permit, Verdict, Way};
 use crate::ledger::{CertificateState, Entry, Key, Ledger, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
@@ -72,6 +73,9 @@ impl<'c> Audited<'_, 'c> {
         intent: Intent,
         key: Option<&Key<'_>>,
     ) -> Result<Intended<'_, 'c>, Fault> {
+        if let Intent::Change { way: Way::Rebuild | Way::AddAgain, .. } = &intent {
+            self.locked.context.audit.note(Note::Rebuilt);
+        }
         let ledger = &self.locked.ledger;
         let (name, output) = ledger.new_output(&self.locked.context.console.head(&intent)?)?;
         match &intent {

@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub audit: Audit,
     /// The master's own certname.
     pub master: String,
+    /// True if the master reads its revocation list when it starts.
+    pub restart_revokes: bool,
     /// The client's name.
     pub client: String,
     /// The time by which the request must be answered.
@@ -48,6 +50,7 @@ impl Context {
             authority: authority(config, path),
             audit,
             master: config.authority.master.clone(),
+            restart_revokes: config.authority.kind.master_reads_list_at_start(),
             client,
             until: Deadline::after(config.request_timeout),
             state: config.state.clone(),

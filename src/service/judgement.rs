@@ -60,6 +60,8 @@ pub(crate) fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&St
                 Verdict::Refused(Refusal::Taken) | Verdict::Unknown(_),
                 Some(Standing::Listed(_) | Standing::Published(_)),
             ) => Step::MarkUnproven,
+            // Whatever has the name from now on is another's.
+            (_, Some(Standing::Unlisted(_) | Standing::Unpublished)) if purpose == Purpose::Delete => Step::Forget,
             _ if purpose == Purpose::Delete => Step::Accept,
             (_, None) => Step::AskConsole,
             (_, Some(Standing::Published(_) | Standing::Unpublished)) => Step::Republish,
@@ -74,6 +76,16 @@ pub(crate) fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&St
             (Verdict::Unknown(_), Some(Standing::Listed(_) | Standing::Published(_))) => Step::MarkUnproven,
             (_, Some(Standing::Listed(_) | Standing::Published(_))) => Step::Delete,
         },
+    }
+}
+
+/// True if a certificate is revoked for its client before the node's change is settled, which needs the console.
+///
+/// A node that is not added yet may be another's.
+pub(crate) fn may_revoke_before_settling(state: NodeState) -> bool {
+    match state {
+        NodeState::Active | NodeState::Changing | NodeState::Deleting => true,
+        NodeState::Creating | NodeState::Unproven => false,
     }
 }
 
@@ -194,8 +206,8 @@ mod tests {
             if removes && purpose == Purpose::Keep && standing == Some(&unlisted()) {
                 assert_eq!(step, Step::AddAgain, "{intent:?} {verdict:?}");
             }
-            let forgets = matches!(intent, Intent::Change { .. }) && step == Step::Forget;
-            assert!(!forgets, "{intent:?} {verdict:?} {standing:?} {purpose:?}");
+            let keeps = matches!(intent, Intent::Change { .. }) && purpose == Purpose::Keep;
+            assert!(!keeps || step != Step::Forget, "{intent:?} {verdict:?} {standing:?}");
         });
         for state in NodeState::ALL.iter().copied() {
             for standing in standings() {

@@ -8,3 +8,8 @@ pub(crate) mod judgement;
 pub(crate) mod nodes;
 pub mod outcome;
 pub(crate) mod recovery;
+
+#[cfg(test)]
+#[path = "../../tests/model/mod.rs"]
+#[allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
+mod model;

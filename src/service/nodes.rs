@@ -260,7 +260,12 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
 pub(crate) fn delete(context: &mut Context, name: &NodeName, reason: &Reason) -> Result<Outcome, Fault> {
     let mut node = LockedNode::open_to_revoke(context, name)?;
     certificates::revoke_own(&mut node.locked.audited()?, &node.entry, reason)?;
-    let LockedNode { mut locked, entry } = LockedNode::settled(node.locked, Purpose::Delete)?;
+    let (mut locked, changing) = (node.locked, node.entry.state == NodeState::Changing);
+    let entry = match recovery::settle(&mut locked, Purpose::Delete)? {
+        Settled::Owned(entry) => entry,
+        Settled::Absent if changing => return Ok(Outcome::Gone),
+        Settled::Absent | Settled::Unproven => return Err(Fault::not_found()),
+    };
     let mut audited = locked.audited()?;
     let context = &audited.locked.context;
     match context.console.standing(name, context.until)? {

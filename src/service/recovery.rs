@@ -7,7 +7,7 @@ use super::certificates;
 use super::change::{Audited, LockedName, LockedNode};
 use super::context::Context;
 pub(crate) use super::judgement::Purpose;
-use super::judgement::{ProvenGone, Reason, Step, next_step};
+use super::judgement::{ProvenGone, Reason, Step, may_revoke_before_settling, next_step};
 use crate::audit::Note;
 use crate::console::{ConsoleError, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
 use crate::ledger::{Entry, NodeState};
@@ -50,8 +50,8 @@ impl<'c> LockedNode<'c> {
         let locked = LockedName::acquire(context, ledger, name)?;
         match locked.ledger.entry_of_ours(name)? {
             None => Err(Fault::not_found()),
-            Some(entry) if entry.state == NodeState::Creating => Self::settled(locked, Purpose::Keep),
-            Some(entry) => Ok(Self { locked, entry }),
+            Some(entry) if may_revoke_before_settling(entry.state) => Ok(Self { locked, entry }),
+            Some(_) => Self::settled(locked, Purpose::Keep),
         }
     }
 
@@ -224,6 +224,12 @@ pub(crate) fn delete(audited: &mut Audited<'_, '_>, node: &Node, keep: bool) -> 
     let permit = audited.locked.permit()?;
     let intended = audited.intend(permit, Intent::Delete { node: node.clone() }, None)?;
     let verdict = intended.run().conclude(keep.then_some(node))?;
+    if verdict == Verdict::Refused(Refusal::Missing) {
+        let context = &audited.locked.context;
+        if let Standing::Unlisted(_) | Standing::Unpublished = context.console.standing(&node.name, context.until)? {
+            return Ok(audited.locked.ledger.forget(&node.name)?);
+        }
+    }
     if keep && matches!(verdict, Verdict::Refused(_) | Verdict::NotBegun) {
         audited.locked.ledger.settle(node)?;
     }

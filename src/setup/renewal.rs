@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::templates::Printer;
-use super::{KeyType, Renew, SetupError, certificate, next_steps};
+use super::{KeyType, Renew, SetupError, certificate, next_steps, say};
 use crate::system::trusted_file::{self, FileError, Owner};
 use crate::system::x509;
 
@@ -58,12 +58,11 @@ pub(super) fn renew(renew: &Renew) -> Result<(), SetupError> {
         let paths = Paths::of(printer);
         let made = make(renew, &paths)?;
         let identity = x509::identity(&made)?;
-        println!(
+        say(&format!(
             "New certificate for the clients to pin, SHA-256 fingerprint:\n{}\n\n{made}\n{}",
             identity.fingerprint,
             steps(printer, &paths)
-        );
-        Ok(())
+        ))
     })
 }
 

@@ -122,9 +122,19 @@ pub(crate) fn booted_at() -> Result<i64, FileError> {
 pub(crate) fn leave_terminal() {
     // A group's leader cannot. Without sudo this process is one, and joins its parent's group first.
     if rustix::process::setsid().is_err() {
-        let group = rustix::process::getppid().and_then(|parent| rustix::process::getpgid(Some(parent)).ok());
+        let group = rustix::process::getppid().and_then(group_of_process);
         let _ = rustix::process::setpgid(None, group).and_then(|()| rustix::process::setsid());
     }
+}
+
+/// The group of a process; `None` where its leader is outside this PID namespace, as in a container.
+/// `rustix::process::getpgid` panics there.
+fn group_of_process(pid: Pid) -> Option<Pid> {
+    let path = Path::new("/proc").join(pid.as_raw_pid().to_string()).join("stat");
+    let stat = trusted_file::read(&path, MAX_STATUS, Owner::Anyone).ok()?;
+    // proc_pid_stat(5); the second field is a name in parentheses.
+    let group = stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()?;
+    Pid::from_raw(group)
 }
 
 /// Has the kernel kill this process when its parent ends, which must have that number.

@@ -76,6 +76,8 @@ class Authority
   def sign(name, public_key, alt_name: false, facts: {})
     cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
     seconds = Faults.on('ends_in') and cert.not_after = Time.now + seconds.to_i
+    # The real server, which is Java, writes the issuer as UTF8String whatever it is in the CA's certificate.
+    cert.issuer = OpenSSL::X509::Name.new([['CN', issuer[0].subject.to_a[0][1]]]) if alt_name
     extend_cert(cert, issuer[0], alt_name ? ['subjectAltName', "DNS:#{name}", false] : nil)
     add_facts(cert, facts)
     cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
@@ -135,12 +137,12 @@ class Authority
   end
 
   def serials_like(name)
-    File.readlines(file('ca/inventory.txt'), chomp: true).filter_map { |line| line[/^(\S+).+\/CN=#{name}$/, 1]&.hex }
+    File.readlines(file('ca/inventory.txt'), chomp: true, mode: 'rb').filter_map { |line| line[/^(\S+).+\/CN=#{name}$/, 1]&.hex }
   end
 
   # The serials of a name's certificates that have not expired.
   def unexpired(name)
-    lines = File.readlines(file('ca/inventory.txt'), chomp: true).map(&:split)
+    lines = File.readlines(file('ca/inventory.txt'), chomp: true, mode: 'rb').map(&:split)
     now = Time.now.utc.strftime('%Y-%m-%dT%H:%M:%SUTC')
     lines.filter_map { |serial, _, until_, subject| serial.hex if subject == "/CN=#{name}" && until_ > now }
   end
@@ -157,7 +159,7 @@ class Authority
     entry.add_extension(OpenSSL::X509::Extension.new('CRLReason', OpenSSL::ASN1::Enumerated(1))) # key compromise
     crl.add_revoked(entry)
     number = crl.extensions.find { |extension| extension.oid == 'crlNumber' }.value.to_i + 1
-    others = File.read(file('ca/ca_crl.pem')).scan(CRL).drop(1)
+    others = File.binread(file('ca/ca_crl.pem')).scan(CRL).drop(1)
     if Faults.on('cut_crl') # killed while it writes
       write(file('ca/ca_crl.pem'), '', 0o644)
       Process.kill(:KILL, Process.pid)
@@ -248,7 +250,7 @@ class Authority
   end
 
   def own_crl
-    OpenSSL::X509::CRL.new(File.read(file('ca/ca_crl.pem'))[CRL])
+    OpenSSL::X509::CRL.new(File.binread(file('ca/ca_crl.pem'))[CRL])
   end
 
   def new_crl(cert, key)

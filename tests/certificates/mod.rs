@@ -5,6 +5,7 @@ mod bodies;
 mod command_faults;
 mod earlier_records;
 mod made_by_hand;
+mod odd_authorities;
 mod other_cas;
 mod renewals;
 mod trusted_facts;

@@ -244,3 +244,42 @@ fn audit_records_arrive_whole_in_rotated_file_of_rsyslog() {
     wait_until("900 bytes arrive", whole);
     assert!(!rsyslog.read("espm.log").contains("event=node.add"), "the new file begins empty");
 }
+
+#[test]
+fn purge_leaves_what_others_have_put_there_and_it_is_roots() {
+    let dir = scratch();
+    let at = dir.display().to_string();
+    for name in ["etc/espm/certs", "var/lib/espm/state/locks", "var/lib/espm/nodes", "run/espm", "run/espm-console"] {
+        fs::create_dir_all(dir.join(name)).unwrap();
+    }
+    let made = ["etc/espm/espm.ini", "etc/espm/certs/espm.key", "var/lib/espm/state/ledger.sqlite"];
+    for name in made.iter().chain(&["var/lib/espm/state/unsent.lock", "var/lib/espm/state/locks/x", "etc/espm/theirs"])
+    {
+        fs::write(dir.join(name), "").unwrap();
+    }
+    run(Command::new("chown").args(["-R", "4711:4711"]).arg(&dir));
+    let script =
+        read("debian/postrm").replace(" /etc/", &format!(" {at}/etc/")).replace("\"/etc/", &format!("\"{at}/etc/"));
+    let script =
+        ["/var/lib/espm", "/run/espm"].iter().fold(script, |script, path| script.replace(path, &format!("{at}{path}")));
+    // No user of that name is here, and the logs of this machine stay.
+    let script =
+        script.replace("getent ", "false ").replace("/var/log/", &format!("{at}/")).replace("/var/lib/apache2", &at);
+    run(Command::new("sh").args(["-ec", &script, "postrm", "purge"]));
+    let left = run(Command::new("find").arg(&dir).args(["-mindepth", "1", "-printf", "%P %U:%G\n"]));
+    let mut left: Vec<_> = left.lines().filter(|line| line.contains("espm")).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["etc/espm 0:0", "etc/espm/theirs 0:0"]);
+    let _ = fs::remove_dir_all(dir);
+}
+
+#[test]
+fn removal_of_rpm_stops_every_unit_that_can_run() {
+    let stops = read("rpm/preun").lines().find(|line| line.contains("disable --now")).unwrap().to_owned();
+    for unit in fs::read_dir(shipped("templates")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap())
+    {
+        if unit.ends_with(".service") || unit.ends_with(".socket") {
+            assert!(stops.contains(&unit), "{unit}: {stops}");
+        }
+    }
+}

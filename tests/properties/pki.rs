@@ -208,6 +208,31 @@ proptest! {
         }
     }
 
+    /// A list says what its CA has signed, or nothing.
+    #[test]
+    fn revocation_list_with_changed_byte_is_refused_or_unchanged(at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
+        let pki = pki();
+        let text: String = pki.crl.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut der = data_encoding::BASE64.decode(text.as_bytes()).unwrap();
+        let at = at.index(der.len());
+        if cut { der.truncate(at) } else { der[at] = to }
+        let changed = pem("X509 CRL", &der);
+        let revoked = x509::is_revoked(&pki.certificate, changed.as_bytes(), &pki.ca, NOW);
+        prop_assert!(revoked != Ok(false), "{:?}", revoked);
+        prop_assert!(x509::list_until(&pki.ca, changed.as_bytes(), NOW).is_err() || revoked == Ok(true));
+    }
+
+    /// Any bytes are read without a panic, and prove nothing.
+    #[test]
+    fn any_bytes_prove_nothing(der in vec(any::<u8>(), 0..300), bytes in vec(any::<u8>(), 0..300)) {
+        let pki = pki();
+        for text in [bytes, pem("CERTIFICATE", &der).into_bytes(), pem("X509 CRL", &der).into_bytes()] {
+            prop_assert!(x509::verify(&text, &pki.ca, NOW).is_err() && x509::verify(&pki.certificate, &text, NOW).is_err());
+            prop_assert!(x509::is_revoked(&pki.certificate, &text[..], &pki.ca, NOW).is_err());
+            prop_assert!(x509::ca_until(&text, NOW).is_err() && x509::list_until(&pki.ca, &text[..], NOW).is_err());
+        }
+    }
+
     #[test]
     fn invalid_pem_certificate_or_list_is_error(
         what in text(),

@@ -35,7 +35,7 @@ make_enterprise() {
     cp -r tests/authority tests/doubles "$base"
     "$base/puppet-dashboard/seed" "$base/data" 1.2.8
     printf '#!/bin/sh\nexec /usr/bin/rake CONSOLE=%s "$@"\n' "$base/data" >/opt/puppet/bin/rake
-    printf '#!/bin/sh\nexec %s --root /etc/puppetlabs/puppet "$@"\n' "$base/authority/puppet" >/opt/puppet/bin/puppet
+    printf '#!/bin/sh\nexec %s --root /etc/puppetlabs/puppet --flavour 3.8 "$@"\n' "$base/authority/puppet" >/opt/puppet/bin/puppet
     chmod 0755 /opt/puppet/bin/rake /opt/puppet/bin/puppet
     /opt/puppet/bin/puppet setup puppet.example.com
     printf '[main]\ncertname = puppet.example.com\n' >/etc/puppetlabs/puppet/puppet.conf
@@ -55,7 +55,9 @@ make_puppet8() {
     cat >/opt/puppetlabs/bin/puppet <<PUPPET
 #!/bin/bash
 # "puppet config", of which espm and an administrator use two words.
-if [ "\$*" = "config set --section server \$5 \$6" ]; then
+if [ "\$1" = --version ]; then
+    echo 8.10.0
+elif [ "\$*" = "config set --section server \$5 \$6" ]; then
     . /root/espm/tests/readme/shells.sh
     printf '[server]\n%s = %s\n' "\$5" "\$6" | put_into $etc/puppet.conf
 else

@@ -62,6 +62,17 @@ fn console_is_asked_without_root_and_without_terminal() {
 }
 
 #[test]
+fn console_is_asked_in_container_too() {
+    let place = Place::new();
+    let rake = place.path("rake");
+    script(&rake, &format!("#!/bin/sh\n{TASKS}"));
+    let words = ["--console-command", &rake.display().to_string(), "--console-user", "games"];
+    // The leader of its process group is outside.
+    let container = ["unshare", "--pid", "--fork", "--mount-proc"];
+    run(&mut place.command_without(&["--console-release"], &words, &container));
+}
+
+#[test]
 fn nothing_that_root_has_open_reaches_console() {
     let place = Place::new();
     let (seen, rake, secret) = (place.path("seen"), place.path("rake"), place.path("secret"));

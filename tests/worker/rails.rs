@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
 use espm::model::fold::Folding;
@@ -73,6 +74,36 @@ impl<'a> Database<'a> {
     fn connections(&self) -> usize {
         let count = "SELECT count(*) - 1 FROM information_schema.processlist WHERE user = 'root'";
         self.sql(count).parse().unwrap()
+    }
+}
+
+/// A connection of somebody else's, such as the import of a report.
+struct Session {
+    client: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    fn open(database: &Database) -> Self {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "-N", "-n", "-u", "root", "-S", &database.socket(), "console"]);
+        let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let answers = BufReader::new(client.stdout.take().unwrap());
+        Self { client, answers }
+    }
+
+    /// Has it say something, and waits until that is done.
+    fn say(&mut self, sql: &str) {
+        writeln!(self.client.stdin.as_mut().unwrap(), "{sql}; SELECT 'done';").unwrap();
+        let done = (&mut self.answers).lines().any(|line| line.unwrap() == "done");
+        assert!(done, "{sql}");
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
     }
 }
 
@@ -241,4 +272,38 @@ fn names_that_mariadb_folds_are_422() {
     assert_eq!(refused.expect(422).fields(), ["groups"]);
     patch(json!({"parameters": {"tier": "1"}, "groups": []})).expect(200);
     database.stop();
+}
+
+#[test]
+fn lock_wait_and_deadlock_of_real_database_leave_node_active() {
+    let site = site();
+    let database = Database::make(&site);
+    site.start_worker();
+    for (name, words) in [("web01", "Lock wait timeout exceeded"), ("web02", "Deadlock found")] {
+        add(&site, name).expect(201);
+        let mut other = Session::open(&database);
+        other.say("CREATE TABLE IF NOT EXISTS weight (number INT) ENGINE=InnoDB");
+        // The database ends the transaction that has changed less.
+        other.say(&format!("BEGIN; INSERT INTO weight VALUES {}(0)", "(1),".repeat(500)));
+        other.say(&format!("SELECT id FROM nodes WHERE name = '{name}' FOR UPDATE"));
+        let path = format!("/v1/nodes/{name}");
+        let deadlocks = words.starts_with("Deadlock");
+        database.sql(&format!("SET GLOBAL innodb_lock_wait_timeout = {}", if deadlocks { 50 } else { 1 }));
+        let answer = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| site.delete(&path));
+            if deadlocks {
+                let waits = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+                wait_until("rake waits for the lock", || database.sql(waits) == "1");
+                other.say("SELECT count(*) FROM console.parameters FOR UPDATE");
+            }
+            asked.join().unwrap()
+        });
+        answer.expect(502);
+        let log = site.records_of(&answer).join("\n");
+        assert!(log.contains(words), "{log}");
+        other.say("ROLLBACK");
+        assert_eq!(site.states()[name], "active", "{words}");
+        site.delete(&path).expect(204);
+        assert!(site.node_in_console(name).is_null());
+    }
 }

@@ -39,6 +39,9 @@ pub(super) enum Failure {
     /// Nothing is left of what was begun.
     #[error("{why}: {output}")]
     NothingMade { why: String, output: String },
+    /// What would be made could not be judged; nothing was begun.
+    #[error(transparent)]
+    Unfit(Box<Self>),
     /// Nothing was begun.
     #[error("the file for what the CA's command prints cannot be made: {0}")]
     NoRoom(FileError),

@@ -94,7 +94,7 @@ impl Ca<'_> {
     /// Runs the command for a name that the CA has nothing of.
     fn begin(&self, mut record: Record) -> Result<Answer, Failure> {
         // What cannot be judged afterwards is not made.
-        self.files.judge_ca(&self.settings.master)?;
+        self.files.judge_ca(&self.settings.master).map_err(|wrong| Failure::Unfit(Box::new(wrong)))?;
         let before = record.clone();
         record.state = State::Generating { boot: process::boot_id()?, since: clock::now() };
         self.records.write(&record)?;

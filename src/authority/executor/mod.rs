@@ -55,6 +55,13 @@ words! {
     }
 }
 
+impl Kind {
+    /// True if its master reads the revocation list when it starts, as masters up to Puppet 5 do.
+    pub(crate) fn master_reads_list_at_start(self) -> bool {
+        self == Self::PuppetCert
+    }
+}
+
 /// The CA's command and files.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -84,7 +91,7 @@ pub(crate) fn execute(settings: &Settings, request: &Request) -> Answer {
         Ok(answer) => answer,
         Err(Failure::Command(CommandError::TimedOut)) => Answer::TimedOut,
         Err(Failure::Replaced(text)) => Answer::Replaced { text },
-        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_))) => {
+        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_) | Failure::Unfit(_))) => {
             Answer::Undone { text: failure.to_string() }
         }
         Err(failure) => Answer::Failed { text: failure.to_string() },

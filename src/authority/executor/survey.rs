@@ -108,11 +108,9 @@ impl Facts<'_> {
         }
         let unrecorded = |made: &&Made| made.not_after > self.now && !self.is_proven(made);
         survey.void = self.record.made.iter().filter(unrecorded).map(|made| made.serial.clone()).collect();
-        if let Some(signed) = self.signed.filter(|signed| signed.of_this_ca && signed.not_after > self.now) {
-            if !self.is_listed(&signed.serial) && !self.revoked.contains(&signed.serial) {
-                survey.others.insert(signed.serial.clone());
-            }
-        }
+        let unlisted = |signed: &&Signed| !self.is_listed(&signed.serial) && !self.revoked.contains(&signed.serial);
+        let live = self.signed.filter(|signed| signed.of_this_ca && signed.not_after > self.now);
+        survey.others.extend(live.filter(unlisted).map(|signed| signed.serial.clone()));
         // A server may revoke the number of its copy, whoever has signed that.
         let known = self.signed.is_some_and(|signed| {
             survey.ours.contains(&signed.serial) || self.revoked.contains(&signed.serial) || self.has_ended(signed)

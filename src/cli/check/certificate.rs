@@ -92,12 +92,12 @@ fn check(tls: &Tls) -> Result<String, Failure> {
     }
     if now > identity.not_after {
         let ended = clock::rfc3339(identity.not_after);
-        return failure(format!("{path}: ended at {ended}; renew it as docs/operate.md says, or set the clock"));
+        return failure(format!("{path}: ended at {ended}; set the clock, or renew it: espm-setup certificate renew"));
     }
     let days = (identity.not_after - now) / 86_400;
     let left = text::count(usize::try_from(days).unwrap_or_default(), "day", "days");
     if days < DAYS_LEFT {
-        return failure(format!("{path}: ends in {left}; renew it as docs/operate.md says"));
+        return failure(format!("{path}: ends in {left}; renew it: espm-setup certificate renew"));
     }
     if !process::is_root() {
         return Ok(format!("ends in {left}; run 'espm check' as root to compare it with its key"));
@@ -109,7 +109,7 @@ fn check(tls: &Tls) -> Result<String, Failure> {
         }
         Ok(true) => Ok(format!("ends in {left}")),
         Ok(false) => failure(format!(
-            "{} does not belong to {}; put the right one there, or renew both as docs/operate.md says",
+            "{} does not belong to {}; put the right one there, or renew both: espm-setup certificate renew",
             tls.key.display(),
             tls.certificate.display()
         )),

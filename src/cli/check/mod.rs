@@ -102,7 +102,7 @@ impl Check<'_> {
         let usable = state.is_ok();
         self.report.line("state directory", state);
         self.report.line("syslog", probe_syslog(config));
-        self.report.unsent(std::fs::read_dir(&config.audit.unsent).map_or(0, Iterator::count));
+        self.report.unsent(audit::kept_records(&config.audit.unsent).count());
         let paths = paths::check(config);
         let there = paths.is_ok() && usable;
         self.report.line("programs and directories", paths);
@@ -243,7 +243,9 @@ impl Check<'_> {
             }
             Ok(Answer::Sound { .. }) => {
                 let good = "answers; the master's certificate is valid, and the records can be read";
-                self.report.line("authority", Ok(good.into()));
+                let starts = self.config.authority.kind.master_reads_list_at_start();
+                let restart = if starts { "; restart the master after a revocation" } else { "" };
+                self.report.line("authority", Ok(format!("{good}{restart}")));
             }
             Ok(other) => self.report.line("authority", Err(Failure(format!("gave an unexpected answer: {other:?}")))),
             Err(wrong) => self.report.line("authority", Err(wrong)),

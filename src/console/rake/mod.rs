@@ -9,9 +9,9 @@ pub mod task;
 mod verdict;
 pub(crate) mod worker;
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use self::output::{excerpt, names};
@@ -59,7 +59,7 @@ pub(crate) struct Rake {
     state: PathBuf,
     queue: Queue,
     /// The reason for which the worker was not used.
-    cold: OnceCell<String>,
+    cold: OnceLock<String>,
 }
 
 impl Rake {
@@ -69,7 +69,7 @@ impl Rake {
             queue: Queue::new(&locks, "console-queue", settings.queue),
             state: state.to_owned(),
             settings,
-            cold: OnceCell::new(),
+            cold: OnceLock::new(),
         }
     }
 
@@ -181,8 +181,7 @@ impl Console for Rake {
     }
 
     fn way(&self, before: &Assignment, after: &Assignment) -> Way {
-        let removes = !before.parameters.keys().all(|name| after.parameters.contains_key(name));
-        if self.settings.release.changes_in_place(removes) { Way::InPlace } else { Way::Rebuild }
+        if self.settings.release.changes_in_place(before, after) { Way::InPlace } else { Way::Rebuild }
     }
 
     fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict {

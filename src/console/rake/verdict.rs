@@ -59,7 +59,8 @@ fn judge_deletion(name: &NodeName, evidence: Evidence<'_>) -> Verdict {
         (true, Some(1)) if output.rolled_back(By::Deletion) => Verdict::Refused(Refusal::Error(said())),
         (true, None) if output.deleted(nodes) => Verdict::Done,
         (true, _) => Verdict::Unknown(said()),
-        (false, Some(_)) if output.missing() => Verdict::Done,
+        // Somebody has deleted it, or the database is a wrong one; the list tells.
+        (false, Some(_)) if output.missing() => Verdict::Refused(Refusal::Missing),
         (false, Some(_)) => Verdict::Refused(Refusal::Error(said())),
         (false, None) if evidence.whole => Verdict::NotBegun,
         (false, None) => Verdict::Unknown(said()),
@@ -99,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_gone_when_the_run_and_its_list_say_so_or_it_never_was() {
+    fn a_node_is_gone_when_the_run_and_its_list_say_so() {
         for (output, code, gone) in [
             (format!("{DONE}\nweb011\n"), 0, true),
             (format!("{DONE}\n"), 0, true),
             (format!("{DONE}\nweb011\n"), 1, false),
             (format!("{DONE}\nweb01\n"), 0, false),
-            // Somebody has deleted it in between.
-            ("Node web01 doesn't exist!\n".to_owned(), 1, true),
+            // A wrong database says so too.
+            ("Node web01 doesn't exist!\n".to_owned(), 1, false),
             (format!("{DONE}\nNode web01 doesn't exist!\n"), 1, false),
             ("Node web011 doesn't exist!\n".to_owned(), 1, false),
             ("web011\n".to_owned(), 0, false),

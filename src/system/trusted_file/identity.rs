@@ -63,19 +63,21 @@ mod tests {
 
     use super::Identity;
     use crate::system::scratch::scratch;
+    use crate::system::trusted_file::{replace, write_new};
 
     #[test]
     fn a_file_is_itself_by_any_name_and_no_other_file_is() {
         let directory = scratch("file-identity");
         let (one, two) = (directory.join("one"), directory.join("two"));
         assert_eq!(Identity::at(&one).unwrap(), None);
-        fs::write(&one, "x").unwrap();
+        write_new(&one, 0o600, b"x").unwrap();
         let identity = Identity::at(&one).unwrap().unwrap();
         fs::hard_link(&one, &two).unwrap();
         fs::remove_file(&one).unwrap();
         assert_eq!(Identity::at(&two).unwrap(), Some(identity));
         assert_eq!(Identity::parse(&identity.words()), Some(identity));
-        fs::write(&two, "xy").unwrap();
+        write_new(&two, 0o600, b"xy").unwrap_err();
+        replace(&two, 0o600, b"xy").unwrap();
         assert_ne!(Identity::at(&two).unwrap(), Some(identity));
         for wrong in ["", "1 2 3", "1 2 3 4 5", "1 2 3 x", "-1 2 3 4"] {
             assert_eq!(Identity::parse(wrong), None, "{wrong:?}");

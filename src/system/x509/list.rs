@@ -183,8 +183,10 @@ fn is_by<'a, 'b: 'a>(
     Ok(false)
 }
 
-/// The serial numbers in each list.
-fn entries(lists: impl BufRead) -> Result<Vec<(Name, BTreeSet<Vec<u8>>)>, X509Error> {
+/// The issuer of a list, and the serial numbers in it.
+type Numbers = (Name, BTreeSet<Vec<u8>>);
+
+fn entries(lists: impl BufRead) -> Result<Vec<Numbers>, X509Error> {
     let mut all = Vec::new();
     for block in Blocks::of(lists) {
         let (Label::RevocationList, der) = block? else { continue };

@@ -51,9 +51,9 @@ pub enum X509Error {
     Algorithm,
     #[error("the certificate has an extension that espm does not judge: {0}")]
     Extension(String),
-    #[error("a certificate of the chain is valid only from {from} on", from = rfc3339(*.0))]
+    #[error("a certificate of the chain is valid only from {from} on; set the clock", from = rfc3339(*.0))]
     NotYet(i64),
-    #[error("a certificate of the chain ended at {end}", end = rfc3339(*.0))]
+    #[error("a certificate of the chain ended at {end}; renew it, or set the clock", end = rfc3339(*.0))]
     Ended(i64),
     #[error("the revocation list is not signed by the CA")]
     ListSignature,
@@ -61,9 +61,9 @@ pub enum X509Error {
     PartOfList,
     #[error("the CA's certificate does not let it sign revocation lists")]
     MayNotSignLists,
-    #[error("the revocation list is valid only from {from} on", from = rfc3339(*.0))]
+    #[error("the revocation list is valid only from {from} on; set the clock", from = rfc3339(*.0))]
     ListNotYet(i64),
-    #[error("the revocation list ended at {end}", end = rfc3339(*.0))]
+    #[error("the revocation list ended at {end}; revoke any certificate, which makes a new list", end = rfc3339(*.0))]
     ListEnded(i64),
 }
 

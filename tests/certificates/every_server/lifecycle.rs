@@ -52,6 +52,20 @@ fn certificate_without_key_is_409_until_revoked() {
 }
 
 #[test]
+fn revocation_that_master_reads_at_its_start_is_noted() {
+    for kind in [CERT, CA] {
+        let site = kind.with_node();
+        generate(&site, NAME).expect(201);
+        let gone = site.delete(&path(NAME));
+        gone.expect(204);
+        let noted = site.records_of(&gone).iter().any(|record| record.contains(" note=restart-master "));
+        assert_eq!(noted, kind == CERT);
+        let checked = String::from_utf8(site.espm(&["check"]).stdout).unwrap();
+        assert_eq!(checked.contains("restart the master after a revocation"), kind == CERT, "{checked}");
+    }
+}
+
+#[test]
 fn revoked_certificate_is_in_list_of_its_issuer_alone() {
     for kind in [CERT, CA] {
         let site = kind.with_node();

@@ -292,7 +292,7 @@ fn certificate_ending_soon_or_with_other_key_is_one_failure() {
     };
     let before = fs::read(site.ini()).unwrap();
     configured(&soon, &soon_key);
-    let days = format!("{}: ends in 28 days; renew it as docs/operate.md says", soon.display());
+    let days = format!("{}: ends in 28 days; renew it: espm-setup certificate renew", soon.display());
     // The web server shows the one that it has begun with.
     let besides_shown = || {
         let (mut failed, _) = check(&site);

@@ -90,7 +90,7 @@ const FAULTS: [Fault; 34] = [
         check_with(site, "audit", "socket = /nonexistent")
     }),
     (": is valid only from ... on, now is ...; set the clock", None, |site| certificate(site, 86_400, 86_400 * 90)),
-    (": ended at ...; renew it as docs/operate.md says, or set the clock", None, |site| {
+    (": ended at ...; set the clock, or renew it: espm-setup certificate renew", None, |site| {
         certificate(site, -86_400, -3600)
     }),
     ("does not belong to ...; put the right one there", None, |site| {

@@ -107,6 +107,26 @@ fn console_3_0_adds_changes_and_deletes_node() {
 }
 
 #[test]
+fn change_of_groups_keeps_node_of_console_1_2_8_and_other_changes_are_noted_as_rebuilt() {
+    let site = site_of("1.2.8");
+    site.post("/v1/nodes", &web01()).expect(201);
+    let humans = json!(["owner", "human"]);
+    site.rake(&["node:parameters", "name=web01", "parameters=owner=human"]);
+    let has_humans = || site.node_in_console("web01")["parameters"].as_array().unwrap().contains(&humans);
+    for change in [json!({"groups": []}), json!({"groups": ["databases"], "classes": ["apache", "ntp"]})] {
+        let changed = site.patch("/v1/nodes/web01", &change);
+        changed.expect(200);
+        assert!(site.records_of(&changed).iter().all(|record| !record.contains("note=")), "{change}");
+        assert!(has_humans(), "{change}");
+    }
+    assert_eq!(site.node_in_console("web01")["groups"], json!(["databases"]));
+    let changed = site.patch("/v1/nodes/web01", &json!({"classes": []}));
+    changed.expect(200);
+    assert!(site.records_of(&changed).iter().any(|record| record.contains(" note=rebuilt ")));
+    assert!(!has_humans());
+}
+
+#[test]
 fn parameters_at_console_1_2_2_are_422() {
     let site = site_of("1.2.2");
     let refused = site.post("/v1/nodes", &web01());
