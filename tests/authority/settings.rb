@@ -27,7 +27,6 @@ class Settings
 
   private
 
-
   # Those of puppet.conf, which has no sections here; else those of a master as setup makes one.
   def values
     file = @values['config']
