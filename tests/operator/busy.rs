@@ -72,7 +72,6 @@ fn check_of_many_nodes_takes_no_square_of_their_number() {
     let (none, count) = (timed(), 100_000);
     fill(&site, count);
     let all = timed();
-    eprintln!("espm check: {none:?} without nodes, {all:?} with {count}");
     // A program without optimization, on a loaded machine; each with each would be 10^10 comparisons.
     assert!(all < none + Duration::from_secs(60), "{none:?}, {all:?}");
 }
