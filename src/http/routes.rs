@@ -77,9 +77,10 @@ impl Route {
 
     /// Matches a path; the inner option is the name in it.
     fn matches(&self, path: &str) -> Option<Option<NodeName>> {
-        let Some((before, after)) = self.path.split_once("{name}") else {
+        let Some((before, rest)) = self.path.split_once('{') else {
             return (path == self.path).then_some(None);
         };
+        let (_, after) = rest.split_once('}')?;
         let name = path.strip_prefix(before)?.strip_suffix(after)?;
         NodeName::parse(name).ok().map(Some)
     }
