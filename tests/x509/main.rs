@@ -103,7 +103,7 @@ fn certificate_is_accepted_as_by_openssl_or_refused_beforehand() {
 }
 
 #[test]
-fn serial_number_and_end_are_those_that_openssl_prints() {
+fn serial_number_and_fingerprint_are_those_that_openssl_prints() {
     for case in Case::all() {
         let options = ["x509", "-in", "leaf.pem", "-noout", "-serial", "-fingerprint", "-sha256"];
         let output = Command::new("openssl").args(options).current_dir(&case.directory).output().unwrap();
