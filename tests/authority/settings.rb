@@ -14,11 +14,13 @@ class Settings
     words = words.dup
     at = words.index('--config')
     @values['config'] = words.slice!(at, 2).last if at
+    # The other places come from --root; the real one takes these before and after the keys.
+    %w[--confdir --vardir --codedir --logdir --rundir].each { |option| (at = words.index(option)) && words.slice!(at, 2) }
     case words
     in ['--version'] then puts(@flavour == '5.5' ? '5.5.22' : @flavour)
     in ['config', 'print', '--section', 'master', *keys] unless @flavour.start_with?('2.7') then print(keys)
     in ['config', 'print', *keys, '--section', 'master'] unless @flavour.start_with?('2.7') then print(keys)
-    in ['master', '--configprint', keys] then print(keys.split(','))
+    in ['master', '--configprint', keys, *] then print(keys.split(','))
     in ['config', *] then exit 1
     else return
     end
@@ -26,7 +28,6 @@ class Settings
   end
 
   private
-
 
   # Those of puppet.conf, which has no sections here; else those of a master as setup makes one.
   def values

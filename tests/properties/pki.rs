@@ -141,7 +141,7 @@ fn certificate_verifies_only_through_valid_cas_up_to_root_of_bundle() {
         (&leaf.signed(&no_ca, 2040), [&no_ca.signed(&root, 2040), &top], false),
         (&leaf.signed(&renamed, 2040), [&other.signed(&root, 2040), &top], false),
     ] {
-        let verified = x509::verify(certificate, &bundle.map(String::as_str).concat(), NOW);
+        let verified = x509::verify(certificate, bundle.map(String::as_str).concat(), NOW);
         assert_eq!(verified.is_ok(), verifies, "{verified:?}\n{certificate}{bundle:?}");
     }
 }
@@ -150,8 +150,8 @@ fn certificate_verifies_only_through_valid_cas_up_to_root_of_bundle() {
 fn key_matches_its_certificate_alone() {
     let (one, another) = (Party::new("web01", false), Party::new("web01", false));
     let certificate = one.signed(&one, 2040);
-    assert_eq!(x509::key_fits(&certificate, &one.key.serialize_pem()), Ok(true));
-    assert_eq!(x509::key_fits(&certificate, &another.key.serialize_pem()), Ok(false));
+    assert_eq!(x509::key_fits(&certificate, one.key.serialize_pem()), Ok(true));
+    assert_eq!(x509::key_fits(&certificate, another.key.serialize_pem()), Ok(false));
     assert!(x509::key_fits(&certificate, &certificate).is_err());
     // As openssl writes it (RFC 5915): with the curve before the public key.
     let (whole, point) = (one.key.serialize_der(), one.key.public_key_raw());
@@ -168,7 +168,7 @@ fn serial_number_is_formatted_like_openssl() {
     for (serial, written) in [(7_u64, "07"), (0x80, "80"), (0x1ff, "01FF")] {
         let mut params = leaf.params(2040);
         params.serial_number = Some(serial.into());
-        let identity = x509::identity(&params.self_signed(&leaf.key).unwrap().pem()).unwrap();
+        let identity = x509::identity(params.self_signed(&leaf.key).unwrap().pem()).unwrap();
         assert_eq!((identity.serial.as_str(), identity.common_name.as_str()), (written, "web01"));
     }
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::mistakes::On::Enc;
 use super::mistakes::{nagios, open};
-use crate::harness::{Plan, Server, Site, as_user, run, template};
+use crate::harness::{Plan, Server, Site, USER, run, template};
 
 #[test]
 fn what_does_not_run_is_seen() {
@@ -66,7 +66,8 @@ fn ca_that_ends_soon_is_a_warning_and_one_that_has_ended_is_critical() {
 fn revoked_certificate_of_master_is_seen() {
     let site = Site::open();
     let (puppet, ca) = (template().join("authority/puppet"), site.dir.join("ca"));
-    run(as_user(puppet).arg("--root").arg(ca).args(["cert", "revoke", "master.example.com"]));
+    run(Command::new(puppet).arg("--root").arg(&ca).args(["cert", "revoke", "master.example.com"]));
+    run(Command::new("chown").args(["-R", &format!("{USER}:{USER}")]).arg(ca));
     let (said, code) = nagios(&site);
     assert!(code == 2 && said.contains("signed/master.example.com.pem is revoked; write the certname"), "{said}");
 }
