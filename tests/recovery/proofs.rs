@@ -148,7 +148,8 @@ fn unfinished_generation_is_finished_by_check_and_nothing_is_revoked() {
     generate(&site).expect(502);
     site.configure("espm", &format!("helper = {}", site.bin("espm-helper").display()));
     assert!(site.unfinished().contains_key("web01"));
-    assert!(site.espm(&["check", "--settle"]).status.success());
+    let settled = site.espm(&["check", "--settle"]);
+    assert!(settled.status.success(), "{settled:?}");
     assert_eq!(valid(&site), [serial].into());
     assert!(site.unfinished().is_empty());
 }
