@@ -42,7 +42,7 @@ fn node_lost_during_change_keeps_no_valid_certificate() {
         site.add("web01");
         generate(&site).expect(201);
         site.fault("console", point, "once");
-        site.patch(WEB01, &json!({"groups": ["databases"]})).expect(502);
+        site.patch(WEB01, &json!({"groups": ["databases"], "classes": ["mysql"]})).expect(502);
         site.no_faults("console");
         site.rake(human);
         site.get(WEB01).expect(404);

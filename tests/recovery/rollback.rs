@@ -20,8 +20,10 @@ fn add(site: &Site) -> Answer {
     site.post("/v1/nodes", &node("web01"))
 }
 
+/// A change that consoles up to 1.2.22 make by deleting the node and adding it again; one of groups alone they make
+/// in place.
 fn rebuild(site: &Site) -> Answer {
-    site.patch("/v1/nodes/web01", &json!({"groups": ["databases"]}))
+    site.patch("/v1/nodes/web01", &json!({"groups": ["databases"], "classes": ["mysql"]}))
 }
 
 fn delete(site: &Site) -> Answer {

@@ -116,7 +116,7 @@ fn node_deleted_by_rebuild_is_added_again_after_its_output_is_lost() {
     site.add("web01");
     site.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
     let valid_before = valid(&site);
-    let rebuild = || site.patch("/v1/nodes/web01", &json!({"groups": ["databases"]}));
+    let rebuild = || site.patch("/v1/nodes/web01", &json!({"groups": ["databases"], "classes": ["mysql"]}));
     site.fault("console", "die_after_node_del", "once");
     rebuild().expect(502);
     lose_output(&site);
@@ -134,7 +134,7 @@ fn node_of_another_is_left_alone_after_output_is_lost() {
         let valid_before = valid(&site);
         site.fault("console", "die_after_node_del", "once");
         if verb == "PATCH" {
-            site.patch("/v1/nodes/web01", &json!({"groups": ["databases"]})).expect(502);
+            site.patch("/v1/nodes/web01", &json!({"groups": ["databases"], "classes": ["mysql"]})).expect(502);
         } else {
             site.delete("/v1/nodes/web01").expect(502);
         }
