@@ -18,7 +18,7 @@ use syn::visit::{self, Visit};
 use syn::{Item, ItemMod, ItemUse, Macro, MetaList, Path, UseTree};
 
 /// What one module alone uses, so that it can be replaced there.
-const ROOMS: [(&str, &str); 9] = [
+const ROOMS: [(&str, &str); 10] = [
     ("rusqlite", "ledger"),
     ("rcgen", "setup"),
     ("subprocess", "system::command"),
@@ -26,6 +26,7 @@ const ROOMS: [(&str, &str); 9] = [
     ("fastcgi", "http::gateway"),
     ("icu_collator", "model::fold"),
     ("ini", "system::ini"),
+    ("rustls_pemfile", "system::x509"),
     ("x509_parser", "system::x509"),
     ("std::process::Command", "system::command"),
 ];
@@ -257,6 +258,7 @@ http | fn f(f: syslog::Facility) {} | syslog, which is audit's alone
 http | use fastcgi::run; | fastcgi, which is http::gateway's alone
 cli | fn f() { ini::inistr!(x) } | ini, which is system::ini's alone
 cli | fn f() { g!(x, [ini::read(y)]) } | ini, which is system::ini's alone
+cli | use rustls_pemfile::Item; | rustls_pemfile, which is system::x509's alone
 cli | use x509_parser::time; | x509_parser, which is system::x509's alone
 cli | use std::process::{Command as C, Id}; | std::process::Command, which is system::command's alone
 cli | use std::process::*; | std::process::Command, which is system::command's alone

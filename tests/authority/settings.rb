@@ -14,6 +14,8 @@ class Settings
     words = words.dup
     at = words.index('--config')
     @values['config'] = words.slice!(at, 2).last if at
+    # The other places come from --root; the real one takes these before and after the keys.
+    %w[--confdir --vardir --codedir --logdir --rundir].each { |option| (at = words.index(option)) && words.slice!(at, 2) }
     case words
     in ['--version'] then puts(@flavour == '5.5' ? '5.5.22' : @flavour)
     in ['config', 'print', '--section', 'master', *keys] unless @flavour.start_with?('2.7') then print(keys)

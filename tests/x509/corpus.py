@@ -292,9 +292,9 @@ def texts():
         "wrong-end": lambda pem: pem.replace(b"-----END ", b"-----END A "),
         "bad-letter": lambda pem: pem[:90] + b"!" + pem[91:],
         "empty": lambda _: b"",
-        "old-label": lambda pem: pem.replace(b"N CERT", b"N X509 CERT").replace(b"D CERT", b"D X509 CERT"),
     }.items():
         plain("pem-" + case, text=text)
+    plain("refused-pem-old-label", text=lambda pem: pem.replace(b"N CERT", b"N X509 CERT").replace(b"D CERT", b"D X509 CERT"))
     lines = lambda width: lambda pem: b"\n".join(
         [pem.splitlines()[0]] + [(body := b"".join(pem.splitlines()[1:-1]))[i:i + width] for i in range(0, len(body), width)]
         + [pem.splitlines()[-1], b""]) if (body := b"".join(pem.splitlines()[1:-1])) else pem

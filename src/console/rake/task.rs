@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::console::{Intent, Way};
-use crate::model::name::{GroupName, NodeName, Parameters};
+use crate::model::name::{GroupName, NodeName};
 use crate::model::node::{Assignment, List, Node};
 
 /// The oldest release of the console that has a console's rake tasks.
@@ -66,11 +66,7 @@ impl Release {
     pub(crate) fn changes_in_place(self, before: &Assignment, after: &Assignment) -> bool {
         match self {
             Self::V1_2_2 => true,
-            // Groups alone; the same again may be to repair the node.
-            Self::V1_2_7 => {
-                let rest = |assignment: &Assignment| (assignment.classes.clone(), assignment.parameters.clone());
-                before.groups != after.groups && rest(before) == rest(after)
-            }
+            Self::V1_2_7 => false,
             Self::V1_2_23 | Self::V3_0 => before.parameters.keys().all(|name| after.parameters.contains_key(name)),
         }
     }
@@ -203,12 +199,6 @@ impl Task {
                 }
                 tasks(&["nodeclass:list", "node:groups", "nodegroup:list"]);
                 words.extend(variables(node));
-            }
-            Self::Change { node } if release == Release::V1_2_7 => {
-                // Without parameters, node:parameters changes nothing and says its message.
-                tasks(&["node:parameters", "nodeclass:list", "node:groups", "nodegroup:list"]);
-                let assignment = Assignment { parameters: Parameters::new(), ..node.assignment.clone() };
-                words.extend(variables(&Node { name: node.name.clone(), assignment }));
             }
             Self::Change { node } => {
                 tasks(&["node:classes"]);

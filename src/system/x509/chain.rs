@@ -6,7 +6,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
 use super::name::Name;
-use super::pem::{Blocks, Label};
+use super::pem::{Item, items};
 use super::signature::Signed;
 use super::{SKEW, X509Error, integer};
 
@@ -155,9 +155,9 @@ impl<'a> Certificate<'a> {
 /// The certificates of a PEM text in DER.
 pub(super) fn ders(pem: &[u8]) -> Result<Vec<Vec<u8>>, X509Error> {
     let mut found = Vec::new();
-    for block in Blocks::of(pem) {
-        if let (Label::Certificate, der) = block? {
-            found.push(der);
+    for item in items(pem) {
+        if let Item::X509Certificate(der) = item? {
+            found.push(der.to_vec());
         }
     }
     if found.is_empty() { Err(X509Error::None("certificate")) } else { Ok(found) }

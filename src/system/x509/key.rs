@@ -5,7 +5,7 @@ use x509_parser::public_key::PublicKey;
 
 use super::chain::{Certificate, ders};
 use super::der::{BIT_STRING, INTEGER, OCTET_STRING, Reader, SEQUENCE, bits, context};
-use super::pem::{Blocks, Label};
+use super::pem::{Item, items};
 use super::{X509Error, first, hex, magnitude};
 
 /// Whether a private key (PKCS #1, PKCS #8 or SEC 1) belongs to the first certificate of a PEM text.
@@ -27,13 +27,13 @@ pub fn key_of_certificate(pem: impl AsRef<[u8]>) -> Result<String, X509Error> {
 
 /// As [`key_of_certificate`], for the public key that belongs to a private one (PKCS #1, PKCS #8 or SEC 1).
 pub fn key_of_private(pem: impl AsRef<[u8]>) -> Result<String, X509Error> {
-    for block in Blocks::of(pem.as_ref()) {
-        let (label, der) = block?;
-        let public = match label {
-            Label::Pkcs1Key => modulus(&der),
-            Label::Sec1Key => point(&der),
-            Label::Pkcs8Key => pkcs8(&der),
-            Label::Certificate | Label::Request | Label::PublicKey | Label::RevocationList => continue,
+    for item in items(pem.as_ref()) {
+        let item = item?;
+        let public = match &item {
+            Item::Pkcs1Key(key) => modulus(key.secret_pkcs1_der()),
+            Item::Sec1Key(key) => point(key.secret_sec1_der()),
+            Item::Pkcs8Key(key) => pkcs8(key.secret_pkcs8_der()),
+            _ => continue,
         };
         return public.map(identity).ok_or(X509Error::Unreadable("the private key"));
     }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::chain::{Certificate, ders};
 use super::der::{BIT_STRING, INTEGER, OID, Reader, SEQUENCE, context};
 use super::key::{pkcs8, point};
-use super::pem::{Blocks, Label};
+use super::pem::{Item, items};
 use super::{X509Error, first};
 
 /// `AlgorithmIdentifier` of RSA (RFC 3279, section 2.3.1).
@@ -20,16 +20,15 @@ const EC: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 /// The key in the first certificate, request, public or private key of a PEM text.
 /// A private key has the digest of its public half.
 pub fn spki(pem: impl AsRef<[u8]>) -> Result<String, X509Error> {
-    for block in Blocks::of(pem.as_ref()) {
-        let (label, der) = block?;
-        let found = match label {
-            Label::Certificate => Some(digest(Certificate::read(&der)?.key())),
-            Label::PublicKey => Some(digest(&der)),
-            Label::Request => of_request(&der).map(digest),
-            Label::Pkcs1Key => rsa(&der).map(|key| digest(&info(RSA, &key))),
-            Label::Sec1Key => of_sec1(&der),
-            Label::Pkcs8Key => of_pkcs8(&der),
-            Label::RevocationList => continue,
+    for item in items(pem.as_ref()) {
+        let found = match item? {
+            Item::X509Certificate(der) => Some(digest(Certificate::read(&der)?.key())),
+            Item::SubjectPublicKeyInfo(der) => Some(digest(&der)),
+            Item::Csr(der) => of_request(&der).map(digest),
+            Item::Pkcs1Key(key) => rsa(key.secret_pkcs1_der()).map(|key| digest(&info(RSA, &key))),
+            Item::Sec1Key(key) => of_sec1(key.secret_sec1_der()),
+            Item::Pkcs8Key(key) => of_pkcs8(key.secret_pkcs8_der()),
+            _ => continue,
         };
         return found.ok_or(X509Error::Unreadable("the key"));
     }
