@@ -217,6 +217,10 @@ pub(crate) fn group_of(directory: &Path) -> String {
 fn root_owns(directory: &Path) -> String {
     let path = directory.display();
     let user = "useradd --system --user-group --shell /usr/sbin/nologin";
+    if !can_be_given(directory) {
+        let advice = "name a directory of espm's own, such as the one that espm-setup filled";
+        return format!("{path} belongs to root, and espm does not run as root; {advice}");
+    }
     match uid_of("espm") {
         Some(0) => format!(
             "{path} belongs to root, because the user espm is number 0 in {PASSWD}, and espm does not run as root; \
@@ -227,6 +231,14 @@ fn root_owns(directory: &Path) -> String {
             format!("{path} belongs to root, and espm does not run as root; '{user} espm && chown -R espm:espm {path}'")
         }
     }
+}
+
+/// True if a directory of root's holds nothing but espm's: it is new, or has the ledger. A system's directory keeps its
+/// owner even while it is empty.
+fn can_be_given(directory: &Path) -> bool {
+    let sticky = std::fs::metadata(directory).is_ok_and(|found| found.mode() & Mode::SVTX.bits() != 0);
+    let is_empty = || std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
+    !sticky && (directory.join("ledger.sqlite").exists() || is_empty())
 }
 
 fn become_user(name: &str) -> io::Result<()> {

@@ -40,7 +40,14 @@ const ROWS: [(On, &str, &str, Expect); 48] = [
             "gate: [espm] listen: the gate that runs serves {dir}/run/espm.sock, not {dir}/run/other.sock; write listen = ",
         ]),
     ),
-    (Rake, "espm", "state = /var/tmp", Seen(&["[espm] state: /var/tmp holds nothing of espm's; name the directory"])),
+    (
+        Rake,
+        "espm",
+        "state = /var/tmp",
+        Seen(&[
+            "[espm] state: /var/tmp: /var/tmp belongs to root, and espm does not run as root; name a directory of espm's own",
+        ]),
+    ),
     (Rake, "espm", "state = {dir}/run", Seen(&["[espm] state: {dir}/run holds nothing of espm's; name the directory"])),
     (Rake, "espm", "require_tls = no", Seen(&["settings: [espm] require_tls: no lets a key pass without TLS"])),
     (

@@ -84,7 +84,9 @@ const FAULTS: [Fault; 34] = [
         give(&signed, 33, 0o755);
         said
     }),
-    ("[espm] state: ... holds nothing of espm's", None, |site| check_with(site, "espm", "state = /var/tmp")),
+    ("[espm] state: ... holds nothing of espm's", None, |site| {
+        check_with(site, "espm", &format!("state = {}", site.dir.join("run").display()))
+    }),
     ("[tls] port: nothing speaks TLS at", None, |site| check_with(site, "tls", "port = 1")),
     ("; start syslog, or name its socket in [audit] socket", None, |site| {
         check_with(site, "audit", "socket = /nonexistent")
