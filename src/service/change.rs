@@ -74,7 +74,7 @@ impl<'c> Audited<'_, 'c> {
         key: Option<&Key<'_>>,
     ) -> Result<Intended<'_, 'c>, Fault> {
         if let Intent::Change { way: Way::Rebuild | Way::AddAgain, .. } = &intent {
-            self.locked.context.audit.note(Note::Rebuilt);
+            self.locked.context.audit.note_if_none(Note::Rebuilt);
         }
         let ledger = &self.locked.ledger;
         let (name, output) = ledger.new_output(&self.locked.context.console.head(&intent)?)?;
