@@ -186,7 +186,7 @@ impl Ca<'_> {
         let ours = |signed: &Signed| {
             let now = clock::now();
             signed.of_this_ca
-                && (signed.not_before..signed.not_after).contains(&now)
+                && (signed.not_before..=signed.not_after).contains(&now)
                 && record.made.iter().any(|made| made.key == signed.key && made.ca == today.ca)
         };
         let Some(signed) = self.files.signed_now(&today)?.filter(ours) else { return Ok(None) };

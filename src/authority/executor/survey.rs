@@ -81,7 +81,7 @@ impl Facts<'_> {
     }
 
     fn has_ended(&self, signed: &Signed) -> bool {
-        signed.of_this_ca && signed.not_after <= self.now && self.is_listed(&signed.serial)
+        signed.of_this_ca && signed.not_after < self.now && self.is_listed(&signed.serial)
     }
 
     pub(super) fn survey(&self) -> Survey {
@@ -106,10 +106,10 @@ impl Facts<'_> {
             };
             of.insert(line.serial.clone());
         }
-        let unrecorded = |made: &&Made| made.not_after > self.now && !self.is_proven(made);
+        let unrecorded = |made: &&Made| made.not_after >= self.now && !self.is_proven(made);
         survey.void = self.record.made.iter().filter(unrecorded).map(|made| made.serial.clone()).collect();
         let unlisted = |signed: &&Signed| !self.is_listed(&signed.serial) && !self.revoked.contains(&signed.serial);
-        let live = self.signed.filter(|signed| signed.of_this_ca && signed.not_after > self.now);
+        let live = self.signed.filter(|signed| signed.of_this_ca && signed.not_after >= self.now);
         survey.others.extend(live.filter(unlisted).map(|signed| signed.serial.clone()));
         // A server may revoke the number of its copy, whoever has signed that.
         let known = self.signed.is_some_and(|signed| {
