@@ -15,6 +15,7 @@ import enc
 import ledger
 import plot
 import report
+import revoked
 import slow
 import storm
 import throughput
@@ -95,6 +96,7 @@ def measure(place, options):
     console_shop.configure("cache = 3600")
     figures["storm"] = storm.measure(console_shop, console, note)
     figures["ledger"] = ledger.measure(ledgers, spawn, options.quick, note)
+    figures["revoked"] = revoked.measure(place, shop("revoked", console.stub), options.quick, note)
     figures["enc"] = enc.measure(place, programs, spawn, options.quick, note)
     figures["machine"] = report.machine(load_before, options.quick)
     return figures

@@ -31,6 +31,8 @@ def ratios(figures):
         "refused_ms_under_storm": row(figures, "slow", "espm, adds")["refused_ms"],
         "ledger_million_vs_thousand": figures["ledger"]["ratio"],
         "enc_vs_cat": figures["enc"]["ratio"],
+        "long_list_more_ms": figures["revoked"]["more_ms"],
+        "long_list_more_mib": figures["revoked"]["more_mib"],
         "max_rakes_in_storm": figures["storm"]["most_rakes"],
         "lost_in_storm": figures["storm"]["lost"],
     }
@@ -85,6 +87,10 @@ def details(figures):
         ["node:add, rake, run directly", number(command["rake_bare_ms"])],
         ["the same through espm, cold", number(command["rake_cold_ms"])],
         ["the same through espm, warm", number(command["rake_warm_ms"])],
+    ]
+    yield "The CA's part of showing a certificate", ["", "ms", "MiB"], [
+        [f"{one['entries']:,} entries in the revocation list", number(one["ms"]), number(one["mib"], 1)]
+        for one in figures["revoked"]["rows"]
     ]
     yield "One node, ms", ["", ""], [
         *([f"a handler that shows it, {one['nodes']:,} nodes in the ledger", number(one["ms"])]

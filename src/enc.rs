@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use crate::audit::complain;
 use crate::config::enc_ini::Classifier;
 use crate::config::layout;
-use crate::console::published::published_file;
+use crate::console::published::{MAX_NODE, published_file};
 use crate::model::name::NodeName;
 use crate::system::command;
 use crate::system::process;
@@ -20,9 +20,6 @@ use crate::system::trusted_file::{self, FileError, Owner};
 
 /// The command line.
 pub const USAGE: &str = "espm-enc [-c FILE] NAME";
-
-/// Most bytes of a classification.
-const MAX_NODE: u64 = 1024 * 1024;
 
 /// The classification of every other node.
 const EMPTY: &str = "---\nclasses: {}\n";

@@ -20,10 +20,10 @@ use crate::authority::executor::{self, Settings};
 use crate::authority::protocol;
 use crate::config::{self, Config};
 use crate::console::rake::task;
-use crate::console::{EXIT_NOT_STARTED, EXIT_TIMED_OUT};
+use crate::console::{EXIT_NOT_STARTED, EXIT_TIMED_OUT, exit_line};
 use crate::model::name::NodeName;
 use crate::system::clock::Deadline;
-use crate::system::command::{self, CommandError, Program};
+use crate::system::command::{self, CommandError, Ended, Program};
 use crate::system::lock;
 use crate::system::process;
 use crate::system::text::{chain, excerpt};
@@ -124,7 +124,7 @@ fn console(config: &Config) -> Done {
     };
     let command = &rake.command;
     let mut argv = Vec::new();
-    if request.task.node().is_none() {
+    if !request.task.changes() {
         argv.extend(["/proc/self/exe".to_owned(), FOLLOW.to_owned(), std::process::id().to_string()]);
     }
     argv.extend(command.argv.iter().cloned());
@@ -132,6 +132,11 @@ fn console(config: &Config) -> Done {
     let program = Program { argv, environment: command.environment.clone(), directory: command.directory.clone() };
     let limit = command.timeout.min(Duration::from_secs(request.limit));
     let ended = program.run_inheriting(Deadline::after(limit));
+    // Recovery judges what a run that changes something has left, also after a power loss.
+    if let (Ok(Ended { code: Some(code), .. }), true) = (&ended, request.task.changes()) {
+        let told = io::stdout().lock().write_all(exit_line(*code).as_bytes());
+        let _ = told.and_then(|()| process::sync_output());
+    }
     // Processes that rake has left behind must not keep the slot.
     lock::release_input();
     match ended {

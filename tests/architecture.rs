@@ -18,14 +18,16 @@ use syn::visit::{self, Visit};
 use syn::{Item, ItemMod, ItemUse, Macro, MetaList, Path, UseTree};
 
 /// What one module alone uses, so that it can be replaced there.
-const ROOMS: [(&str, &str); 8] = [
+const ROOMS: [(&str, &str); 10] = [
     ("rusqlite", "ledger"),
     ("rcgen", "setup"),
     ("subprocess", "system::command"),
     ("syslog", "audit"),
     ("fastcgi", "http::gateway"),
+    ("icu_collator", "model::fold"),
     ("ini", "system::ini"),
     ("rustls_pemfile", "system::x509"),
+    ("x509_parser", "system::x509"),
     ("std::process::Command", "system::command"),
 ];
 
@@ -257,6 +259,7 @@ http | use fastcgi::run; | fastcgi, which is http::gateway's alone
 cli | fn f() { ini::inistr!(x) } | ini, which is system::ini's alone
 cli | fn f() { g!(x, [ini::read(y)]) } | ini, which is system::ini's alone
 cli | use rustls_pemfile::Item; | rustls_pemfile, which is system::x509's alone
+cli | use x509_parser::time; | x509_parser, which is system::x509's alone
 cli | use std::process::{Command as C, Id}; | std::process::Command, which is system::command's alone
 cli | use std::process::*; | std::process::Command, which is system::command's alone
 cli | fn f() { process::Command::new() } use std::process; | std::process::Command, which is system::command's alone
@@ -273,3 +276,14 @@ system | mod ini; use ini::read;
 cli | fn f(ini: u8) { g(ini) } use crate::system::x as ini; use ini::read;
 ledger::row | use rusqlite::Row;
 "##;
+
+/// Revoking is irreversible: one function asks the CA for it, and takes the reason.
+#[test]
+fn one_place_asks_the_ca_to_revoke() {
+    let asks = |(module, text): &Source| {
+        let is_asked = module[0] != "authority" && text.contains("Verb::Revoke");
+        is_asked.then(|| (module.join("::"), text.matches("Verb::Revoke").count()))
+    };
+    let places: Vec<_> = library().1.iter().filter_map(asks).collect();
+    assert_eq!(places, [("service::change".to_owned(), 1)]);
+}

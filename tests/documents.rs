@@ -20,7 +20,7 @@ fn read(name: &str) -> String {
 
 /// Every key that the configuration has, but for the clients' names in `[psk]`.
 fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    KEYS.iter().copied().flatten().filter(|key| key.section != "psk").map(|key| (key.section, key.name))
+    KEYS.into_iter().flatten().copied().filter(|key| key.section != "psk").map(|key| (key.section, key.name))
 }
 
 /// README.md and the pages of docs/, by name.
@@ -147,11 +147,11 @@ const IN_WORDS: [&str; 2] = ["user", "concurrency"];
 #[test]
 fn table_of_keys_has_their_defaults() {
     let page = read("docs/configuration.md");
-    for key in KEYS.iter().copied().flatten().filter(|key| key.section != "psk" && !IN_WORDS.contains(&key.name)) {
+    for key in KEYS.into_iter().flatten().copied().filter(|key| key.section != "psk" && !IN_WORDS.contains(&key.name)) {
         let first = format!("[{}] `{}`", key.section, key.name);
         let row = rows(&page).find(|row| row[0] == first).unwrap();
         let default = match key.absent {
-            Absent::Default => format!("`{}`", (key.value)(&PACKAGED)),
+            Absent::Default => format!("`{}`", key.value(|| &PACKAGED)),
             _ => "none".to_owned(),
         };
         assert_eq!(row[1], default, "{first}");

@@ -22,6 +22,7 @@ require 'socket'
 class EspmWorker
   HELLO = "espm 2\n"
   TASKS = /\A((node|nodeclass|nodegroup):list
+    |node:(listgroups|listclasses|parameters)
     |node:(add|classes)(\ node:parameters)?\ nodeclass:list\ node:groups\ nodegroup:list
     |node:groups\ node:del(\ node:list|\ node:add\ nodeclass:list\ node:parameters\ nodegroup:list))\z/x
   LABEL = '[a-z0-9]([a-z0-9_-]*[a-z0-9])?'
@@ -168,6 +169,7 @@ class EspmWorker
     limit([seconds, @timeout].min)
     variables.each { |name, value| ENV[name] = value }
     status = run(tasks)
+    tell_end(status) if variables.any? # a list has its lines alone
     slot.flock(File::LOCK_UN) # processes that the tasks left behind must not keep it
     client.write("ended #{status}\n")
   rescue Refused
@@ -194,7 +196,8 @@ class EspmWorker
     tasks = tasks.join(' ')
     raise Refused, 'these are not tasks of espm' unless tasks =~ TASKS
     variables = variables.map { |word| word.split('=', 2) }
-    names = tasks =~ /\A\w+:list\z/ ? [] : %w[classes groups name parameters]
+    names = %w[classes groups name parameters]
+    names = tasks =~ /\A\w+:list\z/ ? [] : %w[name] unless tasks.include?(' ')
     raise Refused, 'these are not variables of espm' unless variables.map { |name, _| name }.sort == names
     wrong, = variables.find { |name, value| !good?(name, value) }
     raise Refused, "#{wrong}: its value is not accepted" if wrong
@@ -230,6 +233,13 @@ class EspmWorker
     $!.status
   ensure
     disconnect
+  end
+
+  # For a handler that has died: rake has ended by itself, and its output stays after a power loss.
+  def tell_end(status)
+    STDOUT.write("espm: exit #{status}\n")
+    STDOUT.fsync
+  rescue SystemCallError # a full disk
   end
 
   # The monotonic clock, where Ruby has it, since a step of the machine's clock must end nothing.

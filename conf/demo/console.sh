@@ -17,7 +17,8 @@ make_master() {
         --master master.example.com
         --console-command "/usr/bin/rake -f $dir/rake/Rakefile RAILS_ENV=production CONSOLE=$dir/console"
         --console-directory "$dir/console" --console-release 1.2.7
-        --authority-command "$dir/authority/puppet --root $dir/ca cert" --ssldir "$dir/ca/ssl" --cadir "$cadir"
+        --authority-command "$dir/authority/puppet --root $dir/ca cert --confdir $dir/ca --vardir $dir/ca --codedir $dir/ca --logdir $dir/ca --rundir $dir/ca"
+        --ssldir "$dir/ca/ssl" --cadir "$cadir"
     )
 }
 

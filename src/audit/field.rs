@@ -25,6 +25,8 @@ words! {
         Classes = "classes",
         /// The names of the parameters that are set.
         Parameters = "parameters",
+        /// The assigned groups and classes that the console no longer has.
+        Lost = "lost",
         /// A [`Note`] for a human.
         Note = "note",
         /// `cold` where rake was started although a worker is configured.
@@ -49,5 +51,11 @@ words! {
         TakenByAnother = "taken-by-another",
         /// The CA has a certificate of the name that espm did not have made; it was left.
         ForeignCertificateLeft = "foreign-certificate-left",
+        /// The record is of another CA, or of one that was restored from a backup; nothing was revoked for it.
+        CertificateVoid = "certificate-void",
+        /// The node was deleted and added again: its reports, and what a human has set for it, are gone.
+        Rebuilt = "rebuilt",
+        /// A master up to Puppet 5 reads the revocation list when it starts, and refuses the certificate from then on.
+        RestartMaster = "restart-master",
     }
 }

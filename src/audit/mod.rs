@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use self::field::{Field, Note};
 use self::logfmt::{MAX_RECORD, escape, list, logfmt};
 use crate::model::name::{NodeName, ParameterValue};
-use crate::model::node::Assignment;
+use crate::model::node::{Assignment, List};
 use crate::system::lock;
 use crate::system::text::without;
 use crate::system::trusted_file::{self, FileError, Owner};
@@ -129,6 +129,11 @@ impl Audit {
         self.set(Field::Parameters, list(assignment.parameters.keys().map(ToString::to_string)));
     }
 
+    /// Adds the assigned groups and classes that the console no longer has.
+    pub(crate) fn lost(&mut self, names: &[(List, String)]) {
+        self.set(Field::Lost, list(names.iter().map(|(_, name)| name.clone())));
+    }
+
     /// Conceals values that a command may be given and quote.
     /// None of them will be in a record.
     pub(crate) fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
@@ -138,6 +143,18 @@ impl Audit {
     /// Adds what a human should know.
     pub(crate) fn note(&mut self, note: Note) {
         self.set(Field::Note, note.word().to_owned());
+    }
+
+    /// Whether this note is the last that was added.
+    pub(crate) fn has(&self, note: Note) -> bool {
+        self.subject.contains(&(Field::Note, note.word().to_owned()))
+    }
+
+    /// Adds what a human should know where nothing else is noted.
+    pub(crate) fn note_if_none(&mut self, note: Note) {
+        if !self.subject.iter().any(|(field, _)| *field == Field::Note) {
+            self.note(note);
+        }
     }
 
     /// Adds that rake was run although a worker is configured.
@@ -152,11 +169,14 @@ impl Audit {
         self.subject.push((field, value));
     }
 
-    /// Writes that a change is about to be made.
+    /// Writes that a change is about to be made, once for each request.
     ///
     /// # Errors
     /// When the record is required and cannot be written; then the change may not be made.
     pub(crate) fn attempt(&self) -> Result<(), AuditError> {
+        if self.attempted.get() {
+            return Ok(());
+        }
         match self.send(Severity::LOG_NOTICE, &self.record("attempt", 0, false)) {
             Err(error) if self.destination.required => Err(error),
             _ => {
@@ -177,7 +197,8 @@ impl Audit {
         let record = self.record(outcome, status, true);
         match self.send(severity, &record) {
             Err(_) if changed && (self.attempted.get() || self.kept() < MAX_KEPT) => {
-                trusted_file::write_new(&self.destination.unsent.join(&self.request), 0o600, record.as_bytes())
+                // Another request may read it as soon as it has its name.
+                trusted_file::replace(&self.destination.unsent.join(&self.request), 0o600, record.as_bytes())
                     .map_err(AuditError::Keep)
             }
             result => result,
@@ -203,16 +224,13 @@ impl Audit {
 
     /// The number of kept records, counted up to `MAX_KEPT`.
     fn kept(&self) -> usize {
-        std::fs::read_dir(&self.destination.unsent).map_or(0, |entries| entries.take(MAX_KEPT).count())
+        kept_records(&self.destination.unsent).take(MAX_KEPT).count()
     }
 
     /// Sends the records that earlier requests had to keep.
     pub(crate) fn send_kept(&self) {
         let directory = &self.destination.unsent;
-        let mut kept = match std::fs::read_dir(directory) {
-            Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).peekable(),
-            Err(_) => return,
-        };
+        let mut kept = kept_records(directory).peekable();
         if kept.peek().is_none() {
             return;
         }
@@ -233,9 +251,13 @@ impl Audit {
             Field::Request => Some(self.request.clone()),
             Field::Client => Some(self.client.clone()),
             Field::Addr => Some(self.addr.clone()),
-            Field::Node | Field::Groups | Field::Classes | Field::Parameters | Field::Note | Field::Console => {
-                self.subject.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone())
-            }
+            Field::Node
+            | Field::Groups
+            | Field::Classes
+            | Field::Parameters
+            | Field::Lost
+            | Field::Note
+            | Field::Console => self.subject.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()),
             Field::Cause => None,
             Field::TookMs => ended.then(|| self.start.elapsed().as_millis().to_string()),
         };
@@ -262,6 +284,12 @@ impl Audit {
     }
 }
 
+/// The files of a directory's kept records; one that is being written has an extension.
+pub(crate) fn kept_records(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_none())
+}
+
 /// Writes a line to standard error, which the web server or the supervisor keeps.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "espm: {line}");
@@ -283,6 +311,8 @@ pub(crate) fn probe(path: &Path) -> Result<(), AuditError> {
 #[cfg(test)]
 mod tests {
     use super::{Audit, Destination, Note, facility};
+    use crate::system::scratch::scratch;
+    use crate::system::trusted_file::{self, Owner};
 
     #[test]
     fn what_is_known_anew_takes_the_place_of_what_was_known_before() {
@@ -291,6 +321,31 @@ mod tests {
         audit.note(Note::Unproven);
         let record = audit.record("ok", 200, true);
         assert!(record.contains(" note=unproven ") && !record.contains("recovered"), "{record}");
+    }
+
+    const RECORDS: usize = 200;
+
+    #[test]
+    fn kept_record_is_whole_whenever_it_can_be_read() {
+        let unsent = scratch("audit-unsent");
+        let destination =
+            Destination { socket: "/nonexistent".into(), unsent: unsent.clone(), ..Destination::default() };
+        let record_of = |number: usize| format!("r{number}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..RECORDS {
+                    let path = unsent.join(record_of(number));
+                    let read = || trusted_file::read(&path, 1000, Owner::RootOrSelf);
+                    let record = std::iter::repeat_with(read).flatten().next().unwrap();
+                    assert!(record.contains(" took_ms="), "{number}: {record:?}");
+                }
+            });
+            for number in 0..RECORDS {
+                let audit = Audit::begin(destination.clone(), &record_of(number), "-");
+                audit.result("created", 201, true).unwrap();
+            }
+        });
+        assert_eq!(super::kept_records(&unsent).count(), RECORDS);
     }
 
     #[test]

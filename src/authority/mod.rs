@@ -1,6 +1,7 @@
 //! The CA, as the handler sees it: verbs about the certificate of one name.
 //!
-//! espm-helper does them as the CA's user, one at a time, with a bounded queue before it. Its answer may hold a
+//! espm-helper does them as the CA's user, changes one at a time and a few that only read, each with a
+//! bounded queue before it. Its answer may hold a
 //! private key and comes through a pipe, never through a file.
 
 pub mod executor;
@@ -15,10 +16,14 @@ use self::protocol::{Answer, Request, Verb};
 use crate::model::name::NodeName;
 use crate::model::state_directory;
 use crate::system::clock::Deadline;
-use crate::system::command::{CommandError, Program};
-use crate::system::helper_call::HelperCall;
-use crate::system::lock::{LockError, Permits, Queue};
+use crate::system::command::CommandError;
+use crate::system::helper_call::{Helper, HelperCall};
+use crate::system::lock::{Lock, LockError, Permits, Queue};
 use crate::system::text::excerpt;
+
+/// Requests that read the CA's files at once.
+/// A revocation list of 200,000 entries takes 8 MiB and 20 ms of a processor, and no limit but its file's.
+const READERS: usize = 4;
 
 /// Why the CA did not do it.
 #[derive(Debug, Error)]
@@ -60,8 +65,8 @@ impl From<CommandError> for AuthorityError {
 /// How the CA's verbs are run.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The program that does a verb, through sudo where it must.
-    pub(crate) helper: Program,
+    /// The program that does a verb.
+    pub(crate) helper: Helper,
     /// Seconds for one verb.
     pub(crate) timeout: Duration,
     /// Requests that may wait.
@@ -74,34 +79,65 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub struct Authority {
     settings: Settings,
+    changes: Places,
+    readers: Places,
+}
+
+/// Handlers that can wait for the CA or work with it at once, by the length of each of its two queues.
+pub(crate) fn most_at_once(queue: usize) -> usize {
+    1 + READERS + 2 * queue
+}
+
+/// Places for requests that run, and for those that wait.
+#[derive(Debug)]
+struct Places {
     permits: Permits,
     queue: Queue,
+}
+
+impl Places {
+    fn acquire(&self, until: Deadline) -> Result<Lock, AuthorityError> {
+        self.queue.wait(until, || self.permits.try_acquire()).map_err(AuthorityError::Busy)
+    }
 }
 
 impl Authority {
     /// The CA, with its locks in the state directory.
     pub(crate) fn new(settings: Settings, state: &Path) -> Self {
         let locks = state_directory::locks(state);
+        let places = |name, queue, count| Places {
+            permits: Permits::new(&locks, name, count),
+            queue: Queue::new(&locks, queue, settings.queue),
+        };
         Self {
-            permits: Permits::new(&locks, "authority", 1),
-            queue: Queue::new(&locks, "authority-queue", settings.queue),
+            changes: places("authority", "authority-queue", 1),
+            readers: places("authority-read", "authority-read-queue", READERS),
             settings,
         }
     }
 
     /// Has a verb done.
     pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
-        let permit = match verb {
-            Verb::Show | Verb::Check => None,
-            Verb::Generate | Verb::Revoke => {
-                let wait = until.within(self.settings.queue_timeout);
-                Some(self.queue.wait(wait, || self.permits.try_acquire()).map_err(AuthorityError::Busy)?)
+        match verb {
+            Verb::Check => self.call(verb, name, until),
+            Verb::Show => {
+                let _permit = self.readers.acquire(until.within(self.settings.queue_timeout))?;
+                self.call(verb, name, until)
             }
-        };
+            Verb::Generate | Verb::Revoke => self.ask_alone(verb, name, until),
+        }
+    }
+
+    /// Has a verb done while no other changes the CA.
+    pub(crate) fn ask_alone(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+        let _permit = self.changes.acquire(until.within(self.settings.queue_timeout))?;
+        self.call(verb, name, until)
+    }
+
+    fn call(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let call = HelperCall::new(&self.settings.helper, self.settings.timeout.min(until.left()));
         let request = Request { verb, name: name.clone(), limit: call.seconds() };
         let ended = call.capture(HelperCall::json(&request))?;
-        drop(permit);
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),
             Ok(Answer::TimedOut) => Err(AuthorityError::TimedOut),

@@ -15,7 +15,8 @@ pub enum Verb {
     Show,
     /// Revoke it and free the name.
     Revoke,
-    /// Read what the other verbs need: the records, the CA's certificate, its revocation list.
+    /// Do what the other verbs need, and change nothing: read the records, judge the master's own certificate, run the
+    /// CA's command.
     Check,
 }
 
@@ -56,6 +57,8 @@ pub enum Answer {
     Generated {
         /// It.
         issued: Issued,
+        /// Another CA has made one before, or this one, before it was restored from a backup; see [`Answer::Void`].
+        void: bool,
     },
     /// It was there.
     There {
@@ -64,18 +67,37 @@ pub enum Answer {
     },
     /// It is revoked, and the name is free.
     Revoked,
-    /// An earlier call has not finished; to generate or to revoke it settles that.
+    /// An earlier call has not finished, or one is valid that the CA has no copy of; to generate or to revoke it
+    /// settles that.
     Unfinished,
     /// There is none.
     Absent,
+    /// The record is of another CA, or of this one before it was restored from a backup: its serial number is nobody's
+    /// now, or another's. Nothing was revoked.
+    Void,
     /// There is one, or a file of one, that espm did not make.
     Foreign,
+    /// A request that espm did not send waits at the CA; the text is for the log.
+    Waiting {
+        /// How to remove it.
+        text: String,
+    },
+    /// It is valid, and the CA cannot revoke it alone; the text is for the log.
+    Replaced {
+        /// What to type.
+        text: String,
+    },
     /// It is there, its key is not.
     KeyGone,
     /// The command ran past its time limit; the same request settles it.
     TimedOut,
-    /// Everything that the verbs need can be read.
-    Sound,
+    /// Everything that the verbs need can be read, and the CA's command answers.
+    Sound {
+        /// The moment at which the first certificate of the CA's chain ends, in seconds since 1970.
+        until: i64,
+        /// The same of its revocation list, if that has an end.
+        list_until: Option<i64>,
+    },
     /// Another process works on the CA; nothing was begun.
     Busy,
     /// An earlier call's command about this certificate still runs.

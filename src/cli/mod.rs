@@ -61,11 +61,26 @@ enum Command {
         /// List only those that a human or a retry must settle
         #[arg(long)]
         unfinished: bool,
+        /// Print them as JSON, with what is assigned to them; values of parameters may be secret
+        #[arg(long)]
+        json: bool,
     },
-    /// Record a node of the console as espm's
+    /// Revoke the certificate of a node that espm created
+    Revoke {
+        /// The node
+        name: NodeNameArg,
+    },
+    /// Revoke the certificate of a node that espm created, then delete the node
+    Delete {
+        /// The node
+        name: NodeNameArg,
+    },
+    /// Record a node of the console as espm's, with what it has there
     Adopt {
         /// The node
         name: NodeNameArg,
+        #[command(flatten)]
+        told: nodes::Told,
     },
     /// Remove a node from the ledger; the console and the CA are not touched
     Forget {
@@ -150,18 +165,27 @@ fn serve(path: &Path, command: Command) -> Result<(), Failure> {
     let config = load(path)?;
     match command {
         Command::Check { .. } => Ok(()),
-        Command::Nodes { unfinished } => {
+        Command::Nodes { unfinished, json } => {
             let ledger = Ledger::open(&config.state, OPERATOR)?;
             let entries = ledger.entries(unfinished)?;
-            entries.iter().for_each(nodes::print);
-            Ok(())
+            nodes::print(&entries, json).map_err(|error| Failure(format!("standard output: {error}")))
         }
         Command::Backup { file } => {
             let ledger = Ledger::open(&config.state, OPERATOR)?;
             Ok(ledger.back_up(&file)?)
         }
-        Command::Adopt { name } => {
-            as_operator(&config, path, "operator.adopt", &name.0, |context| nodes::adopt(context, &name.0))
+        Command::Revoke { name } => {
+            as_operator(&config, path, "operator.revoke", &name.0, |context| nodes::revoke(context, &name.0))
+        }
+        Command::Delete { name } => {
+            as_operator(&config, path, "operator.delete", &name.0, |context| nodes::delete(context, &name.0))
+        }
+        Command::Adopt { name, told } => {
+            let mut doubts = Vec::new();
+            let adopt = |context: &mut Context| nodes::adopt(context, &name.0, told, &mut doubts);
+            as_operator(&config, path, "operator.adopt", &name.0, adopt)?;
+            doubts.iter().for_each(|doubt| audit::complain(doubt));
+            Ok(())
         }
         Command::Forget { name } => {
             as_operator(&config, path, "operator.forget", &name.0, |context| nodes::forget(context, &name.0))

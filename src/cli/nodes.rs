@@ -1,55 +1,230 @@
-//! The commands that list, adopt and forget nodes of the ledger.
+//! The commands that list the ledger's nodes, revoke and delete, adopt and forget.
 
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::audit::{self, Note};
 use crate::console::Standing;
 use crate::ledger::{Entry, NodeState};
 use crate::model::fault::Fault;
-use crate::model::name::NodeName;
+use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue, Parameters};
 use crate::model::node::{Assignment, Node};
 use crate::model::problem::Problem;
 use crate::service::change::LockedName;
 use crate::service::context::Context;
+use crate::service::judgement::Reason;
+use crate::service::outcome::Outcome;
+use crate::service::{certificates, nodes};
 use crate::system::clock;
 
-/// Records a node of the console as espm's.
-pub(super) fn adopt(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
+/// Revokes the certificate of a node of espm's, as a client's request does.
+pub(super) fn revoke(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
+    refuse_master(context, name)?;
+    let revoked = certificates::revoke(context, name, &Reason::Operator);
+    conclude(context, name, revoked)
+}
+
+/// Deletes a node of espm's, as a client's request does.
+pub(super) fn delete(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
+    refuse_master(context, name)?;
+    let deleted = nodes::delete(context, name, &Reason::Operator);
+    conclude(context, name, deleted)
+}
+
+fn refuse_master(context: &Context, name: &NodeName) -> Result<(), Fault> {
+    if name.as_str() != context.master {
+        return Ok(());
+    }
+    Err(Fault::new(Problem::NotFound, format!("{name} is the master's own name, which is never espm's")))
+}
+
+/// Tells the operator what a client is not told.
+fn conclude(context: &Context, name: &NodeName, done: Result<Outcome, Fault>) -> Result<(), Fault> {
+    match done {
+        Ok(_) if context.audit.has(Note::ForeignCertificateLeft) => {
+            audit::complain(&format!("the CA has a certificate of {name} that espm did not have made; it stays valid"));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(fault) if fault.problem == Problem::NotFound => Err(match context.ledger()?.entry(name)? {
+            None => not_in_ledger(name),
+            Some(entry) if entry.state == NodeState::Unproven => {
+                let decide = format!("look at it in the console, then 'espm adopt {name}' or 'espm forget {name}'");
+                Fault::new(Problem::NotFound, format!("{name} may be espm's or not; {decide}"))
+            }
+            Some(_) => Fault::new(Problem::NotFound, format!("{name} has no certificate of espm's")),
+        }),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn not_in_ledger(name: &NodeName) -> Fault {
+    Fault::new(Problem::NotFound, format!("{name} is not in the ledger; 'espm nodes' lists all that are"))
+}
+
+/// The assignment that the operator tells; what is not told is `None`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Told {
+    /// The node's groups, instead of what the console says
+    #[arg(long, value_name = "NAME,...")]
+    groups: Option<Names<GroupName>>,
+    /// The node's classes
+    #[arg(long, value_name = "NAME,...")]
+    classes: Option<Names<ClassName>>,
+    /// The node's parameters
+    #[arg(long, value_name = "NAME=VALUE,...")]
+    parameters: Option<Pairs>,
+}
+
+/// Names that commas separate.
+#[derive(Debug, Clone)]
+struct Names<T>(Vec<T>);
+
+impl<T: TryFrom<String, Error = NameError>> FromStr for Names<T> {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.split_terminator(',').map(|name| T::try_from(name.to_owned())).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Parameters that commas separate.
+#[derive(Debug, Clone)]
+struct Pairs(Parameters);
+
+impl FromStr for Pairs {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=').ok_or(NameError("a parameter is written NAME=VALUE"))?;
+            Ok((ParameterName::parse(name)?, ParameterValue::parse(value)?))
+        };
+        text.split_terminator(',').map(pair).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Told {
+    fn all(&self) -> bool {
+        self.groups.is_some() && self.classes.is_some() && self.parameters.is_some()
+    }
+
+    fn nothing(&self) -> bool {
+        self.groups.is_none() && self.classes.is_none() && self.parameters.is_none()
+    }
+
+    fn replace(self, assignment: &mut Assignment) {
+        let Assignment { groups, classes, parameters } = assignment;
+        self.groups.into_iter().for_each(|Names(told)| *groups = told);
+        self.classes.into_iter().for_each(|Names(told)| *classes = told);
+        self.parameters.into_iter().for_each(|Pairs(told)| *parameters = told);
+    }
+}
+
+/// The present assignment of a node; what of it is in doubt is added to `doubts`.
+fn assigned(
+    context: &Context,
+    name: &NodeName,
+    entry: Option<Entry>,
+    doubts: &mut Vec<String>,
+) -> Result<Assignment, Fault> {
+    let known = entry.map(|entry| entry.wanted.into_iter().chain([entry.node.assignment]).collect());
+    let known: Vec<Assignment> = known.unwrap_or_default();
+    if let Some(found) = context.console.found(name, &known, context.until)? {
+        let beyond = found.beyond.into_iter();
+        doubts.extend(beyond.map(|what| {
+            format!("{name} also has {what}, which espm cannot assign; its next change can take that away")
+        }));
+        return Ok(found.assignment);
+    }
+    let assignment = known.into_iter().next().unwrap_or_default();
+    doubts.push(format!(
+        "the console cannot say what {name} has, and its next change can set what is recorded now; \
+         if that is not what it has, correct this command and run it: {}",
+        command(name, &assignment)
+    ));
+    Ok(assignment)
+}
+
+/// The command that records an assignment.
+fn command(name: &NodeName, assignment: &Assignment) -> String {
+    let quoted = |words: Vec<String>| format!("'{}'", words.join(",").replace('\'', r"'\''"));
+    let groups = quoted(assignment.groups.iter().map(ToString::to_string).collect());
+    let classes = quoted(assignment.classes.iter().map(ToString::to_string).collect());
+    let parameters = quoted(assignment.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect());
+    format!("espm adopt {name} --groups={groups} --classes={classes} --parameters={parameters}")
+}
+
+/// Records a node of the console as espm's, with what it has now.
+pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: &mut Vec<String>) -> Result<(), Fault> {
     let ledger = context.ledger()?;
     let mut locked = LockedName::acquire(context, ledger, name)?;
     let entry = locked.ledger.entry(name)?;
-    if entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
+    if told.nothing() && entry.as_ref().is_some_and(|entry| entry.state == NodeState::Active) {
         return Ok(());
     }
-    if name.as_str() == locked.context.master {
-        return Err(Fault::new(Problem::NotFound, format!("{name} is the master's own name, which is never espm's")));
-    }
+    refuse_master(locked.context, name)?;
     if let Some(entry) = &entry {
         locked.output(entry)?;
     }
-    if let Standing::Unlisted | Standing::Unpublished = locked.context.console.standing(name, locked.context.until)? {
+    if let Standing::Unlisted(_) | Standing::Unpublished =
+        locked.context.console.standing(name, locked.context.until)?
+    {
         let detail = format!("{name} is not in the console; only a node that is there can be adopted");
         return Err(Fault::new(Problem::NotFound, detail));
     }
-    let audited = locked.audited()?;
-    // The ledger's last intent or assignment is the best guess; a node unknown to it counts as empty.
-    let assignment = entry.map_or_else(Assignment::default, |entry| entry.wanted.unwrap_or(entry.node.assignment));
-    Ok(audited.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
+    let mut assignment = match told.all() {
+        true => Assignment::default(),
+        false => assigned(locked.context, name, entry, doubts)?,
+    };
+    told.replace(&mut assignment);
+    locked.context.audit.assignment(&assignment);
+    Ok(locked.audited()?.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
 }
 
 /// Removes a node from the ledger.
 pub(super) fn forget(context: &mut Context, name: &NodeName) -> Result<(), Fault> {
     let ledger = context.ledger()?;
     let mut locked = LockedName::acquire(context, ledger, name)?;
-    let Some(entry) = locked.ledger.entry(name)? else {
-        let detail = format!("{name} is not in the ledger; 'espm nodes' lists all that are");
-        return Err(Fault::new(Problem::NotFound, detail));
-    };
+    let entry = locked.ledger.entry(name)?.ok_or_else(|| not_in_ledger(name))?;
     // A command that still runs could add a node that the ledger does not show.
     locked.output(&entry)?;
     Ok(locked.audited()?.locked.ledger.forget(name)?)
 }
 
-/// Prints a line of `espm nodes`.
-pub(super) fn print(entry: &Entry) {
-    let certificate = entry.certificate.map_or("-", |state| state.word());
-    let since = clock::rfc3339(entry.since);
-    println!("{:<10} {certificate:<10} {since} {}", entry.state.word(), entry.node.name);
+/// A row of `espm nodes --json`.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    node: &'a Node,
+    state: &'static str,
+    certificate: Option<&'static str>,
+    since: String,
+}
+
+/// Prints the lines of `espm nodes`, or an array of JSON.
+pub(super) fn print(entries: &[Entry], json: bool) -> io::Result<()> {
+    match write(entries, json, BufWriter::new(io::stdout().lock())) {
+        // A reader such as head(1) has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+fn write(entries: &[Entry], json: bool, mut output: impl Write) -> io::Result<()> {
+    let rows = entries.iter().map(|entry| Row {
+        node: &entry.node,
+        state: entry.state.word(),
+        certificate: entry.certificate.map(|state| state.word()),
+        since: clock::rfc3339(entry.since),
+    });
+    if json {
+        serde_json::to_writer(&mut output, &rows.collect::<Vec<_>>())?;
+        writeln!(output)?;
+    } else {
+        for Row { node, state, certificate, since } in rows {
+            writeln!(output, "{state:<10} {:<10} {since} {}", certificate.unwrap_or("-"), node.name)?;
+        }
+    }
+    output.flush()
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Command;
-use super::declare::{self, Absent, File, Key, Value, keys};
+use super::command::{Command, command_keys};
+use super::declare::{self, Absent, File, Key, Text, Value, keys};
 use super::wrong::Wrong;
 use crate::authority::executor::Kind;
 
@@ -31,21 +31,10 @@ keys! {
     }
 }
 
-keys! {
-    impl Command by AuthorityCommand in "authority" {
-        /// Command line of the CA up to the action.
-        argv as "command": Vec<String> = declare::COMMAND, required("/opt/puppet/bin/puppet cert");
-        /// Directory that the command runs in.
-        directory: PathBuf = declare::PATH, default("/");
-        /// Variables for the command beyond PATH, HOME and LANG.
-        environment: Vec<(String, String)> = declare::ENVIRONMENT, list("RUBYLIB=/opt/puppet/lib");
-        /// User that the command runs as, through sudo; by default espm's own.
-        user: Option<String> = declare::USER, optional("pe-puppet");
-        /// Longest time for one run of the command; a revocation alone may wait 60 s for the CA's own lock.
-        timeout: Duration = declare::SECONDS, default("120");
-        /// Requests that may wait for the CA, which does one thing at a time; the next one is answered 503.
-        queue: usize = declare::PLACES, default("64");
-        /// Longest time that a request waits for the CA before it is answered 503.
-        queue_timeout: Duration = declare::SECONDS_OR_NONE, default("60");
-    }
-}
+command_keys!(
+    AuthorityCommand in "authority", of "the CA's command",
+    command "/opt/puppet/bin/puppet cert --confdir /etc/puppetlabs/puppet --vardir /var/opt/lib/pe-puppet --logdir /var/log/pe-puppet --rundir /var/run/pe-puppet",
+    directory default("/"),
+    user "pe-puppet",
+    timeout "; a revocation alone may wait 60 s for the CA's own lock"
+);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Command;
-use super::declare::{self, Absent, File, Key, Value, keys};
+use super::command::{Command, command_keys};
+use super::declare::{self, Absent, File, Key, Text, Value, keys};
 use super::wrong::Wrong;
 use crate::console::rake::task::Release;
 use crate::system::process;
@@ -37,24 +37,12 @@ keys! {
     }
 }
 
-keys! {
-    impl Command by RakeCommand in "console" for "rake" {
-        /// Command line of rake up to the task.
-        argv as "command": Vec<String> = declare::COMMAND, required("/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production");
-        /// Directory that rake runs in; rake reads files from it, so nobody else may write it.
-        directory: PathBuf = declare::PATH, required("/opt/puppet/share/puppet-dashboard");
-        /// Variables for rake beyond PATH, HOME and LANG.
-        environment: Vec<(String, String)> = declare::ENVIRONMENT, list("RUBYLIB=/opt/puppet/lib");
-        /// User that rake runs as, through sudo; by default espm's own.
-        user: Option<String> = declare::USER, optional("puppet-dashboard");
-        /// Longest time for one run of rake.
-        timeout: Duration = declare::SECONDS, default("120");
-        /// Requests that may wait for a run of rake; the next one is answered 503.
-        queue: usize = declare::PLACES, default("64");
-        /// Longest time that a request waits for a run of rake before it is answered 503.
-        queue_timeout: Duration = declare::SECONDS_OR_NONE, default("60");
-    }
-}
+command_keys!(
+    RakeCommand in "console" for "rake", of "rake",
+    command "/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production",
+    directory required("/opt/puppet/share/puppet-dashboard"),
+    user "puppet-dashboard"
+);
 
 keys! {
     /// `[console]` with `kind = rake`.
@@ -97,7 +85,7 @@ pub enum Console {
 }
 
 impl Console {
-    pub(super) const KEYS: [&'static [Key]; 4] = [Which::KEYS, RakeCommand::KEYS, Rake::KEYS, Enc::KEYS];
+    pub(super) const KEYS: [&'static [&'static Key]; 4] = [Which::KEYS, RakeCommand::KEYS, Rake::KEYS, Enc::KEYS];
 
     pub(super) fn read(file: &File) -> Result<Self, Wrong> {
         match Which::read(file)?.kind {

@@ -1,4 +1,4 @@
-//! One key of an INI file: its declaration, and how its value is read.
+//! The keys of an INI file: their declaration, and how their values are read.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -33,12 +33,27 @@ pub struct Key {
     pub want: &'static str,
     /// Effect of a missing line.
     pub absent: Absent,
-    /// The default where there is one, or else an example.
-    pub value: fn(&Layout) -> &'static str,
+    pub(super) text: Text,
     pub(super) doc: &'static str,
 }
 
+/// The text of a default or an example.
+#[derive(Debug)]
+pub(super) enum Text {
+    Literal(&'static str),
+    Place(fn(&Layout) -> &'static str),
+}
+
 impl Key {
+    /// The default where there is one, or else an example.
+    /// The layout is asked for only where the text is a place of it.
+    pub fn value<'a>(&self, layout: impl FnOnce() -> &'a Layout) -> &'static str {
+        match self.text {
+            Text::Literal(text) => text,
+            Text::Place(place) => place(layout()),
+        }
+    }
+
     /// Meaning and unit, one sentence.
     pub fn help(&self) -> &'static str {
         self.doc.trim_start()
@@ -119,31 +134,34 @@ fn number<T: FromStr + PartialOrd>(text: &str, bounds: RangeInclusive<T>) -> Res
 /// The sections of a file, of which each key is known.
 pub(super) struct File {
     sections: Vec<ini::Section>,
-    known: Vec<&'static Key>,
+    known: &'static [&'static [&'static Key]],
 }
 
 impl File {
-    /// Reads a text in which these keys may be.
-    pub(super) fn read(text: &str, known: &[&'static [Key]]) -> Result<Self, Wrong> {
-        let sections = ini::read(text)?;
-        let file = Self { sections, known: known.iter().copied().flatten().collect() };
+    /// Reads a text in which these keys may be, each slice of them in one section.
+    pub(super) fn read(text: &str, known: &'static [&'static [&'static Key]]) -> Result<Self, Wrong> {
+        let file = Self { sections: ini::read(text)?, known };
         file.sections.iter().try_for_each(|section| file.check_known(section))?;
         Ok(file)
     }
 
+    /// The keys that may be in a section.
+    fn keys(&self, section: &str) -> impl Iterator<Item = &'static Key> {
+        let of_section = self.known.iter().filter(move |keys| keys.first().is_some_and(|key| key.section == section));
+        of_section.copied().flatten().copied()
+    }
+
     fn check_known(&self, section: &ini::Section) -> Result<(), Wrong> {
-        let in_section = || self.known.iter().filter(|key| key.section == section.name);
-        if in_section().next().is_none() {
-            let mut want: Vec<_> = self.known.iter().map(|key| format!("[{}]", key.section)).collect();
+        let keys = || self.keys(&section.name);
+        if keys().next().is_none() {
+            let mut want: Vec<_> =
+                self.known.iter().copied().flatten().map(|key| format!("[{}]", key.section)).collect();
             want.dedup();
             return Err(Wrong::Section { name: section.name.clone(), line: section.line, want: want.join(", ") });
         }
-        let is_known = |name: &str| in_section().any(|key| key.name == name || key.name == ANY_NAME);
+        let is_known = |name: &str| keys().any(|key| key.name == name || key.name == ANY_NAME);
         let Some((name, _, line)) = section.entries.iter().find(|(name, ..)| !is_known(name)) else { return Ok(()) };
-        if (section.name.as_str(), name.as_str()) == ("espm", "raise") {
-            return Err(Wrong::Raise { line: *line, program: layout::this().helper });
-        }
-        let mut want: Vec<_> = in_section().map(|key| key.name).collect();
+        let mut want: Vec<_> = keys().map(|key| key.name).collect();
         want.sort_unstable();
         want.dedup();
         let (section, name) = (section.name.clone(), name.clone());
@@ -152,13 +170,13 @@ impl File {
 
     /// Refuses keys that have no meaning with the kind of their section.
     pub(super) fn check_kinds(&self) -> Result<(), Wrong> {
-        for kind in self.known.iter().filter(|key| key.name == "kind") {
-            let found = self.get(kind).unwrap_or_else(|| (kind.value)(layout::this()));
-            let in_section: Vec<_> = self.known.iter().filter(|key| key.section == kind.section).collect();
-            for (name, _, line) in self.entries(kind.section) {
-                let mut kinds = in_section.iter().filter(|key| key.name == name);
-                let other = kinds.clone().find_map(|key| key.kind);
-                if let Some(want) = other.filter(|_| kinds.all(|key| key.kind.is_some_and(|kind| kind != found))) {
+        for kind in self.known.iter().copied().flatten().filter(|key| key.name == "kind") {
+            let section = self.section(kind.section);
+            let found = section.get(kind).unwrap_or_else(|| kind.value(layout::this));
+            for (name, _, line) in section.entries {
+                let kinds = || self.keys(kind.section).filter(|key| key.name == name).map(|key| key.kind);
+                let has_meaning = kinds().any(|kind| kind.is_none_or(|kind| kind == found));
+                if let (false, Some(want)) = (has_meaning, kinds().flatten().next()) {
                     let (name, found) = (name.clone(), found.to_owned());
                     return Err(Wrong::Meaningless { section: kind.section, name, line: *line, want, found });
                 }
@@ -167,14 +185,21 @@ impl File {
         Ok(())
     }
 
-    /// The entries of a section: name, value and line.
-    pub(super) fn entries(&self, section: &str) -> &[(String, String, usize)] {
-        self.sections.iter().find(|found| found.name == section).map_or(&[], |found| &found.entries)
+    /// A section, without entries if the file does not have it.
+    pub(super) fn section(&self, name: &str) -> Section<'_> {
+        let found = self.sections.iter().find(|section| section.name == name);
+        Section { entries: found.map_or(&[], |section| &section.entries) }
     }
+}
 
-    fn get(&self, key: &Key) -> Option<&str> {
-        let mut entries = self.entries(key.section).iter();
-        entries.find(|(name, _, _)| name == key.name).map(|(_, value, _)| value.as_str())
+/// A section of a file: name, value and line of each key.
+pub(super) struct Section<'a> {
+    pub(super) entries: &'a [(String, String, usize)],
+}
+
+impl<'a> Section<'a> {
+    fn get(&self, key: &Key) -> Option<&'a str> {
+        self.entries.iter().find(|(name, _, _)| name == key.name).map(|(_, value, _)| value.as_str())
     }
 
     /// The value of a key that need not be there.
@@ -189,14 +214,12 @@ impl File {
 
     /// The value of a key, or its default.
     pub(super) fn default<T>(&self, key: &Key, value: &Value<T>) -> Result<T, Wrong> {
-        // The layout is asked for only where it is needed.
-        let default = || (key.value)(layout::this());
-        parse(key, value, self.get(key).unwrap_or_else(default))
+        parse(key, value, self.get(key).unwrap_or_else(|| key.value(layout::this)))
     }
 
     /// The value of a key that has to be there.
     pub(super) fn required<T>(&self, key: &Key, value: &Value<T>) -> Result<T, Wrong> {
-        let missing = || Wrong::Missing { section: key.section, name: key.name, example: (key.value)(layout::this()) };
+        let missing = || Wrong::Missing { section: key.section, name: key.name, example: key.value(layout::this) };
         parse(key, value, self.get(key).ok_or_else(missing)?)
     }
 }
@@ -233,19 +256,19 @@ macro_rules! keys {
     };
     (
         @fields $(#[$meta:meta])* $vis:vis $name:ident
-        { $($(#[doc = $help:literal])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $only:literal)?;)* }
+        { $($(#[doc = $help:expr])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $only:literal)?;)* }
         $($(#[$more:meta])* $other:ident: $of:ty;)*
     ) => {
         $(#[$meta])*
         #[derive(Debug)]
         $vis struct $name {
-            $($(#[doc = $help])+ pub $field: $type,)*
-            $($(#[$more])* pub $other: $of,)*
+            $($(#[doc = $help])+ pub(crate) $field: $type,)*
+            $($(#[$more])* pub(crate) $other: $of,)*
         }
     };
     (
         @reader $made:ident $name:ident $section:literal $kind:tt
-        { $($(#[doc = $help:literal])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $only:literal)?;)* }
+        { $($(#[doc = $help:expr])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $only:literal)?;)* }
         $(|$file:ident| $($other:ident $other_value:expr;)*)?
     ) => {
         #[allow(non_upper_case_globals, reason = "each row has the name of its field")]
@@ -256,14 +279,15 @@ macro_rules! keys {
                 kind: keys!(@kind $kind $($only)?),
                 want: $value.want,
                 absent: keys!(@absent $absent),
-                value: keys!(@text $text),
+                text: keys!(@text $text),
                 doc: concat!($($help),+),
             };)*
 
-            pub(in crate::config) const KEYS: &'static [Key] = &[$(Self::$field),*];
+            pub(in crate::config) const KEYS: &'static [&'static Key] = &[$(&Self::$field),*];
 
             pub(in crate::config) fn read(file: &File) -> Result<$made, Wrong> {
-                $(let $field: $type = file.$absent(&Self::$field, &$value)?;)*
+                let section = file.section($section);
+                $(let $field: $type = section.$absent(&Self::$field, &$value)?;)*
                 $(let $file = file; $(let $other = $other_value;)*)?
                 Ok($made { $($field,)* $($($other,)*)? })
             }
@@ -276,7 +300,7 @@ macro_rules! keys {
     (@absent default) => { Absent::Default };
     (@absent required) => { Absent::Required };
     (@absent $optional:ident) => { Absent::Optional };
-    (@text $text:literal) => { |_| $text };
-    (@text $place:ident) => { |layout| layout.$place };
+    (@text $text:literal) => { Text::Literal($text) };
+    (@text $place:ident) => { Text::Place(|layout| layout.$place) };
 }
 pub(super) use keys;

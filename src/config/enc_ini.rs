@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::declare::{self, Absent, File, Key, keys};
+use super::declare::{self, Absent, File, Key, Text, keys};
 use super::wrong::{ConfigError, Wrong};
 use crate::system::trusted_file::Owner;
 
@@ -23,7 +23,7 @@ keys! {
 }
 
 /// Its keys.
-pub const KEYS: [&[Key]; 1] = [Classifier::KEYS];
+pub const KEYS: [&[&Key]; 1] = [Classifier::KEYS];
 
 impl Classifier {
     /// Reads the file, which only root may be able to write or to replace.

@@ -5,6 +5,7 @@
 //! Every message names the file, the section and the key. An unknown key is an error, and so is one without a meaning.
 
 mod authority;
+mod command;
 mod console;
 mod declare;
 pub mod enc_ini;
@@ -16,9 +17,10 @@ use std::time::Duration;
 
 pub use self::authority::Authority;
 use self::authority::AuthorityCommand;
+pub use self::command::Command;
 pub use self::console::{Console, Enc, Rake};
 pub use self::declare::{Absent, Key};
-use self::declare::{File, Value, keys};
+use self::declare::{File, Text, Value, keys};
 pub use self::wrong::{ConfigError, Wrong};
 use crate::audit::{self, Destination};
 use crate::model::psk::PskDigest;
@@ -32,28 +34,9 @@ pub(crate) const MAX_FILE: u64 = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct Client {
     /// The name of its key, which is the client's name in the audit.
-    pub name: String,
+    pub(crate) name: String,
     /// The digest of the key.
-    pub digest: PskDigest,
-}
-
-/// A command of the console's or the CA's, and how it is run.
-#[derive(Debug, Clone)]
-pub struct Command {
-    /// The words before those of a task or an action.
-    pub argv: Vec<String>,
-    /// Where it runs.
-    pub directory: PathBuf,
-    /// Variables beyond the basic ones.
-    pub environment: Vec<(String, String)>,
-    /// The user that it runs as; `None` when that is espm's own.
-    pub user: Option<String>,
-    /// How long one run may take.
-    pub timeout: Duration,
-    /// Requests that may wait.
-    pub queue: usize,
-    /// How long one may wait.
-    pub queue_timeout: Duration,
+    pub(crate) digest: PskDigest,
 }
 
 keys! {
@@ -87,13 +70,13 @@ keys! {
 }
 
 /// `[psk]` has a key for each client.
-const PSK: Key = Key {
+const PSK: &Key = &Key {
     section: "psk",
     name: declare::ANY_NAME,
     kind: None,
     want: "sha256: and 64 hexadecimal digits",
     absent: Absent::Required,
-    value: |_| "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    text: Text::Literal("sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
     doc: "Name of a client and the SHA-256 of its preshared key; 'espm-setup psk add NAME' makes a key, prints it once \
           and adds the line.",
 };
@@ -133,7 +116,7 @@ impl Audit {
 }
 
 /// Every key, in the order in which documents have them.
-pub const KEYS: [&[Key]; 10] = {
+pub const KEYS: [&[&Key]; 10] = {
     let [which, command, rake, enc] = Console::KEYS;
     let [authority, ca] = [Authority::KEYS, AuthorityCommand::KEYS];
     [Config::KEYS, &[PSK], Tls::KEYS, which, command, rake, enc, authority, ca, Audit::KEYS]
@@ -184,12 +167,14 @@ fn read_clients(file: &File) -> Result<Vec<Client>, Wrong> {
         let digest = PskDigest::parse(value).ok_or_else(|| Wrong::Digest(name.clone()))?;
         Ok(Client { name: name.clone(), digest })
     };
-    let clients: Vec<_> = file.entries(PSK.section).iter().map(client).collect::<Result<_, _>>()?;
+    let clients: Vec<_> = file.section(PSK.section).entries.iter().map(client).collect::<Result<_, _>>()?;
     if clients.is_empty() { Err(Wrong::NoKey) } else { Ok(clients) }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Config, Console, KEYS};
 
     const GOOD: &str = "
@@ -210,6 +195,8 @@ mod tests {
         master = Puppet.example.com
     ";
 
+    const ESPM: &str = "[espm]\nstate = /s\nhelper = /h\n";
+
     fn error(from: &str, to: &str) -> String {
         Config::from_text(&GOOD.replace(from, to)).unwrap_err().to_string()
     }
@@ -228,7 +215,11 @@ mod tests {
     fn every_message_names_section_and_key() {
         for (from, to, message) in [
             ("[tls]", "[tsl]", "[tsl] line 4: is not known"),
-            ("[tls]", "[espm]\nraise = /r\n[tls]", "[espm] raise: line 5: is now helper; write 'helper = /"),
+            (
+                "[tls]",
+                "[espm]\nraise = /r\n[tls]",
+                "[espm] raise: line 5: is not known; want one of helper, listen, request_timeout, require_tls, state, sudo",
+            ),
             ("key = /k.pem", "kye = /k.pem", "[tls] kye: line 6: is not known; want one of certificate, key, port"),
             ("key = /k.pem", "key = k.pem", "[tls] key: want an absolute path, found \"k.pem\""),
             ("key = /k.pem", "key =", "[tls] key: is empty"),
@@ -285,12 +276,28 @@ mod tests {
         let (before, rest) = GOOD.split_once("command = /opt/puppet/bin/rake").unwrap();
         let enc = format!("{before}kind = enc\n{}", &rest[rest.find("[authority]").unwrap()..]);
         Config::from_text(&enc).unwrap();
-        for key in KEYS.iter().copied().flatten().filter(|key| key.kind == Some("rake") && key.name != "queue") {
+        for key in KEYS.into_iter().flatten().copied().filter(|key| key.kind == Some("rake") && key.name != "queue") {
             let text = enc.replace("kind = enc", &format!("kind = enc\n{} = banana", key.name));
             let message = format!("[console] {}: is for kind = rake alone, found kind = enc; remove line 9", key.name);
             assert_eq!(Config::from_text(&text).unwrap_err().to_string(), message);
         }
         let text = enc.replace("kind = enc", "kind = enc\nqueue = banana");
         assert!(Config::from_text(&text).unwrap_err().to_string().starts_with("[console] queue: want a whole number"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn inserted_text_takes_away_no_client_and_makes_no_path_relative(
+            at in prop_oneof![0..ESPM.len(), 0..GOOD.len()],
+            what in prop_oneof![".{0,8}", "(\\[espm\\]|state|helper| |=|/|\n|#|.){0,12}"],
+        ) {
+            let mut text = format!("{ESPM}{GOOD}");
+            text.insert_str(at, &what);
+            if let Ok(config) = Config::from_text(&text) {
+                prop_assert!(!config.clients.is_empty() && config.state.is_absolute() && config.helper.is_absolute());
+            }
+        }
     }
 }

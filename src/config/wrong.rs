@@ -34,11 +34,6 @@ pub enum Wrong {
     Section { name: String, line: usize, want: String },
     #[error("[{section}] {name}: line {line}: is not known; want one of {want}")]
     Key { section: String, name: String, line: usize, want: String },
-    #[error(
-        "[espm] raise: line {line}: is now helper; write 'helper = {program}', then print sudo's rules again \
-         (espm-setup sudoers)"
-    )]
-    Raise { line: usize, program: &'static str },
     #[error("[{section}] {name}: is for kind = {want} alone, found kind = {found}; remove line {line}")]
     Meaningless { section: &'static str, name: String, line: usize, want: &'static str, found: String },
     #[error("[{section}] {name}: is empty; give a value or remove the line")]
@@ -49,7 +44,9 @@ pub enum Wrong {
     Value { section: &'static str, name: &'static str, want: &'static str, found: String },
     #[error("[psk] {0}: {CLIENT_NAME}")]
     ClientName(String),
-    #[error("[psk] {0}: want sha256: and 64 hexadecimal digits; 'espm-setup psk add {0}' makes a key")]
+    #[error(
+        "[psk] {0}: want sha256: and 64 hexadecimal digits; remove the line, then 'espm-setup psk add {0}' makes a key"
+    )]
     Digest(String),
     #[error("[psk]: has no key, so that no client can be known; 'espm-setup psk add NAME' makes one")]
     NoKey,

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::model::name::{ClassName, GroupName, ParameterName, ParameterValue, Parameters};
@@ -120,6 +121,7 @@ impl Catalogue {
 
     /// Writes the YAML that an external node classifier prints for an assignment.
     ///
+    /// Groups and classes that the catalogue no longer has are left out.
     /// A later group's parameter replaces an earlier group's; the node's own replaces both. Scalars are JSON strings,
     /// which YAML reads alike but for a few characters.
     pub fn classify(&self, assignment: &Assignment) -> String {
@@ -130,7 +132,7 @@ impl Catalogue {
             classes.extend(&group.classes);
             parameters.extend(group.parameters.clone());
         }
-        classes.extend(&assignment.classes);
+        classes.extend(assignment.classes.iter().filter(|class| self.classes.contains(class)));
         parameters.extend(assignment.parameters.clone());
         classes.sort();
         classes.dedup();
@@ -153,6 +155,26 @@ impl Catalogue {
     }
 }
 
+/// Reads classes and parameters off a classification that [`Catalogue::classify`] has written.
+pub(crate) fn declassify(yaml: &str) -> Option<Assignment> {
+    fn members<T: DeserializeOwned>(lines: &str) -> Option<Vec<(String, T)>> {
+        let member = |line| serde_json::from_str::<BTreeMap<String, T>>(&format!("{{{line}}}")).ok()?.pop_first();
+        lines.lines().map(member).collect()
+    }
+    let text = yaml.strip_prefix("---\n")?;
+    let (classes, parameters) = text.split_once("parameters:\n").unwrap_or((text, ""));
+    let classes = if classes == "classes: {}\n" { "" } else { classes.strip_prefix("classes:\n")? };
+    let class = |(name, _): (String, BTreeMap<String, ()>)| ClassName::parse(&name).ok();
+    let parameter = |(name, value): (String, String)| {
+        Some((ParameterName::parse(&name).ok()?, ParameterValue::parse(&value).ok()?))
+    };
+    Some(Assignment {
+        groups: Vec::new(),
+        classes: members(classes)?.into_iter().map(class).collect::<Option<_>>()?,
+        parameters: members(parameters)?.into_iter().map(parameter).collect::<Option<_>>()?,
+    })
+}
+
 /// Quotes a scalar for YAML 1.1.
 ///
 /// Unlike JSON, it ends a line at U+2028 and U+2029, and has no U+FFFE and U+FFFF.
@@ -171,12 +193,17 @@ fn quote(text: &str) -> String {
 
 fn class_list(value: &str) -> Result<Vec<ClassName>, String> {
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.map(|name| ClassName::parse(name).map_err(|error| format!("{name:?}: {error}"))).collect()
+    let parse = |name: &str| match name.contains(char::is_whitespace) {
+        // Puppet has no such class; it is two names that lack their comma.
+        true => Err(format!("{name:?} has a blank in it; write commas between names")),
+        false => ClassName::parse(name).map_err(|error| format!("{name:?}: {error}")),
+    };
+    names.map(parse).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Catalogue;
+    use super::{Catalogue, declassify};
     use crate::model::name::{ClassName, GroupName, ParameterName, ParameterValue};
     use crate::model::node::Assignment;
 
@@ -207,12 +234,20 @@ parameter tier = \"1\"
             "---\nclasses:\n  \"apache\": {}\n  \"ntp\": {}\nparameters:\n  \"role\": \"db: #1\"\n  \"tier\": \"\\\"1\\\"\"\n"
         );
         assert_eq!(catalogue.classify(&Assignment::default()), "---\nclasses: {}\n");
+        let read = declassify(&catalogue.classify(&assignment)).unwrap();
+        assert_eq!(catalogue.classify(&read), catalogue.classify(&assignment));
+        for of_a_human in
+            ["", "---\nclasses: [ntp]\n", "---\nclasses:\n  ntp: {}\n", "---\nenvironment: x\nclasses: {}\n"]
+        {
+            assert!(declassify(of_a_human).is_none(), "{of_a_human}");
+        }
     }
 
     #[test]
     fn a_broken_catalogue_is_an_error_that_names_the_line() {
         for (from, to, message) in [
             ("classes = apache", "classes = mysql", "[group web servers] line 6: mysql is not in [classes]"),
+            ("names = ntp, apache", "names = ntp apache", "[classes] line 3: \"ntp apache\" has a blank in it"),
             ("names = ntp", "name = ntp", "[classes] line 3: name is not known"),
             ("parameter role", "parameter Role", "[group web servers] line 7: a parameter's name"),
             ("parameter role = web", "role = web", "[group web servers] line 7: role is not known"),

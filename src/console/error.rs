@@ -39,6 +39,11 @@ pub(crate) enum ConsoleError {
     Release { found: Release, configured: Release },
     #[error("[console] command: rake lists no tasks of a console; name the console's Rakefile after -f")]
     NoTasks,
+    /// A list without any node, from which nothing follows about one.
+    #[error(
+        "console: lists no node, not even the master; name the right console in [console] command, or its database"
+    )]
+    NoNodes,
     #[error("{0}")]
     Worker(String),
 }
@@ -52,7 +57,7 @@ impl ConsoleError {
             }
             Self::File(error) => !error.is_done(),
             Self::Command(error) => matches!(error, CommandError::Start(..)),
-            Self::TimedOut | Self::Failed(_) | Self::Release { .. } | Self::NoTasks => false,
+            Self::TimedOut | Self::Failed(_) | Self::Release { .. } | Self::NoTasks | Self::NoNodes => false,
         }
     }
 }

@@ -12,11 +12,11 @@ pub mod rake;
 use std::fmt::Debug;
 use std::fs::File;
 
-pub(crate) use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
+pub(crate) use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way, exit_line, names_any};
 pub(crate) use self::error::ConsoleError;
 use self::listing::Listing;
 use crate::model::name::NodeName;
-use crate::model::node::{Assignment, List};
+use crate::model::node::{Assignment, List, Node};
 use crate::system::clock::Deadline;
 use crate::system::lock::{InheritedLock, Queue};
 
@@ -39,6 +39,11 @@ pub(crate) trait Console: Debug {
     /// The way in which it makes this change of an assignment.
     fn way(&self, before: &Assignment, after: &Assignment) -> Way;
 
+    /// The head of an intent's output, by which recovery knows what its command was about to do.
+    fn head(&self, intent: &Intent) -> Result<String, ConsoleError> {
+        Ok(change::head(intent, None))
+    }
+
     /// Judges the evidence of a command.
     fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict;
 
@@ -58,16 +63,22 @@ pub(crate) trait Console: Debug {
     /// Lists names; with `fresh`, the console is asked after this call.
     fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError>;
 
-    /// The names of an assignment that it no longer has; rake reports them later.
-    fn missing_names(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError>;
+    /// True if its database may take two names for one.
+    fn folds(&self) -> bool;
 
     /// Lists all nodes.
     fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError>;
 
+    /// The nodes that it shows otherwise than they are assigned, or the reason for which one cannot be compared.
+    fn outdated(&self, nodes: &[&Node]) -> Result<Vec<(NodeName, Option<ConsoleError>)>, ConsoleError>;
+
+    /// The present assignment of a node; `None` where it cannot be read. `known` are earlier assignments of it.
+    fn found(&self, name: &NodeName, known: &[Assignment], until: Deadline) -> Result<Option<Found>, ConsoleError>;
+
     /// True if a list without any node can be right. A console that has nodes of its own lists at least the master.
     fn may_be_empty(&self) -> bool;
 
-    /// Looks a name up.
+    /// Looks a name up; a list without any node is an error where it cannot be right.
     fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError>;
 
     /// Looks up whether the name of a new node is taken.
@@ -80,6 +91,14 @@ pub(crate) trait Console: Debug {
 
     /// Makes a change; its command writes to `output` and keeps it locked.
     fn run(&self, intent: &Intent, permit: Permit, output: &File, until: Deadline) -> Result<Verdict, ConsoleError>;
+}
+
+/// What the console has of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) assignment: Assignment,
+    /// What espm cannot assign, each as a noun phrase.
+    pub(crate) beyond: Vec<String>,
 }
 
 /// Permission to make one change: a slot, where the number of slots is bounded.

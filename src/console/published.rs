@@ -4,22 +4,29 @@
 //! classification is published as a file that the Puppet server's classifier reads.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, declassify};
 use super::listing::Listing;
-use super::{Claim, Console, ConsoleError, Evidence, Gap, Intent, Permit, Refusal, Standing, Verdict, Way};
+use super::{
+    Claim, Console, ConsoleError, Evidence, Found, Gap, Intent, Permit, Refusal, Standing, Verdict, Way, change,
+};
 use crate::model::name::NodeName;
-use crate::model::node::{Assignment, List};
+use crate::model::node::{Assignment, List, Node};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::lock::Queue;
+use crate::system::process;
 use crate::system::text;
-use crate::system::trusted_file::{self, FileError, Owner};
+use crate::system::trusted_file::{self, FileError, Identity, Owner};
 
 /// Most bytes of a catalogue.
 const MAX_CATALOGUE: u64 = 4 * 1024 * 1024;
+
+/// Most bytes of a classification.
+pub(crate) const MAX_NODE: u64 = 1024 * 1024;
 
 /// The catalogue and where nodes are published.
 #[derive(Debug)]
@@ -48,15 +55,37 @@ impl Published {
         published_file(&self.directory, name)
     }
 
-    /// True if something is published under a name, even a dangling link.
-    fn has(&self, name: &NodeName) -> Result<bool, ConsoleError> {
-        let path = self.file(name);
-        match path.symlink_metadata() {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(ConsoleError::File(FileError::io(&path, error))),
-        }
+    /// What is published under a name, even a dangling link.
+    fn published(&self, name: &NodeName) -> Result<Option<Identity>, ConsoleError> {
+        Identity::at(&self.file(name)).map_err(ConsoleError::File)
     }
+
+    /// Publishes a new file; before it has its name, `output` tells durably which file it is.
+    fn publish(&self, intent: &Intent, content: &[u8], mut output: &File) -> Result<(), FileError> {
+        let file = self.file(&intent.node().name);
+        let replaces = !matches!(intent, Intent::Add { .. }) && Identity::at(&file)?.is_some();
+        let beside = trusted_file::write_beside(&file, "new", 0o644, content)?;
+        let told = Identity::at(&beside)?
+            .map_or(Ok(()), |identity| writeln!(output, "{}", line_of(&identity)).and_then(|()| output.sync_data()));
+        if let Err(error) = told {
+            trusted_file::discard(&beside)?;
+            return Err(FileError::io(&beside, error));
+        }
+        if replaces { trusted_file::rename(&beside, &file) } else { trusted_file::name_new(&beside, &file) }
+    }
+}
+
+/// The beginning of a line that tells which file is espm's: the one there before an intent, or the one that it makes.
+const FILE: &str = "espm: file ";
+
+/// The line that tells which file is espm's.
+pub(crate) fn line_of(file: &Identity) -> String {
+    format!("{FILE}{}", file.words())
+}
+
+/// True if the output of an intent tells of this file.
+fn is_of(output: &str, file: &Identity) -> bool {
+    output.lines().filter_map(|line| Identity::parse(line.strip_prefix(FILE)?)).any(|own| own == *file)
 }
 
 impl Console for Published {
@@ -68,11 +97,24 @@ impl Console for Published {
         Way::InPlace
     }
 
-    // The published file follows the ledger, so it proves nothing about a change.
-    fn verdict(&self, intent: &Intent, _: Evidence<'_>) -> Verdict {
-        match intent {
-            Intent::Add { .. } | Intent::Change { .. } => Verdict::Partial(Gap::Unfinished(String::new())),
-            Intent::Delete { .. } => Verdict::NotBegun,
+    fn head(&self, intent: &Intent) -> Result<String, ConsoleError> {
+        let there = match intent {
+            Intent::Add { .. } => None,
+            Intent::Change { node, .. } | Intent::Delete { node } => self.published(&node.name)?,
+        };
+        Ok(change::head(intent, there.as_ref().map(line_of).as_deref()))
+    }
+
+    // The published file follows the ledger, so it proves nothing but whose it is.
+    fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict {
+        let unfinished = || Verdict::Partial(Gap::Unfinished(String::new()));
+        match (intent, evidence.standing) {
+            (_, Some(Standing::Published(file))) if !is_of(evidence.output, file) => {
+                Verdict::Unknown("the published file is not the one of this change".to_owned())
+            }
+            (Intent::Add { .. }, Some(Standing::Published(_))) | (Intent::Change { .. }, Some(_)) => unfinished(),
+            (Intent::Delete { .. }, Some(_)) => Verdict::NotBegun,
+            (_, _) => Verdict::Unknown("whose file is published is not known yet".to_owned()),
         }
     }
 
@@ -94,8 +136,38 @@ impl Console for Published {
         Ok(Listing::new(list, &names, as_of_ms))
     }
 
-    fn missing_names(&self, assignment: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
-        Ok(self.read()?.missing_names(assignment))
+    fn folds(&self) -> bool {
+        false
+    }
+
+    /// Compares the published files with what the catalogue makes of the nodes now.
+    fn outdated(&self, nodes: &[&Node]) -> Result<Vec<(NodeName, Option<ConsoleError>)>, ConsoleError> {
+        let catalogue = self.read()?;
+        let is_outdated = |node: &Node| -> Result<bool, FileError> {
+            let path = self.file(&node.name);
+            let published = trusted_file::optional(trusted_file::read(&path, MAX_NODE, Owner::RootOrSelf))?;
+            let outdated = published.is_none_or(|yaml| yaml != catalogue.classify(&node.assignment));
+            // Another user's file is not replaced.
+            match path.symlink_metadata() {
+                Ok(file) if outdated && file.uid() != process::user() => {
+                    Err(FileError::io(&path, io::Error::other(format!("is owned by user {}", file.uid()))))
+                }
+                _ => Ok(outdated),
+            }
+        };
+        let judged = nodes.iter().filter_map(|node| match is_outdated(node) {
+            Ok(outdated) => outdated.then(|| (node.name.clone(), None)),
+            Err(error) => Some((node.name.clone(), Some(ConsoleError::File(error)))),
+        });
+        Ok(judged.collect())
+    }
+
+    fn found(&self, name: &NodeName, known: &[Assignment], _: Deadline) -> Result<Option<Found>, ConsoleError> {
+        let Ok(yaml) = trusted_file::read(&self.file(name), MAX_NODE, Owner::RootOrSelf) else { return Ok(None) };
+        let catalogue = self.read()?;
+        let known = known.iter().find(|known| catalogue.classify(known) == yaml).cloned();
+        let assignment = known.or_else(|| declassify(&yaml));
+        Ok(assignment.map(|assignment| Found { assignment, beyond: Vec::new() }))
     }
 
     fn nodes(&self, _: Deadline) -> Result<Vec<String>, ConsoleError> {
@@ -113,35 +185,32 @@ impl Console for Published {
     }
 
     fn standing(&self, name: &NodeName, _: Deadline) -> Result<Standing, ConsoleError> {
-        Ok(if self.has(name)? { Standing::Published } else { Standing::Unpublished })
+        if let Some(file) = self.published(name)? {
+            return Ok(Standing::Published(file));
+        }
+        // A power loss must not bring back what counts as gone.
+        let file = self.file(name);
+        trusted_file::sync_parent(&file).map_err(|error| ConsoleError::File(FileError::io(&file, error)))?;
+        Ok(Standing::Unpublished)
     }
 
     fn claim(&self, name: &NodeName) -> Result<Claim, ConsoleError> {
-        Ok(if self.has(name)? { Claim::Taken } else { Claim::Free })
+        Ok(if self.published(name)?.is_some() { Claim::Taken } else { Claim::Free })
     }
 
     fn permit(&self, _: Deadline) -> Result<Permit, ConsoleError> {
         Ok(Permit(None))
     }
 
-    fn run(&self, intent: &Intent, _: Permit, _: &File, _: Deadline) -> Result<Verdict, ConsoleError> {
+    fn run(&self, intent: &Intent, _: Permit, output: &File, _: Deadline) -> Result<Verdict, ConsoleError> {
         let node = intent.node();
-        let file = self.file(&node.name);
         if matches!(intent, Intent::Delete { .. }) {
-            return trusted_file::remove(&file).map(|()| Verdict::Done).map_err(ConsoleError::File);
+            return trusted_file::remove(&self.file(&node.name)).map(|()| Verdict::Done).map_err(ConsoleError::File);
         }
         let catalogue = self.read()?;
         let yaml = catalogue.classify(&node.assignment);
-        let adds = matches!(intent, Intent::Add { .. });
-        let written = if adds {
-            trusted_file::place(&file, 0o644, yaml.as_bytes())
-        } else {
-            trusted_file::replace(&file, 0o644, yaml.as_bytes())
-        };
-        match written {
-            Err(error) if adds && error.io_kind() == Some(ErrorKind::AlreadyExists) => {
-                Ok(Verdict::Refused(Refusal::Taken))
-            }
+        match self.publish(intent, yaml.as_bytes(), output) {
+            Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Verdict::Refused(Refusal::Taken)),
             Err(error) => Err(ConsoleError::File(error)),
             Ok(()) => {
                 let lost = catalogue.missing_names(&node.assignment);

@@ -21,14 +21,17 @@ use thiserror::Error;
 
 use super::permits::Permits;
 use crate::audit::{self, Audit, Destination};
+use crate::authority;
 use crate::config::{Config, ConfigError};
 use crate::http::cgi;
 use crate::http::response;
 use crate::model::fault::Fault;
 use crate::model::problem::Problem;
 use crate::model::request_id::RequestId;
+use crate::model::state_directory;
 use crate::system::clock::Deadline;
 use crate::system::command;
+use crate::system::lock;
 use crate::system::process;
 use crate::system::text::chain;
 use crate::system::trusted_file::{self, FileError, Owner};
@@ -80,7 +83,9 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
     let config = Config::load(config_path, Owner::RootOrSelf).map_err(GateError::Config)?;
     process::become_owner_of(&config.state).map_err(GateError::Process)?;
     let mut listener = listen(&config.listen)?;
-    let most = config.console.most_at_once() + 1 + config.authority.command.queue + RESERVE;
+    // For 'espm check': a gate whose socket is not the one in the configuration is at another path than the web server's.
+    let _mark = lock::mark(&state_directory::gate(&config.state), &socket_path(&listener).unwrap_or_default());
+    let most = config.console.most_at_once() + authority::most_at_once(config.authority.command.queue) + RESERVE;
     let gate = Arc::new(Gate {
         program: std::env::current_exe().map_err(GateError::Process)?,
         config: config_path.as_os_str().to_owned(),
@@ -145,7 +150,9 @@ fn with_hint(path: &Path, error: io::Error) -> io::Error {
     let directory = path.parent().unwrap_or(path).display();
     let hint = match error.kind() {
         io::ErrorKind::NotFound => format!("make its directory: install -d -o espm -g www-data -m 2750 {directory}"),
-        io::ErrorKind::PermissionDenied => format!("its directory must be espm's: chown espm {directory}"),
+        io::ErrorKind::PermissionDenied => {
+            "name a path whose directory is espm's in [espm] listen, such as /run/espm/espm.sock".to_owned()
+        }
         _ => return error,
     };
     io::Error::other(format!("{error}; {hint}"))
@@ -158,14 +165,18 @@ fn file_error(error: &FileError) -> io::Error {
 /// Stops accepting; waiting connections stay in the queue for the next gate.
 /// Returns false when the accepting thread cannot be woken, because the socket's file is gone.
 fn stop_accepting(listener: &mut OwnedFd) -> io::Result<bool> {
-    let address = rustix::net::getsockname(&*listener)?;
+    let path = socket_path(listener);
     let nothing = OwnedFd::from(open_null()?);
     rustix::io::dup2(&nothing, listener)?;
     // The thread that waits in accept(2) still has the socket; a connection wakes it. If a client has just woken it,
     // the socket is closed and refuses.
-    let path = rustix::net::SocketAddrUnix::try_from(address).ok().and_then(|unix| unix.path().map(|p| p.into_owned()));
-    let woken = path.and_then(|path| path.into_string().ok()).map(UnixStream::connect);
+    let woken = path.map(UnixStream::connect);
     Ok(woken.is_some_and(|woken| woken.map_or_else(|e| e.kind() == io::ErrorKind::ConnectionRefused, |_| true)))
+}
+
+fn socket_path(listener: &OwnedFd) -> Option<String> {
+    let address = rustix::net::SocketAddrUnix::try_from(rustix::net::getsockname(listener).ok()?).ok()?;
+    address.path()?.into_owned().into_string().ok()
 }
 
 fn open_null() -> io::Result<File> {

@@ -18,6 +18,7 @@ use crate::model::problem::Problem;
 use crate::model::request_id::RequestId;
 use crate::service::change::LockedNode;
 use crate::service::context::Context;
+use crate::service::judgement::Reason;
 use crate::service::nodes::Retry;
 use crate::service::outcome::{self, Outcome};
 use crate::service::recovery::Purpose;
@@ -114,12 +115,14 @@ fn serve(operation: Operation, request: &Request, context: &mut Context) -> Resu
             let node = LockedNode::open(context, &name, Purpose::Keep)?;
             nodes::change(node, node_body::parse(request, Shape::Change)?)
         }
-        Operation::DeleteNode(name) => nodes::delete(LockedNode::open(context, &name, Purpose::Delete)?),
+        Operation::DeleteNode(name) => nodes::delete(context, &name, &Reason::Client),
         Operation::GenerateCertificate(name) => {
-            certificates::generate(LockedNode::open(context, &name, Purpose::Keep)?)
+            let node = LockedNode::open(context, &name, Purpose::Keep)?;
+            node_body::parse_certificate(request)?;
+            certificates::generate(node)
         }
         Operation::ShowCertificate(name) => certificates::show(context, &name),
-        Operation::RevokeCertificate(name) => certificates::revoke(LockedNode::open(context, &name, Purpose::Keep)?),
+        Operation::RevokeCertificate(name) => certificates::revoke(context, &name, &Reason::Client),
     }
 }
 

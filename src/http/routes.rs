@@ -77,17 +77,12 @@ impl Route {
 
     /// Matches a path; the inner option is the name in it.
     fn matches(&self, path: &str) -> Option<Option<NodeName>> {
-        let mut name = None;
-        let mut given = path.split('/');
-        for wanted in self.path.split('/') {
-            let segment = given.next()?;
-            match wanted {
-                "{name}" => name = Some(NodeName::parse(segment).ok()?),
-                literal if literal == segment => {}
-                _ => return None,
-            }
-        }
-        given.next().is_none().then_some(name)
+        let Some((before, rest)) = self.path.split_once('{') else {
+            return (path == self.path).then_some(None);
+        };
+        let (_, after) = rest.split_once('}')?;
+        let name = path.strip_prefix(before)?.strip_suffix(after)?;
+        NodeName::parse(name).ok().map(Some)
     }
 
     fn has(&self, method: &Method) -> bool {

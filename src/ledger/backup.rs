@@ -1,34 +1,41 @@
 //! A copy of the ledger, made while it is in use.
 
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use rusqlite::{Transaction, TransactionBehavior};
+
 use super::{Ledger, LedgerError};
-use crate::system::trusted_file;
+use crate::system::trusted_file::{self, FileError};
 
 impl Ledger {
-    /// Copies the ledger to a new file, while it is in use (SQLite's backup API).
+    /// Copies the ledger to a new file, while it is in use.
     ///
     /// # Errors
-    /// When the file exists or the copy fails; then nothing is left of it.
+    /// When the file exists or the copy fails; then nothing is left of it, whenever the process dies.
     pub(crate) fn back_up(&self, to: &Path) -> Result<(), LedgerError> {
-        drop(trusted_file::create(to, 0o600)?);
-        let copied = self.copy(to);
-        if copied.is_err() {
-            trusted_file::discard(to)?;
-        }
-        copied
+        let failed = |error: FileError| match error.io_kind() {
+            Some(ErrorKind::StorageFull) => LedgerError::DiskFull(to.to_owned()),
+            Some(ErrorKind::Unsupported | ErrorKind::IsADirectory) => LedgerError::NamedFilesAlone(to.to_owned()),
+            _ => error.into(),
+        };
+        let copy = trusted_file::create_nameless(to, 0o600).map_err(failed)?;
+        self.copy(&copy, to)?.map_err(failed)?;
+        trusted_file::name(&copy, to).map_err(failed)
     }
 
-    /// Replaces a file by a copy of the ledger, when the copy is whole.
-    fn copy(&self, to: &Path) -> Result<(), LedgerError> {
-        let beside = trusted_file::beside(to, "new");
-        trusted_file::discard(&beside)?;
-        drop(trusted_file::create(&beside, 0o600)?);
-        let error = |error| LedgerError::database(to.to_owned(), error);
-        let copied = self.database.backup("main", &beside, None::<fn(rusqlite::backup::Progress)>).map_err(error);
-        if copied.is_err() {
-            trusted_file::discard(&beside)?;
-        }
-        copied.and_then(|()| Ok(trusted_file::rename(&beside, to)?))
+    /// Copies the database's file; the inner error is the copy's.
+    fn copy(&self, mut copy: &File, to: &Path) -> Result<Result<(), FileError>, LedgerError> {
+        let source = trusted_file::open_existing(&self.path)?;
+        // A reader's lock: until the transaction ends, no process changes the file (SQLite's lockingv3.html, section 3).
+        let reading =
+            Transaction::new_unchecked(&self.database, TransactionBehavior::Deferred).map_err(self.error())?;
+        reading.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(self.error())?;
+        let copied = io::copy(&mut &source, &mut copy).map(drop).map_err(FileError::at(to));
+        // Only then: a closed descriptor of the file takes the process's locks with it (fcntl(2)).
+        drop(reading);
+        drop(source);
+        Ok(copied)
     }
 }

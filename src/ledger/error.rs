@@ -15,6 +15,13 @@ use crate::system::trusted_file::FileError;
 pub enum LedgerError {
     #[error("ledger {}: the disk is full", .0.display())]
     DiskFull(PathBuf),
+    /// A file that appears only when it is whole has no name before (`O_TMPFILE`).
+    #[error(
+        "{path}: this file system cannot hold a file without a name; \
+         back up to a local disk, and copy the file from there",
+        path = .0.display()
+    )]
+    NamedFilesAlone(PathBuf),
     /// Other processes wrote for longer than a statement waits.
     #[error("ledger {}: other processes write into it without end", .0.display())]
     Busy(PathBuf),

@@ -8,6 +8,7 @@ mod backup;
 mod error;
 mod idempotency_key;
 mod output;
+mod remove;
 mod row;
 mod tables;
 
@@ -18,6 +19,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 pub use self::error::LedgerError;
 pub use self::idempotency_key::Key;
+pub(crate) use self::remove::remove_empty;
 pub use self::row::{CertificateState, Entry, NodeState};
 use self::row::{SELECT, read_entry, to_json};
 pub use self::tables::create;
@@ -27,7 +29,7 @@ use crate::model::node::{Assignment, Node};
 use crate::model::state_directory;
 use crate::system::clock;
 use crate::system::lock::{self, Lock};
-use crate::system::trusted_file::FileError;
+use crate::system::trusted_file::{self, FileError, Owner};
 
 /// How long a statement waits for another process's transaction.
 /// None is held across a command.
@@ -55,7 +57,9 @@ impl Ledger {
     /// Opens the ledger of a state directory, for a request.
     /// One of an older version is brought up to date.
     pub fn open(directory: &Path, request: &str) -> Result<Self, LedgerError> {
-        let path = state_directory::database(directory);
+        // SQLite follows no link on the whole way. Those of root's, such as /opt -> /srv/opt, are followed here.
+        let directory = trusted_file::resolve(directory, Owner::RootOrSelf)?;
+        let path = state_directory::database(&directory);
         let error = |error| LedgerError::database(path.clone(), error);
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -73,7 +77,7 @@ impl Ledger {
         if version < VERSION {
             tables::upgrade(&connection).map_err(error)?;
         }
-        Ok(Self { database: connection, path, directory: directory.to_owned(), request: request.to_owned() })
+        Ok(Self { database: connection, path, directory, request: request.to_owned() })
     }
 
     fn error(&self) -> impl Fn(rusqlite::Error) -> LedgerError + '_ {

@@ -1,7 +1,6 @@
 //! The output files: what the command of an intent printed, which proves what it did.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,15 +15,11 @@ use crate::system::trusted_file::FileError;
 const UNUSED: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Ledger {
-    /// Creates the output file of a new intent's command, under a name that nobody can guess. A `head` that is not
-    /// empty is its first line and tells the kind of the run.
+    /// Creates the output file of a new intent's command, under a name that nobody can guess.
+    /// The head is durable; it tells the kind of the run.
     pub(crate) fn new_output(&self, head: &str) -> Result<(String, File), LedgerError> {
         let name = random::name().map_err(LedgerError::Random)?;
-        let mut file = self.output_file(&name).create_with_room()?;
-        if !head.is_empty() {
-            let written = writeln!(file, "{head}").and_then(|()| file.sync_data());
-            written.map_err(|error| FileError::io(&self.output_path(&name), error))?;
-        }
+        let file = self.output_file(&name).create_with_head(head)?;
         Ok((name, file))
     }
 

@@ -50,12 +50,15 @@ pub struct Entry {
     pub output: Option<String>,
     /// Its certificate's state.
     pub certificate: Option<CertificateState>,
+    /// The request that last wrote the row.
+    pub(crate) request: String,
     /// When the row was last written, in seconds since 1970.
     pub since: i64,
 }
 
 /// Reads rows for [`read_entry`].
-pub(super) const SELECT: &str = "SELECT node.name, node.state, assignment, wanted, proof, since, certificate.state
+pub(super) const SELECT: &str =
+    "SELECT node.name, node.state, assignment, wanted, proof, since, certificate.state, request
     FROM node LEFT JOIN certificate ON certificate.name = node.name";
 
 /// The JSON of a value, as a column holds it.
@@ -70,7 +73,7 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Result<Entry, Ledger
     let assignment: String = row.get(2)?;
     let wanted: Option<String> = row.get(3)?;
     let certificate: Option<String> = row.get(6)?;
-    let (output, since) = (row.get(4)?, row.get(5)?);
+    let (output, since, request) = (row.get(4)?, row.get(5)?, row.get(7)?);
     let read = || {
         Some(Entry {
             node: Node { name: NodeName::parse(&name).ok()?, assignment: serde_json::from_str(&assignment).ok()? },
@@ -84,6 +87,7 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Result<Entry, Ledger
                 Some(word) => Some(CertificateState::parse(&word)?),
                 None => None,
             },
+            request,
             since,
         })
     };

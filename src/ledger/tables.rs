@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::LedgerError;
 use crate::model::state_directory;
-use crate::system::trusted_file;
+use crate::system::trusted_file::{self, Owner};
 
 /// The version of the tables below, in the database's `user_version`: one more than there are upgrades.
 pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
@@ -18,8 +18,7 @@ const UPGRADES: [&str; 0] = [];
 /// Marks the database as espm's (SQLite's `application_id`): "espm".
 pub(super) const APPLICATION: i64 = 0x6573_706d;
 
-/// `node.request`, `certificate.serial` and `certificate.fingerprint` are for a human who opens the ledger; espm
-/// reads none of them.
+/// `certificate.serial` and `certificate.fingerprint` are for a human who opens the ledger; espm reads neither.
 const TABLES: &str = "
 CREATE TABLE node (
     name        TEXT PRIMARY KEY,
@@ -75,6 +74,7 @@ fn upgrade_by(database: &Connection, upgrades: &[&str]) -> rusqlite::Result<()> 
 /// # Errors
 /// When any part of it exists, or cannot be made; then nothing is left of it.
 pub fn create(directory: &Path) -> Result<(), LedgerError> {
+    let directory = &trusted_file::resolve(directory, Owner::RootOrSelf)?;
     // The process that has created the database creates what is beside it.
     drop(trusted_file::create(&state_directory::database(directory), 0o600)?);
     let filled = fill(directory);

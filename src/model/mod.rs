@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod fault;
+pub mod fold;
 pub mod name;
 pub mod node;
 pub mod problem;

@@ -36,17 +36,26 @@ pub struct Assignment {
     pub parameters: Parameters,
 }
 
-/// Bytes of all parameters of a node, `name=value,` each: as many as one body can have. Linux takes 128 KiB
+/// Most bytes of all parameters of a node, `name=value,` each: as many as one body can have. Linux takes 128 KiB
 /// as one argument of a command, and merged again and again they would grow beyond any.
-const MAX_PARAMETERS: usize = 64 * 1024;
+const MAX_PARAMETER_BYTES: usize = 64 * 1024;
+
+/// Most parameters of a node. Puppet Dashboard sets each in 10 ms, so these hold a slot for five seconds.
+const MAX_PARAMETERS: usize = 500;
 
 impl Assignment {
-    /// Whether its parameters are too many or too long to become this node's after another assignment.
-    pub fn outgrows(&self, before: &Self) -> bool {
-        let size = |assignment: &Self| -> usize {
+    /// The limit of a node's parameters that this assignment passes and the one before it did not.
+    pub fn excess(&self, before: &Self) -> Option<String> {
+        let bytes = |assignment: &Self| -> usize {
             assignment.parameters.iter().map(|(name, value)| name.as_str().len() + value.as_str().len() + 2).sum()
         };
-        size(self) > MAX_PARAMETERS.max(size(before))
+        if self.parameters.len() > MAX_PARAMETERS.max(before.parameters.len()) {
+            Some(format!("a node has at most {MAX_PARAMETERS} of them"))
+        } else if bytes(self) > MAX_PARAMETER_BYTES.max(bytes(before)) {
+            Some(format!("those of a node have at most {MAX_PARAMETER_BYTES} bytes together; set some to null"))
+        } else {
+            None
+        }
     }
 }
 

@@ -70,6 +70,9 @@ problems! {
     /// The certificate is there, its private key is no longer on the master.
     KeyGone = 409, "key-gone", "The private key is gone", None;
         "Revoke the certificate, then ask again.", ""
+    /// The certificate was replaced at the CA, or its copy there is gone, and the CA cannot revoke it alone.
+    CertificateReplaced = 409, "certificate-replaced", "The certificate was replaced", None;
+        "Tell the operator; the certificate is still valid.", "Read the log, which says what to type."
     /// The body is longer than 65,536 bytes.
     TooLarge = 413, "too-large", "The body is too large", None;
         "Shorten the body.", ""

@@ -15,6 +15,11 @@ pub fn locks(state: &Path) -> PathBuf {
     state.join("locks")
 }
 
+/// The file that a running gate keeps locked, with the path of its socket in it.
+pub fn gate(state: &Path) -> PathBuf {
+    locks(state).join("gate")
+}
+
 /// The output file of that name.
 pub fn output(state: &Path, name: &str) -> PathBuf {
     state.join("proofs").join(name)

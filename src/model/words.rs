@@ -7,7 +7,7 @@ macro_rules! words {
     (@want $word:literal $($rest:literal)+) => { concat!($word, ", ", $crate::model::words!(@want $($rest)+)) };
     ($(#[$doc:meta])* $name:ident { $(#[doc = $meaning:literal] $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name { $(#[doc = $meaning] $variant),+ }
         impl $name {
             /// All values.

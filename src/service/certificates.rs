@@ -2,6 +2,7 @@
 
 use super::change::{Audited, LockedNode};
 use super::context::Context;
+use super::judgement::Reason;
 use super::outcome::Outcome;
 use crate::audit::Note;
 use crate::authority::AuthorityError;
@@ -18,11 +19,13 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     let name = &entry.node.name;
     let mut audited = node.locked.audited()?;
-    if !is_known(entry) {
-        // A certificate that the CA's record still has belongs to an earlier node of this name.
-        revoke_own(&mut audited, entry)?;
+    // One that the CA's record has and the ledger lacks belongs to an earlier node of this name, as after
+    // `espm forget`, or to this one, as after a restored backup. Its server may live.
+    if !is_known(entry) && matches!(recorded(audited.locked.context, name)?, Answer::There { .. }) {
+        let detail = "an earlier certificate of this name is valid; revoke it (DELETE) and ask again";
+        return Err(Fault::new(Problem::CertificateExists, detail));
     }
-    let asked = audited.ask(Verb::Generate)?;
+    let asked = audited.generate()?;
     let ledger = &audited.locked.ledger;
     let record = |issued: &Issued| {
         let identity = Some((issued.serial.as_str(), issued.fingerprint.as_str()));
@@ -37,8 +40,11 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
             Err(error.into())
         }
         Err(error) => Err(error.into()),
-        Ok(Answer::Generated { issued }) => {
+        Ok(Answer::Generated { issued, void }) => {
             record(&issued)?;
+            if void {
+                audited.locked.context.audit.note(Note::CertificateVoid);
+            }
             Ok(Outcome::CertificateCreated(certificate(name, issued)))
         }
         Ok(Answer::There { issued }) => {
@@ -50,14 +56,27 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
             let detail = "the certificate's private key is no longer on the master; revoke it and ask again";
             Err(Fault::new(Problem::KeyGone, detail))
         }
-        Ok(_) => {
+        Ok(Answer::Replaced { text }) => {
+            // It stays known, so that it can still be revoked.
+            ledger.certificate(name, entry.certificate.unwrap_or(CertificateState::Issued), None)?;
+            Err(replaced(text))
+        }
+        Ok(other) => {
             match entry.certificate {
                 Some(CertificateState::Revoked) => ledger.certificate(name, CertificateState::Revoked, None)?,
                 _ => ledger.forget_certificate(name)?,
             }
-            let detail =
-                "the CA has files of this name that espm did not make, or it is a name of the master's; choose another";
-            Err(Fault::new(Problem::CertificateExists, detail))
+            Err(match other {
+                Answer::Waiting { text } => {
+                    let detail = "an agent of this name has sent a request to the CA before; the operator must decide";
+                    Fault::new(Problem::CertificateExists, detail).because(text)
+                }
+                _ => {
+                    let detail = "the CA has files of this name that espm did not make, or it is a name of the \
+                                  master's; choose another";
+                    Fault::new(Problem::CertificateExists, detail)
+                }
+            })
         }
     }
 }
@@ -74,52 +93,75 @@ pub(crate) fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault>
     }
 }
 
-/// Revokes a node's certificate for its client; 404 when espm made none.
-pub(crate) fn revoke(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+/// Revokes a node's certificate for whom the reason names; 404 when espm made none.
+pub(crate) fn revoke(context: &mut Context, name: &NodeName, reason: &Reason) -> Result<Outcome, Fault> {
+    let mut node = LockedNode::open_to_revoke(context, name)?;
     let entry = &node.entry;
     // A ledger restored from a backup does not know newer certificates.
     if !is_known(entry) && !is_recorded(node.locked.context, &entry.node.name)? {
         return entry.certificate.map(|_| Outcome::Gone).ok_or_else(Fault::not_found);
     }
-    revoke_own(&mut node.locked.audited()?, entry)?;
+    revoke_own(&mut node.locked.audited()?, entry, reason)?;
     match node.locked.ledger.entry(&entry.node.name)?.and_then(|entry| entry.certificate) {
         Some(CertificateState::Revoked) => Ok(Outcome::Gone),
         _ => Err(Fault::not_found()),
     }
 }
 
-/// Revokes a certificate whose generation or revocation did not finish.
+/// Finishes the generation or revocation of a certificate that did not finish.
 pub(crate) fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
     match node.entry.certificate {
-        Some(CertificateState::Generating | CertificateState::Revoking) => {
-            revoke_own(&mut node.locked.audited()?, &node.entry)
-        }
+        Some(CertificateState::Revoking) => revoke_own(&mut node.locked.audited()?, &node.entry, &Reason::Operator),
+        // Nobody has asked for its revocation, and the client may have it from an earlier request.
+        Some(CertificateState::Generating) => match generate(node) {
+            Err(fault) if !matches!(fault.problem, Problem::KeyGone | Problem::CertificateExists) => Err(fault),
+            Ok(_) | Err(_) => Ok(()),
+        },
         _ => Ok(()),
     }
 }
 
 /// Revokes the node's certificate if espm made it; fails when it is still valid.
-pub(super) fn revoke_own(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
+///
+/// This alone revokes, and only for a reason.
+pub(super) fn revoke_own(audited: &mut Audited<'_, '_>, entry: &Entry, reason: &Reason) -> Result<(), Fault> {
     let name = &entry.node.name;
     if !is_known(entry) && !is_recorded(audited.locked.context, name)? {
         return Ok(());
     }
-    let answer = audited.ask(Verb::Revoke)??;
+    let answer = audited.revoke(reason)??;
     let ledger = &audited.locked.ledger;
     match answer {
-        Answer::Revoked => Ok(ledger.certificate(name, CertificateState::Revoked, None)?),
+        Answer::Revoked => {
+            ledger.certificate(name, CertificateState::Revoked, None)?;
+            if audited.locked.context.restart_revokes {
+                audited.locked.context.audit.note_if_none(Note::RestartMaster);
+            }
+            Ok(())
+        }
         // An earlier request had it revoked and died before it read the answer.
         Answer::Absent if matches!(entry.certificate, Some(CertificateState::Revoking | CertificateState::Revoked)) => {
             Ok(ledger.certificate(name, CertificateState::Revoked, None)?)
         }
+        // A client that asked for something else learns only that it failed.
+        Answer::Replaced { text } if matches!(reason, Reason::Gone(_)) => Err(AuthorityError::Failed(text).into()),
+        Answer::Replaced { text } => Err(replaced(text)),
         other => {
             ledger.forget_certificate(name)?;
-            if matches!(other, Answer::Foreign) {
-                audited.locked.context.audit.note(Note::ForeignCertificateLeft);
+            match other {
+                Answer::Foreign => audited.locked.context.audit.note(Note::ForeignCertificateLeft),
+                Answer::Void => audited.locked.context.audit.note(Note::CertificateVoid),
+                _ => {}
             }
             Ok(())
         }
     }
+}
+
+/// The certificate is valid, and the CA cannot revoke it alone.
+fn replaced(how: String) -> Fault {
+    let detail = "the certificate is still valid, and the CA cannot revoke it alone; the operator must do it";
+    Fault::new(Problem::CertificateReplaced, detail).because(how)
 }
 
 /// True if the ledger has a certificate that is not revoked.
@@ -131,11 +173,16 @@ fn is_known(entry: &Entry) -> bool {
 ///
 /// The ledger lacks one after `espm forget`, a failure or a restored backup.
 fn is_recorded(context: &mut Context, name: &NodeName) -> Result<bool, Fault> {
+    Ok(matches!(recorded(context, name)?, Answer::There { .. } | Answer::Unfinished))
+}
+
+/// The certificate in the CA's record.
+fn recorded(context: &mut Context, name: &NodeName) -> Result<Answer, Fault> {
     let answer = context.authority.ask(Verb::Show, name, context.until)?;
     if matches!(answer, Answer::Foreign) {
         context.audit.note(Note::ForeignCertificateLeft);
     }
-    Ok(matches!(answer, Answer::There { .. } | Answer::Unfinished))
+    Ok(answer)
 }
 
 fn certificate(name: &NodeName, issued: Issued) -> Certificate {

@@ -6,9 +6,11 @@
 use std::fs::File;
 
 use super::context::Context;
+use super::judgement::Reason;
+use crate::audit::Note;
 use crate::authority::AuthorityError;
 use crate::authority::protocol::{Answer, Verb};
-use crate::console::{ConsoleError, Intent, Permit, Verdict};
+use crate::console::{ConsoleError, Intent, Permit, Verdict, Way};
 use crate::ledger::{CertificateState, Entry, Key, Ledger, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
@@ -71,8 +73,11 @@ impl<'c> Audited<'_, 'c> {
         intent: Intent,
         key: Option<&Key<'_>>,
     ) -> Result<Intended<'_, 'c>, Fault> {
+        if let Intent::Change { way: Way::Rebuild | Way::AddAgain, .. } = &intent {
+            self.locked.context.audit.note(Note::Rebuilt);
+        }
         let ledger = &self.locked.ledger;
-        let (name, output) = ledger.new_output(intent.head())?;
+        let (name, output) = ledger.new_output(&self.locked.context.console.head(&intent)?)?;
         match &intent {
             Intent::Add { node } => ledger.intend_to_add(node, &name, key)?,
             Intent::Change { node, .. } => {
@@ -83,14 +88,19 @@ impl<'c> Audited<'_, 'c> {
         Ok(Intended { locked: self.locked, permit, intent, output })
     }
 
-    /// Records the intent to generate or revoke a certificate, and asks the CA.
-    pub(crate) fn ask(&mut self, verb: Verb) -> Result<Result<Answer, AuthorityError>, Fault> {
+    /// Records the intent to generate a certificate, and asks the CA for it.
+    pub(crate) fn generate(&mut self) -> Result<Result<Answer, AuthorityError>, Fault> {
+        self.ask(Verb::Generate, CertificateState::Generating)
+    }
+
+    /// Records the intent to revoke the certificate, and asks the CA for that. Nothing else asks for it.
+    pub(crate) fn revoke(&mut self, _: &Reason) -> Result<Result<Answer, AuthorityError>, Fault> {
+        self.ask(Verb::Revoke, CertificateState::Revoking)
+    }
+
+    fn ask(&mut self, verb: Verb, state: CertificateState) -> Result<Result<Answer, AuthorityError>, Fault> {
         let LockedName { context, ledger, name, .. } = &mut *self.locked;
-        match verb {
-            Verb::Generate => ledger.certificate(name, CertificateState::Generating, None)?,
-            Verb::Revoke => ledger.certificate(name, CertificateState::Revoking, None)?,
-            Verb::Show | Verb::Check => {}
-        }
+        ledger.certificate(name, state, None)?;
         Ok(context.authority.ask(verb, name, context.until))
     }
 }

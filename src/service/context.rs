@@ -17,9 +17,8 @@ use crate::model::fault::Fault;
 use crate::model::problem::Problem;
 use crate::model::request_id::RequestId;
 use crate::system::clock::Deadline;
-use crate::system::command::Program;
+use crate::system::helper_call::Helper;
 use crate::system::lock::LockError;
-use crate::system::process;
 use crate::system::trusted_file::FileError;
 
 /// The longest wait for another request that works on the same node.
@@ -33,6 +32,8 @@ pub(crate) struct Context {
     pub audit: Audit,
     /// The master's own certname.
     pub master: String,
+    /// True if the master reads its revocation list when it starts.
+    pub restart_revokes: bool,
     /// The client's name.
     pub client: String,
     /// The time by which the request must be answered.
@@ -49,6 +50,7 @@ impl Context {
             authority: authority(config, path),
             audit,
             master: config.authority.master.clone(),
+            restart_revokes: config.authority.kind.master_reads_list_at_start(),
             client,
             until: Deadline::after(config.request_timeout),
             state: config.state.clone(),
@@ -79,10 +81,10 @@ pub(crate) fn console(config: &Config, path: &Path) -> Box<dyn Console> {
         config::Console::Rake(rake) => Box::new(Rake::new(
             rake::Settings {
                 helper: helper(config, path, "console", &rake.command),
-                worker: rake.worker.as_ref().map(|socket| Worker {
-                    socket: socket.clone(),
-                    user: rake.command.user.as_deref().map_or_else(|| Some(process::user()), process::uid_of),
-                }),
+                worker: rake
+                    .worker
+                    .as_ref()
+                    .map(|socket| Worker { socket: socket.clone(), user: rake.command.user.clone() }),
                 release: rake.release,
                 timeout: rake.command.timeout,
                 concurrency: rake.concurrency,
@@ -107,14 +109,10 @@ pub(crate) fn authority(config: &Config, path: &Path) -> Authority {
     Authority::new(settings, &config.state)
 }
 
-/// `espm-helper WHAT FILE`, through sudo where `user` is not this process's.
-fn helper(config: &Config, path: &Path, what: &str, command: &config::Command) -> Program {
-    let mut argv = Vec::new();
-    if let Some(user) = command.user.as_deref().filter(|user| !process::runs_as(user)) {
-        argv.extend([config.sudo.display().to_string(), "-n".to_owned(), "-u".to_owned(), user.to_owned()]);
-    }
-    argv.extend([config.helper.display().to_string(), what.to_owned(), path.display().to_string()]);
-    Program { argv, environment: Vec::new(), directory: "/".into() }
+/// `espm-helper WHAT FILE`
+fn helper(config: &Config, path: &Path, what: &str, command: &config::Command) -> Helper {
+    let argv = vec![config.helper.display().to_string(), what.to_owned(), path.display().to_string()];
+    Helper { argv, sudo: config.sudo.clone(), user: command.user.clone() }
 }
 
 impl From<ConsoleError> for Fault {
@@ -133,6 +131,7 @@ impl From<ConsoleError> for Fault {
             | ConsoleError::Failed(_)
             | ConsoleError::Release { .. }
             | ConsoleError::NoTasks
+            | ConsoleError::NoNodes
             | ConsoleError::Worker(_) => {
                 Self::new(Problem::CommandFailed, "the console's command failed; the master's log says why")
             }

@@ -4,6 +4,12 @@ pub(crate) mod certificates;
 pub(crate) mod change;
 pub(crate) mod context;
 pub mod draft;
+pub(crate) mod judgement;
 pub(crate) mod nodes;
 pub mod outcome;
 pub(crate) mod recovery;
+
+#[cfg(test)]
+#[path = "../../tests/model/mod.rs"]
+#[allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
+mod model;

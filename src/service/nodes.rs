@@ -5,14 +5,16 @@
 use super::certificates;
 use super::change::{LockedName, LockedNode};
 use super::context::Context;
-use super::draft::{Draft, Placed};
+use super::draft::{Draft, Wanted};
+use super::judgement::Reason;
 use super::outcome::Outcome;
 use super::recovery::{self, Purpose, Settled};
 use crate::authority::protocol::{Answer, Verb};
 use crate::console::{Claim, ConsoleError, Gap, Intent, Refusal, Standing, Verdict};
 use crate::ledger::{Key, Ledger, NodeState};
 use crate::model::fault::{Fault, FieldError};
-use crate::model::name::NodeName;
+use crate::model::fold::Twins;
+use crate::model::name::{NodeName, ParameterName};
 use crate::model::node::{Assignment, List, Node};
 use crate::model::problem::Problem;
 use crate::system::clock;
@@ -45,18 +47,24 @@ pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fa
     }
 }
 
-/// Checks a draft against the console's lists; fails with all its errors.
-fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
+/// Checks a draft against the node's assignment and the console's lists; fails with all its errors.
+fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Result<Draft, Fault> {
     context.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
     let start = clock::now_ms();
-    let mut unknown = Vec::new();
-    unknown.extend(unknown_names(context, List::Groups, start, draft.groups.as_deref(), |name| name.as_str())?);
-    unknown.extend(unknown_names(context, List::Classes, start, draft.classes.as_deref(), |name| name.as_str())?);
-    draft.errors.extend(unknown);
+    for list in [List::Groups, List::Classes] {
+        let wrong = wrong_names(context, list, start, &draft.wanted(list, before))?;
+        draft.errors.extend(wrong);
+    }
     let sets = draft.parameters.iter().any(|(_, value)| value.is_some());
     if sets && !context.console.has_parameters() {
         let detail = "this console has no task that sets parameters (Puppet Dashboard before 1.2.7)";
         draft.errors.push(FieldError::new("parameters", detail));
+    }
+    let after = draft.clone().into_change().apply(before.clone());
+    match after.excess(before) {
+        Some(detail) => draft.errors.push(FieldError::new("parameters", detail)),
+        None if context.console.folds() => draft.errors.extend(alike_parameters(&draft, &after)),
+        None => {}
     }
     if draft.name.as_ref().is_some_and(|name| name.as_str() == context.master) {
         draft.errors.push(FieldError::new("name", "is the master's own certname"));
@@ -64,32 +72,56 @@ fn checked(context: &mut Context, mut draft: Draft) -> Result<Draft, Fault> {
     if draft.errors.is_empty() { Ok(draft) } else { Err(Fault::invalid(draft.errors)) }
 }
 
-/// The errors for names that the console does not list, even when asked again.
-fn unknown_names<T>(
-    context: &Context,
-    list: List,
-    start: i64,
-    names: Option<&[Placed<T>]>,
-    text: impl Fn(&T) -> &str,
-) -> Result<Vec<FieldError>, Fault> {
-    let names = names.unwrap_or_default();
-    if names.is_empty() {
+/// The errors of names that the console does not list or cannot tell apart, even when asked again.
+fn wrong_names(context: &Context, list: List, start: i64, wanted: &[Wanted]) -> Result<Vec<FieldError>, Fault> {
+    let folds = context.console.folds();
+    // A name that was not sent needs a look only where the console may take another for it.
+    if !wanted.iter().any(|wanted| folds || wanted.index.is_some()) {
         return Ok(Vec::new());
     }
-    let mut listing = context.console.names(list, false, context.until)?;
-    let mut known = listing.names(list);
-    let missing = |known: &[String]| names.iter().any(|placed| !known.iter().any(|name| name == text(&placed.name)));
-    if missing(&known) && listing.as_of_ms < start {
-        listing = context.console.names(list, true, context.until)?;
-        known = listing.names(list);
+    let judged = |known: &[String]| -> Vec<FieldError> {
+        let names = wanted.iter().map(|wanted| wanted.name.as_str());
+        let twins = if folds { Twins::find(names, known) } else { Twins::default() };
+        wanted.iter().filter_map(|wanted| wrong_name(list, wanted, known, &twins)).collect()
+    };
+    let listing = context.console.names(list, false, context.until)?;
+    let mut wrong = judged(&listing.names(list));
+    if !wrong.is_empty() && listing.as_of_ms < start {
+        wrong = judged(&context.console.names(list, true, context.until)?.names(list));
     }
-    let unknown = names.iter().filter(|placed| !known.iter().any(|name| name == text(&placed.name)));
-    Ok(unknown.map(|placed| unknown_name(list, placed.index)).collect())
+    Ok(wrong)
 }
 
-fn unknown_name(list: List, index: usize) -> FieldError {
+fn wrong_name(list: List, wanted: &Wanted, known: &[String], twins: &Twins) -> Option<FieldError> {
+    let name = &wanted.name;
+    match (wanted.index, twins.of(name)) {
+        (Some(index), _) if !known.contains(name) => Some(unknown_name(list, index, name)),
+        (index, Some(twin)) => {
+            let detail =
+                format!("{name:?} and {twin:?} may be one name to the console's database; rename or delete one there");
+            let member = list.member();
+            Some(FieldError::new(index.map_or(member.to_owned(), |index| format!("{member}[{index}]")), detail))
+        }
+        (_, None) => None,
+    }
+}
+
+fn unknown_name(list: List, index: usize, name: &str) -> FieldError {
     let member = list.member();
-    FieldError::new(format!("{member}[{index}]"), format!("is not in the console; GET /v1/{member} lists all that are"))
+    let detail = format!("{name:?} is not in the console; GET /v1/{member} lists all that are");
+    FieldError::new(format!("{member}[{index}]"), detail)
+}
+
+/// The errors of parameters that are sent beside another of the same letters.
+fn alike_parameters(draft: &Draft, after: &Assignment) -> Vec<FieldError> {
+    let sent = draft.parameters.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
+    let alike = |name: &ParameterName| {
+        let same = |other: &&ParameterName| *other != name && other.as_str().eq_ignore_ascii_case(name.as_str());
+        let other = after.parameters.keys().find(same)?;
+        let detail = format!("{name} and {other} may be one parameter to the console's database; leave one out");
+        Some(FieldError::new(format!("parameters.{name}"), detail))
+    };
+    sent.filter_map(alike).collect()
 }
 
 /// The fault for names that left the console after its list was read.
@@ -98,7 +130,7 @@ fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
         List::Groups => assignment.groups.iter().position(|group| group.as_str() == name),
         List::Classes => assignment.classes.iter().position(|class| class.as_str() == name),
     };
-    let errors = lost.iter().map(|(list, name)| unknown_name(*list, index(*list, name).unwrap_or_default()));
+    let errors = lost.iter().map(|(list, name)| unknown_name(*list, index(*list, name).unwrap_or_default(), name));
     Fault::invalid(errors.collect())
 }
 
@@ -110,7 +142,7 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
         return Ok(outcome);
     }
-    let draft = checked(context, draft)?;
+    let draft = checked(context, draft, &Assignment::default())?;
     let Some(name) = draft.name.clone() else { return Err(Fault::invalid(draft.errors)) };
     let node = Node { name, assignment: draft.into_change().apply(Assignment::default()) };
     context.audit.assignment(&node.assignment);
@@ -175,20 +207,14 @@ fn failed(said: &str) -> Fault {
 /// Changes a node; 404 when it left the console, 422 when the draft is wrong.
 pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
     let context = &mut *node.locked.context;
-    let change = checked(context, draft)?.into_change();
     let before = node.entry.node.clone();
+    let draft = checked(context, draft, &before.assignment)?;
+    let sends = [List::Groups, List::Classes].map(|list| draft.sends(list).then_some(list));
+    let change = draft.into_change();
     let after = Node { name: before.name.clone(), assignment: change.apply(before.assignment.clone()) };
     context.audit.assignment(&after.assignment);
-    if after.assignment.outgrows(&before.assignment) {
-        let detail = "those of a node have at most 65536 bytes together; set some to null";
-        return Err(Fault::invalid(vec![FieldError::new("parameters", detail)]));
-    }
-    let lost = context.console.missing_names(&after.assignment)?;
-    if !lost.is_empty() {
-        return Err(lost_names(&lost, &after.assignment));
-    }
     let standing = context.console.standing(&before.name, context.until)?;
-    if standing == Standing::Unlisted {
+    if matches!(standing, Standing::Unlisted(_)) {
         recovery::settle_missing(&mut node, &standing)?;
         return Err(Fault::not_found());
     }
@@ -199,13 +225,28 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     match audited.intend(permit, intent, None)?.run().conclude(Some(&before))? {
         Verdict::Done => Ok(Outcome::Node(after)),
         Verdict::Partial(Gap::UnknownNames(lost)) => {
+            let (sent, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|(list, _)| sends.contains(&Some(*list)));
+            if sent.is_empty() {
+                // The client did not ask for them now, and the node has everything else.
+                audited.locked.context.audit.lost(&lost);
+                audited.locked.ledger.settle(&after)?;
+                return Ok(Outcome::Node(after));
+            }
             // Undoing can need another way: not every console can remove a parameter in place.
             let back = audited.locked.context.console.way(&after.assignment, &before.assignment);
             recovery::assign(&mut audited, &before, back)?;
-            Err(lost_names(&lost, &after.assignment))
+            Err(lost_names(&sent, &after.assignment))
         }
-        Verdict::Refused(Refusal::Missing | Refusal::Taken) => {
-            recovery::settle_missing(&mut node, &Standing::Unlisted)?;
+        // It ended by itself and has done nothing, so the list decides.
+        Verdict::Refused(Refusal::Missing) => {
+            audited.locked.ledger.settle(&before)?;
+            let context = &node.locked.context;
+            let standing = context.console.standing(&before.name, context.until)?;
+            let missing = recovery::settle_missing(&mut node, &standing)?;
+            Err(if missing { Fault::not_found() } else { failed("rake says that the node is missing") })
+        }
+        taken @ Verdict::Refused(Refusal::Taken) => {
+            recovery::mark_unproven(&mut audited, &taken)?;
             Err(Fault::not_found())
         }
         Verdict::Partial(Gap::Unfinished(said)) | Verdict::Refused(Refusal::Error(said)) | Verdict::Unknown(said) => {
@@ -215,17 +256,23 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     }
 }
 
-/// Deletes a node; its certificate is revoked first.
-pub(crate) fn delete(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
-    let entry = &node.entry;
-    let mut audited = node.locked.audited()?;
-    certificates::revoke_own(&mut audited, entry)?;
+/// Deletes a node; its certificate is revoked first, even where the console fails.
+pub(crate) fn delete(context: &mut Context, name: &NodeName, reason: &Reason) -> Result<Outcome, Fault> {
+    let mut node = LockedNode::open_to_revoke(context, name)?;
+    certificates::revoke_own(&mut node.locked.audited()?, &node.entry, reason)?;
+    let (mut locked, changing) = (node.locked, node.entry.state == NodeState::Changing);
+    let entry = match recovery::settle(&mut locked, Purpose::Delete)? {
+        Settled::Owned(entry) => entry,
+        Settled::Absent if changing => return Ok(Outcome::Gone),
+        Settled::Absent | Settled::Unproven => return Err(Fault::not_found()),
+    };
+    let mut audited = locked.audited()?;
     let context = &audited.locked.context;
-    match context.console.standing(&entry.node.name, context.until)? {
-        Standing::Listed(_) | Standing::Published => {
+    match context.console.standing(name, context.until)? {
+        Standing::Listed(_) | Standing::Published(_) => {
             recovery::delete(&mut audited, &entry.node, entry.state == NodeState::Active)?;
         }
-        Standing::Unlisted | Standing::Unpublished => audited.locked.ledger.forget(&entry.node.name)?,
+        Standing::Unlisted(_) | Standing::Unpublished => audited.locked.ledger.forget(name)?,
     }
     Ok(Outcome::Gone)
 }

@@ -52,6 +52,8 @@ pub(super) fn make(host: &str, others: &[String], key_type: KeyType) -> Result<M
     params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(Duration::from_secs(DAY));
     params.not_after = date_time_ymd(1970, 1, 1) + now + LIFE;
     params.is_ca = IsCa::ExplicitNoCa;
+    // A client that pins this certificate and another of the same name finds out by it which one it has met.
+    params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = match key_type {

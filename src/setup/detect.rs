@@ -1,6 +1,6 @@
 //! The installed Puppet: its paths, its users, and whether it has a console.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,39 +28,128 @@ const APART: &str = "apart";
 /// How long Puppet or rake may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Puppet's own name for its master; the programs know it as "server" from this version on.
+const SERVER_SINCE: u32 = 7;
+
+/// The version from which on `puppet cert` is gone, and `puppetserver ca` is there.
+const SERVER_CA_SINCE: u32 = 6;
+
+/// The versions that, run by another user than root, look for their own directories below that user's home.
+const AT_HOME: std::ops::RangeInclusive<u32> = 3..=5;
+
+/// The version from which on the code is in a directory of its own.
+const CODE_SINCE: u32 = 4;
+
+/// The section of puppet.conf that the master reads.
+/// Puppet 5 cannot read a puppet.conf that has the other name.
+pub(super) fn section(kind: &str) -> &'static str {
+    if kind == "puppet-cert" { "master" } else { "server" }
+}
+
+/// A `puppet` program and its version.
+struct Puppet {
+    path: PathBuf,
+    major: u32,
+}
+
+impl Puppet {
+    fn at(path: &Path) -> Result<Self, SetupError> {
+        let failed = || SetupError::PuppetFailed { puppet: path.to_owned(), words: "--version".into() };
+        let printed = ask(path, &["--version"]).ok_or_else(failed)?;
+        let digits: String = printed.trim().chars().take_while(char::is_ascii_digit).collect();
+        Ok(Self { path: path.to_owned(), major: digits.parse().map_err(|_| failed())? })
+    }
+
+    /// The settings of the master, which may differ from those of the agent on its machine.
+    fn print(&self, keys: &[&'static str]) -> Result<Printed, SetupError> {
+        let section = if self.major < SERVER_SINCE { "master" } else { "server" };
+        let words = [&["config", "print"], keys, &["--section", section]].concat();
+        // The face of 2.7 and of early 3 knows no sections.
+        let old = ["master", "--configprint", &keys.join(",")];
+        let printed = ask(&self.path, &words).or_else(|| ask(&self.path, &old).filter(|_| self.major <= 3));
+        let failed = || SetupError::PuppetFailed { puppet: self.path.clone(), words: words.join(" ") };
+        let mut text = printed.ok_or_else(failed)?;
+        // Of a single one the value alone is printed.
+        if let [key] = keys {
+            text = format!("{key} = {text}");
+        }
+        Ok(Printed { puppet: self.path.clone(), text })
+    }
+}
+
+/// The answer of `puppet config print`.
+struct Printed {
+    puppet: PathBuf,
+    text: String,
+}
+
+impl Printed {
+    fn value(&self, key: &'static str) -> Result<&str, SetupError> {
+        let mut values = self.text.lines().filter_map(|line| line.split_once(" = "));
+        let found = values.find(|(name, _)| *name == key).map(|(_, value)| value.trim());
+        found.ok_or_else(|| SetupError::NotPrinted { puppet: self.puppet.clone(), key })
+    }
+}
+
 /// Asks a `puppet` program, or the installed one.
 pub(super) fn detect(puppet: &Path, keys: &mut Values) -> Result<(), SetupError> {
     let installed = || PUPPETS.iter().map(Path::new).find(|path| path.exists());
-    let puppet = if puppet == Path::new(INSTALLED) { installed() } else { Some(puppet) };
-    let puppet = puppet.ok_or(SetupError::NoPuppet)?;
-    let words = ["config", "print", "ssldir", "cadir", "certname", "user", "config"];
-    let argv = [puppet.display().to_string()].into_iter().chain(words.map(str::to_owned)).collect();
-    let output = run(argv, Path::new("/")).ok_or_else(|| SetupError::PuppetFailed(puppet.to_owned()))?;
-    let value = |key: &'static str| {
-        let mut values = output.lines().filter_map(|line| line.split_once(" = "));
-        let found = values.find(|(name, _)| *name == key).map(|(_, value)| value.trim());
-        found.ok_or_else(|| SetupError::NotPrinted { puppet: puppet.to_owned(), key })
-    };
+    let path = if puppet == Path::new(INSTALLED) { installed() } else { Some(puppet) };
+    let puppet = Puppet::at(path.ok_or(SetupError::NoPuppet)?)?;
+    let mut settings = vec!["ssldir", "cadir", "certname", "user", "config", "confdir", "vardir", "logdir", "rundir"];
+    if puppet.major >= CODE_SINCE {
+        settings.push("codedir");
+    }
+    let printed = puppet.print(&settings)?;
     keys.fill(["console", "kind"], if Path::new(RAKEFILE).exists() { "rake" } else { "enc" });
-    let server = puppet.with_file_name("puppetserver");
-    keys.fill(["authority", "kind"], if server.exists() { "puppetserver-ca" } else { "puppet-cert" });
-    if keys.get(["authority", "kind"]) == Some("puppetserver-ca") {
+    if puppet.major >= SERVER_CA_SINCE {
+        let server = puppet.path.with_file_name("puppetserver");
+        if !server.exists() && keys.get(["authority", "command"]).is_none() {
+            return Err(SetupError::NoServer { puppet: puppet.path, major: puppet.major, server });
+        }
+        keys.fill(["authority", "kind"], "puppetserver-ca");
         keys.fill(["authority", "command"], &format!("{} ca", server.display()));
-        keys.fill(["authority", "config"], value("config")?);
+        if keys.get(["authority", "kind"]) == Some("puppetserver-ca") {
+            keys.fill(["authority", "config"], printed.value("config")?);
+        }
     }
-    keys.fill(["authority", "command"], &format!("{} cert", puppet.display()));
+    keys.fill(["authority", "kind"], "puppet-cert");
     for (name, key) in [("user", "user"), ("ssldir", "ssldir"), ("cadir", "cadir"), ("master", "certname")] {
-        keys.fill(["authority", name], value(key)?);
+        keys.fill(["authority", name], printed.value(key)?);
     }
+    let mut command = format!("{} cert", puppet.path.display());
+    if AT_HOME.contains(&puppet.major) && keys.get(["authority", "user"]) != Some("root") {
+        for key in settings.iter().skip_while(|key| **key != "confdir") {
+            command = format!("{command} --{key} {}", printed.value(key)?);
+        }
+    }
+    keys.fill(["authority", "command"], &command);
     Ok(())
 }
 
-/// Asks rake's tasks for the console's release; Puppet Enterprise 2.5's when rake does not answer.
+/// Asks the Puppet of the CA's command for the master's certname.
+///
+/// The host's name proves nothing: it may be short, or the name of the agent on the same machine. A client would get
+/// the certificate and the key of any other name of the master's.
+pub(super) fn master(keys: &Values) -> Result<String, SetupError> {
+    let command = keys.get(["authority", "command"]).unwrap_or_default();
+    let program = Path::new(command.split_whitespace().next().unwrap_or_default());
+    let puppet = puppet_of(program, keys.get(["authority", "kind"]).unwrap_or_default());
+    let asked = || Puppet::at(&puppet)?.print(&["certname"])?.value("certname").map(str::to_owned);
+    asked().map_err(|_| SetupError::NoMaster(puppet.clone()))
+}
+
+/// The `puppet` program that belongs to the program of the CA's command.
+pub(super) fn puppet_of(program: &Path, kind: &str) -> PathBuf {
+    if kind == "puppet-cert" { program.to_owned() } else { program.with_file_name("puppet") }
+}
+
+/// Asks rake's tasks for the console's release.
 ///
 /// rake runs as the user that it will run as, the console's or espm's own, and without root's terminal. Otherwise the
 /// console's code could become root, and what a console writes while it boots, its log above all, would be root's and
 /// closed to the console from then on.
-pub(super) fn release(rake: &config::Command, state: &Path) -> Release {
+pub(super) fn release(rake: &config::Command, state: &Path) -> Result<Release, SetupError> {
     let mut argv = vec!["/proc/self/exe".to_owned(), APART.to_owned()];
     argv.extend(rake.argv.iter().cloned());
     argv.extend(Task::Tasks.words(Release::V1_2_7));
@@ -69,7 +158,12 @@ pub(super) fn release(rake: &config::Command, state: &Path) -> Release {
         Some(user) => process::as_user(user, ask),
         None => process::as_owner_of(state, ask),
     };
-    Release::from_task_list(&listed.ok().flatten().unwrap_or_default()).unwrap_or(Release::V1_2_7)
+    let listed = listed.map_err(SetupError::Become)?.unwrap_or_default();
+    Release::from_task_list(&listed).ok_or_else(|| SetupError::NoTasks {
+        directory: rake.directory.clone(),
+        user: rake.user.clone().unwrap_or_else(|| process::owner_of(state)),
+        command: rake.argv.join(" "),
+    })
 }
 
 /// Becomes the command in this program's arguments, where it has started itself for that.
@@ -81,6 +175,18 @@ pub(super) fn become_apart() -> Option<ExitCode> {
         return Some(ExitCode::FAILURE);
     }
     None
+}
+
+/// The host's name with its domain, where the system knows one.
+pub(super) fn full_name(short: &str) -> Option<String> {
+    let name = ask(Path::new("/bin/hostname"), &["-f"])?.trim().to_ascii_lowercase();
+    name.starts_with(&format!("{short}.")).then_some(name)
+}
+
+/// The output of a program of the system's that succeeds.
+fn ask(program: &Path, words: &[&str]) -> Option<String> {
+    let argv = std::iter::once(program.display().to_string()).chain(words.iter().map(|word| (*word).to_owned()));
+    run(argv.collect(), Path::new("/"))
 }
 
 /// The output of a command that succeeds.

@@ -38,14 +38,48 @@ pub(super) enum SetupError {
     Missing(Vec<String>),
     #[error("nothing is overwritten; these exist already:\n{}", .0.iter().map(|path| format!("    {}", path.display())).collect::<Vec<_>>().join("\n"))]
     Existing(Vec<PathBuf>),
+    #[error("a renewal was begun; finish it:\n\n    {switch}\n\nor begin anew:\n\n    {discard}\n")]
+    Begun { switch: String, discard: String },
+    #[error("{path}: is signed by {issuer}; ask that CA for the next one", path = .path.display())]
+    SignedByCa { path: PathBuf, issuer: String },
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    Current(PathBuf, X509Error),
     #[error("--console-release: is for a console that rake runs; there is none here (--console-kind enc)")]
     ReleaseWithoutConsole,
     #[error("--{option}: is for kind = {want} alone, and the kind here is {found}; leave it out")]
     OtherKind { option: &'static str, want: &'static str, found: String },
     #[error("no puppet found in {}; give --detect PUPPET", PUPPETS.join(", "))]
     NoPuppet,
-    #[error("{0} config print failed; run it by hand to see why")]
-    PuppetFailed(PathBuf),
+    #[error("{puppet} {words} failed; run it by hand to see why")]
+    PuppetFailed { puppet: PathBuf, words: String },
+    #[error(
+        "{puppet} is version {major}, whose CA is {server}, and that is missing; run espm-setup on the machine of \
+         Puppet's CA, or name its program with --authority-command"
+    )]
+    NoServer { puppet: PathBuf, major: u32, server: PathBuf },
+    #[error(
+        "the master's certname is not known: {0} does not print it; give --master CERTNAME, the name in the \
+         certificate that the Puppet server shows to agents"
+    )]
+    NoMaster(PathBuf),
+    #[error(
+        "[{section}] {what}; name another with --{section}-{option}, or let 'espm-setup --detect' ask Puppet what is \
+         here"
+    )]
+    Absent { section: &'static str, what: String, option: &'static str },
+    #[error(
+        "{command} lists no tasks of a console's; run it by hand to see why: \
+         'cd {} && sudo -u {user} {command} -T'; or give --console-release", .directory.display()
+    )]
+    NoTasks { directory: PathBuf, user: String, command: String },
+    #[error("[espm] state: {0}")]
+    Become(#[source] io::Error),
+    #[error("standard output cannot be written: {0}")]
+    Output(#[source] io::Error),
+    #[error("the key cannot be shown: {0}; nothing was changed, so do the same again")]
+    NotShown(#[source] Box<Self>),
+    #[error("nothing is removed, because espm has been used: {0}; uninstall it instead (docs/uninstall.md)")]
+    InUse(String),
     #[error("{puppet} config print did not print {key}")]
     NotPrinted { puppet: PathBuf, key: &'static str },
     #[error("{path}: [psk] {name} exists; take another name, then retire this one")]
@@ -56,6 +90,13 @@ pub(super) enum SetupError {
     OnlyKey { path: PathBuf, name: String },
     #[error("{0}: another espm-setup edits it; try again")]
     Busy(PathBuf),
+}
+
+impl SetupError {
+    /// A key that nobody has seen is not kept.
+    pub(super) fn not_shown(self) -> Self {
+        Self::NotShown(Box::new(self))
+    }
 }
 
 impl From<Wrong> for SetupError {

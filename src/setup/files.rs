@@ -1,11 +1,12 @@
-//! The files that set-up makes: checked first, then written all or not at all.
+//! The files that set-up makes: checked first, then written all or not at all; and the way back.
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::SetupError;
 use super::certificate::Made;
-use crate::config::Config;
+use crate::config::{Command, Config};
 use crate::ledger;
 use crate::model::state_directory;
 use crate::system::process;
@@ -14,17 +15,16 @@ use crate::system::trusted_file::{self, FileError};
 /// Checks that the directories are there and nothing is in the way; returns the state directory's group.
 pub(super) fn check(ini: &Path, config: &Config) -> Result<u32, SetupError> {
     let (state, tls, authority) = (&config.state, &config.tls, &config.authority);
-    let parent = |path: &Path| path.parent().unwrap_or(Path::new(".")).to_owned();
-    let owner = authority.command.user.as_deref().unwrap_or("espm");
+    let owner = authority.command.user.clone().unwrap_or_else(|| process::owner_of(state));
     let missing: Vec<_> = [
-        (parent(ini), "mkdir -p".to_owned()),
-        (parent(&tls.certificate), "mkdir -p".to_owned()),
-        (state.clone(), "install -d -o espm -g espm -m 0750".to_owned()),
-        (authority.records.clone(), format!("install -d -o {owner} -g {owner} -m 0700")),
+        (parent(ini), None),
+        (parent(&tls.certificate), None),
+        (state.clone(), Some("-o espm -g espm -m 0750".to_owned())),
+        (authority.records.clone(), Some(format!("-o {owner} -g {owner} -m 0700"))),
     ]
     .into_iter()
     .filter(|(path, _)| !path.is_dir())
-    .map(|(path, make)| format!("{make} {}", path.display()))
+    .map(|(path, options)| make(&path, options))
     .collect();
     if !missing.is_empty() {
         return Err(SetupError::Missing(missing));
@@ -34,39 +34,125 @@ pub(super) fn check(ini: &Path, config: &Config) -> Result<u32, SetupError> {
     if !existing.is_empty() {
         return Err(SetupError::Existing(existing));
     }
-    Ok(std::fs::metadata(state).map_err(|error| FileError::io(state, error))?.gid())
+    process::check_owner_of(state).map_err(SetupError::Become)?;
+    let console = config.console.command();
+    for (command, section) in
+        console.map(|command| (command, "console")).into_iter().chain([(&authority.command, "authority")])
+    {
+        check_command(command, section)?;
+    }
+    Ok(fs::metadata(state).map_err(|error| FileError::io(state, error))?.gid())
 }
 
-/// Writes everything; when one file fails, all that was written is removed, and nothing that another
-/// set-up has written since the check.
-pub(super) fn write(ini: &Path, text: &str, config: &Config, group: u32, tls: &Made) -> Result<(), SetupError> {
-    let mut made = Vec::new();
-    let written = write_all(ini, text, config, group, tls, &mut made);
-    if written.is_err() {
-        for path in made {
-            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+/// The line that makes a directory, and those above it that are missing: their mode would be the umask's.
+fn make(path: &Path, options: Option<String>) -> String {
+    let above = |path: &Path| -> Vec<_> {
+        path.ancestors()
+            .skip(1)
+            .take_while(|above| !above.as_os_str().is_empty() && !above.is_dir())
+            .map(Path::to_owned)
+            .collect()
+    };
+    let plain: String = above(path).iter().rev().map(|above| format!(" {}", above.display())).collect();
+    let path = path.display();
+    match options {
+        None => format!("install -d -m 0755{plain} {path}"),
+        Some(options) if plain.is_empty() => format!("install -d {options} {path}"),
+        Some(options) => format!("install -d -m 0755{plain} && install -d {options} {path}"),
+    }
+}
+
+/// Refuses the command of a console or a CA that this machine does not have.
+fn check_command(command: &Command, section: &'static str) -> Result<(), SetupError> {
+    let program = command.argv.first().map_or("", String::as_str);
+    let absent = |what: String, option| Err(SetupError::Absent { section, what, option });
+    if !Path::new(program).is_file() {
+        return absent(format!("command: there is no {program}"), "command");
+    }
+    if !command.directory.is_dir() {
+        return absent(format!("directory: there is no {}", command.directory.display()), "directory");
+    }
+    match command.user.as_deref().filter(|user| process::uid_of(user).is_none()) {
+        Some(user) => absent(format!("user: there is no user {user} in /etc/passwd"), "user"),
+        None => Ok(()),
+    }
+}
+
+/// The files of a set-up that is not finished: espm.ini has another name, and without it nothing runs. Unless they
+/// are finished, they are removed, and nothing that another set-up has written since the check.
+pub(super) struct Unfinished {
+    ini: PathBuf,
+    made: Vec<PathBuf>,
+}
+
+impl Unfinished {
+    /// Writes everything.
+    pub(super) fn write(ini: &Path, text: &str, config: &Config, group: u32, tls: &Made) -> Result<Self, SetupError> {
+        let mut files = Self { ini: ini.to_owned(), made: Vec::new() };
+        let (state, io) = (&config.state, |path: &Path, error| FileError::io(path, error));
+        files.write_one(&config.tls.key, 0o600, &tls.key)?;
+        files.write_one(&config.tls.certificate, 0o640, &tls.certificate)?;
+        process::as_owner_of(state, || ledger::create(state)).map_err(|error| io(state, error))??;
+        files.made.extend(state_directory::all(state));
+        let beside = trusted_file::beside(ini, "new");
+        files.write_one(&beside, 0o640, text)?;
+        std::os::unix::fs::chown(&beside, None, Some(group)).map_err(|error| io(&beside, error))?;
+        Ok(files)
+    }
+
+    fn write_one(&mut self, path: &Path, mode: u32, text: &str) -> Result<(), SetupError> {
+        trusted_file::write_new(path, mode, text.as_bytes())?;
+        self.made.push(path.to_owned());
+        Ok(())
+    }
+
+    /// Gives espm.ini its name.
+    pub(super) fn finish(mut self) -> Result<(), SetupError> {
+        trusted_file::name_new(&trusted_file::beside(&self.ini, "new"), &self.ini)?;
+        self.made.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        for path in &self.made {
+            let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
         }
     }
-    written
 }
 
-fn write_all(
-    ini: &Path,
-    text: &str,
-    config: &Config,
-    group: u32,
-    tls: &Made,
-    made: &mut Vec<PathBuf>,
-) -> Result<(), SetupError> {
-    let write = |path: &Path, mode, text: &str, made: &mut Vec<PathBuf>| {
-        trusted_file::write_new(path, mode, text.as_bytes()).map(|()| made.push(path.to_owned()))
-    };
-    let (state, io) = (&config.state, |path: &Path, error| FileError::io(path, error));
-    write(&config.tls.key, 0o600, &tls.key, made)?;
-    write(&config.tls.certificate, 0o640, &tls.certificate, made)?;
-    process::as_owner_of(state, || ledger::create(state)).map_err(|error| io(state, error))??;
-    made.extend(state_directory::all(state));
-    // Last: while there is no configuration, nothing runs.
-    write(ini, 0o640, text, made)?;
-    Ok(std::os::unix::fs::chown(ini, None, Some(group)).map_err(|error| io(ini, error))?)
+/// Removes what set-up has made, as long as espm has made nothing; returns what is gone.
+///
+/// A certificate and a key of another name are the operator's own, and stay.
+pub(super) fn undo(ini: &Path, config: &Config, tls: [PathBuf; 2]) -> Result<Vec<PathBuf>, SetupError> {
+    let records = fs::read_dir(&config.authority.records).into_iter().flatten().filter_map(Result::ok);
+    let made: Vec<_> =
+        records.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|of| of == "json")).collect();
+    if let [record, ..] = made.as_slice() {
+        return Err(SetupError::InUse(format!("{} is the record of a certificate", record.display())));
+    }
+    let state = &config.state;
+    let removed = process::as_owner_of(state, || ledger::remove_empty(state)).map_err(SetupError::Become)??;
+    if let Some(nodes) = removed {
+        return Err(SetupError::InUse(format!(
+            "the ledger {} has {nodes}",
+            state_directory::database(state).display()
+        )));
+    }
+    let own = [&config.tls.certificate, &config.tls.key];
+    let files = [ini.to_owned(), trusted_file::beside(ini, "new")]
+        .into_iter()
+        .chain(tls.into_iter().filter(|path| own.contains(&path)));
+    let mut gone = Vec::new();
+    for path in files.filter(|path| path.symlink_metadata().is_ok()) {
+        trusted_file::remove(&path)?;
+        gone.push(path);
+    }
+    gone.push(state_directory::database(state));
+    Ok(gone)
 }

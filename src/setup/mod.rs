@@ -4,8 +4,6 @@
 //! Everything is checked before anything is written. No existing file is overwritten, and the files that were
 //! written are removed when a later step fails.
 
-#![allow(clippy::print_stdout, reason = "its output is for the administrator who runs it")]
-
 mod certificate;
 mod detect;
 mod distribution;
@@ -14,8 +12,10 @@ mod files;
 mod next_steps;
 mod options;
 mod psk;
+mod renewal;
 mod templates;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,11 +28,15 @@ use self::templates::{Printer, Unit, Vhost};
 use crate::audit;
 use crate::config::layout;
 use crate::config::{self, Config, ConfigError, Console};
+use crate::system::process;
 use crate::system::trusted_file::Owner;
 use crate::system::x509;
 
 /// `[console] release`.
 const RELEASE: [&str; 2] = ["console", "release"];
+
+/// `[authority] master`.
+const MASTER: [&str; 2] = ["authority", "master"];
 
 /// Set up espm on a Puppet master
 ///
@@ -79,6 +83,11 @@ enum Command {
         #[command(flatten)]
         of: Of,
     },
+    /// Renew the web server's certificate without an outage
+    Certificate {
+        #[command(subcommand)]
+        act: CertificateAct,
+    },
     /// Add or retire a client's preshared key; two may be valid while clients change over
     Psk {
         #[command(subcommand)]
@@ -95,6 +104,24 @@ struct Of {
     /// System whose paths and users are printed [default: this machine's]
     #[arg(long, value_enum)]
     system: Option<System>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertificateAct {
+    /// Make the next certificate beside today's, with the same names, and print the steps that clients need
+    Renew(Renew),
+}
+
+#[derive(Debug, Args)]
+struct Renew {
+    /// A further name or address for the certificate; can be repeated
+    #[arg(long, value_name = "NAME")]
+    san: Vec<String>,
+    /// Type of the certificate's key [default: that of today's]
+    #[arg(long, value_enum)]
+    key_type: Option<KeyType>,
+    #[command(flatten)]
+    of: Of,
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,6 +176,9 @@ struct New {
     /// System whose paths and users the next steps have [default: this machine's]
     #[arg(long, value_enum)]
     system: Option<System>,
+    /// Remove what set-up has made, as long as espm has no node; a set-up can then begin anew
+    #[arg(long)]
+    undo: bool,
     #[command(flatten)]
     keys: Values,
 }
@@ -172,8 +202,11 @@ pub fn main() -> ExitCode {
     if let Some(failed) = detect::become_apart() {
         return failed;
     }
+    // Nothing that root has open goes on to the console's user or to Puppet.
+    process::seal_inherited_descriptors();
     let cli = Cli::parse();
     let done = match cli.command {
+        None if cli.new.undo => undo(cli.new),
         None => set_up(cli.new),
         Some(Command::Vhost { kind, of }) => of.print(|printer| printer.vhost(kind)),
         Some(Command::Sudoers { cgi, of }) => of.print(|printer| printer.sudoers(cgi)),
@@ -181,14 +214,16 @@ pub fn main() -> ExitCode {
         Some(Command::Unit { kind, group, of }) => {
             of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.names().nginx_group)))
         }
-        Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => psk::add(&config, &name).map(|psk| {
-            println!(
-                "Key of {name}, shown this once:\n\n    {}\n\nIt is valid from the next request on.",
+        Some(Command::Certificate { act: CertificateAct::Renew(renew) }) => renewal::renew(&renew),
+        Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => psk::add(&config, &name, |psk| {
+            say(&format!(
+                "Key of {name}, shown this once:\n\n    {}\n\nIt is valid from the next request on.\n",
                 psk.reveal()
-            );
+            ))
+            .map_err(SetupError::not_shown)
         }),
         Some(Command::Psk { act: PskAct::Retire(PskName { name, config }) }) => {
-            psk::retire(&config, &name).map(|()| println!("The key of {name} is not valid any more."))
+            psk::retire(&config, &name).and_then(|()| say(&format!("The key of {name} is not valid any more.\n")))
         }
     };
     match done {
@@ -202,13 +237,22 @@ pub fn main() -> ExitCode {
 
 impl Of {
     fn print(&self, text: impl FnOnce(&Printer<'_>) -> String) -> Result<(), SetupError> {
+        self.with(|printer| say(&text(printer)))
+    }
+
+    fn with(&self, act: impl FnOnce(&Printer<'_>) -> Result<(), SetupError>) -> Result<(), SetupError> {
         let config = load(&self.config)?;
         let system = self.system.unwrap_or_else(System::here);
         // The path goes into files that are read elsewhere.
         let ini = std::path::absolute(&self.config).unwrap_or_else(|_| self.config.clone());
-        print!("{}", text(&Printer { config: &config, ini: &ini, system }));
-        Ok(())
+        act(&Printer::of(&config, &ini, system))
     }
+}
+
+/// Prints a text, and finds out whether it has arrived.
+fn say(text: &str) -> Result<(), SetupError> {
+    let mut output = process::unbuffered_output().map_err(SetupError::Output)?;
+    output.write_all(text.as_bytes()).map_err(SetupError::Output)
 }
 
 fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -222,40 +266,90 @@ fn set_up(mut new: New) -> Result<(), SetupError> {
     if let Some(puppet) = &new.detect {
         detect::detect(puppet, &mut new.keys)?;
     }
-    let host = new.host.unwrap_or_else(certificate::host_name);
+    let (host, short) = host_names(new.host.take());
+    new.san.extend(short);
     let release = new.keys.get(RELEASE).map(str::to_owned);
     if release.is_some() && new.keys.get(["console", "kind"]) == Some("enc") {
         return Err(SetupError::ReleaseWithoutConsole);
     }
-    new.keys.fill(["authority", "master"], &host);
+    let known = new.keys.get(MASTER).map(str::to_owned);
+    new.keys.fill(MASTER, &host);
     new.keys.fill_rest();
     let psk = psk::make()?;
-    let (certificate, key) = (new.certificates.join("espm.pem"), new.certificates.join("espm.key"));
+    let (certificate, key) = new.tls();
     let text = |keys: &Values| keys.text(&certificate, &key, &new.client, &psk.digest());
     let mut config = Config::from_text(&text(&new.keys))?;
-    let ini = new.directory.join("espm.ini");
+    let ini = new.ini();
     let group = files::check(&ini, &config)?;
+    if known.is_none() {
+        let master = detect::master(&new.keys)?;
+        new.keys.replace(MASTER, &master);
+    }
     let tls = certificate::make(&host, &new.san, new.key_type)?;
     if let (Console::Rake(rake), None) = (&config.console, release) {
-        new.keys.replace(RELEASE, detect::release(&rake.command, &config.state).word());
-        config = Config::from_text(&text(&new.keys))?;
+        new.keys.replace(RELEASE, detect::release(&rake.command, &config.state)?.word());
     }
+    config = Config::from_text(&text(&new.keys))?;
     let identity = x509::identity(&tls.certificate)?;
-    files::write(&ini, &text(&new.keys), &config, group, &tls)?;
+    let files = files::Unfinished::write(&ini, &text(&new.keys), &config, group, &tls)?;
 
-    println!("Key of {}, shown this once:\n\n    {}\n", new.client, psk.reveal());
-    println!(
-        "Certificate for the client to pin, SHA-256 fingerprint:\n{}\n\n{}",
-        identity.fingerprint, tls.certificate
-    );
-    println!("Certificate:    {}\nIts key:        {}", certificate.display(), key.display());
-    println!("Configuration:  {}\nLedger:         {}", ini.display(), config.state.display());
-    match &config.console {
-        Console::Rake(rake) => println!("Console:        rake, with the tasks of release {}\n", rake.release.word()),
-        Console::Enc(enc) => println!("Console:        none; {} says what may be assigned\n", enc.catalogue.display()),
-    }
     let ini = std::path::absolute(&ini).unwrap_or(ini);
-    let system = new.system.unwrap_or_else(System::here);
-    print!("{}", next_steps::steps(&Printer { config: &config, ini: &ini, system }));
-    Ok(())
+    let console = match &config.console {
+        Console::Rake(rake) => format!("rake, with the tasks of release {}", rake.release.word()),
+        Console::Enc(enc) => format!("none; {} says what may be assigned", enc.catalogue.display()),
+    };
+    // The key is nowhere else: it is shown before anything counts.
+    say(&format!(
+        "Key of {client}, shown this once:\n\n    {psk}\n\n\
+         Certificate for the client to pin, SHA-256 fingerprint:\n{fingerprint}\n\n{pem}\n\
+         Certificate:    {certificate}\nIts key:        {key}\nConfiguration:  {ini}\nLedger:         {state}\n\
+         Console:        {console}\n\n{next}",
+        client = new.client,
+        psk = psk.reveal(),
+        fingerprint = identity.fingerprint,
+        pem = tls.certificate,
+        certificate = certificate.display(),
+        key = key.display(),
+        ini = ini.display(),
+        state = config.state.display(),
+        next = next_steps::steps(&Printer::of(&config, &ini, new.system.unwrap_or_else(System::here)), group),
+    ))
+    .map_err(SetupError::not_shown)?;
+    files.finish()
+}
+
+/// The host's name for the certificate, and its short name where the system has a longer one.
+fn host_names(given: Option<String>) -> (String, Option<String>) {
+    let short = || Some(certificate::host_name()).filter(|name| !name.contains('.'));
+    match (given, short()) {
+        (Some(given), _) => (given, None),
+        (None, Some(short)) => detect::full_name(&short).map_or((short.clone(), None), |full| (full, Some(short))),
+        (None, None) => (certificate::host_name(), None),
+    }
+}
+
+impl New {
+    fn ini(&self) -> PathBuf {
+        self.directory.join("espm.ini")
+    }
+
+    /// The certificate and its key.
+    fn tls(&self) -> (PathBuf, PathBuf) {
+        (self.certificates.join("espm.pem"), self.certificates.join("espm.key"))
+    }
+}
+
+/// Goes back to where nothing was set up.
+fn undo(mut new: New) -> Result<(), SetupError> {
+    let (ini, (certificate, key)) = (new.ini(), new.tls());
+    let config = if ini.exists() {
+        load(&ini)?
+    } else {
+        // A set-up that was ended before its last file.
+        new.keys.fill_rest();
+        Config::from_text(&new.keys.text(&certificate, &key, &new.client, &psk::make()?.digest()))?
+    };
+    let gone = files::undo(&ini, &config, [certificate, key])?;
+    let lines: String = gone.iter().map(|path| format!("    {}\n", path.display())).collect();
+    say(&format!("Removed; nothing was in the ledger:\n\n{lines}"))
 }

@@ -1,9 +1,9 @@
 //! The lines that the administrator types after set-up: only those that are still needed.
 
 use std::fmt::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::detect;
 use super::distribution::System;
 use super::templates::{Printer, Unit, Vhost, beside};
 use crate::config::MAX_FILE;
@@ -15,12 +15,15 @@ use crate::system::trusted_file::{self, Owner};
 /// Where units are, the administrator's own first.
 const UNITS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
+/// Services of Puppet's master: the vendor's, Puppet Enterprise's, Debian's of Puppet 4 and 5, the older ones'.
+const SERVERS: [&str; 5] = ["puppetserver", "pe-puppetserver", "puppet-master", "puppetmaster", "pe-httpd"];
+
 /// The lines, with headings.
-pub(super) fn steps(printer: &Printer<'_>) -> String {
+pub(super) fn steps(printer: &Printer<'_>, group: u32) -> String {
     let names = printer.system.names();
     let mut text = String::new();
     for (heading, lines) in [
-        ("Next, as root:", [users(printer), enc(printer), sudo(printer, false), check(printer)].concat()),
+        ("Next, as root:", [users(printer, group), enc(printer), sudo(printer, false)].concat()),
         ("The gate, with systemd:", gate(printer, names.nginx_group)),
         ("And one web server. nginx:", nginx(printer)),
         ("Apache, FastCGI:", [apache_gate(printer), apache(printer, Vhost::Apache)].concat()),
@@ -28,6 +31,7 @@ pub(super) fn steps(printer: &Printer<'_>) -> String {
             "Apache, CGI, without the gate:",
             [sudo(printer, true), cgi(printer), apache(printer, Vhost::ApacheCgi)].concat(),
         ),
+        ("At last:", check(printer)),
     ] {
         let _ = writeln!(text, "{heading}\n");
         for line in lines {
@@ -39,10 +43,9 @@ pub(super) fn steps(printer: &Printer<'_>) -> String {
 }
 
 /// Lines that let the users of the console's and the CA's commands read the configuration.
-fn users(printer: &Printer<'_>) -> Vec<String> {
+fn users(printer: &Printer<'_>, group: u32) -> Vec<String> {
     let console = printer.config.console.command().and_then(|command| command.user.as_deref());
     let authority = printer.config.authority.command.user.as_deref().filter(|user| Some(*user) != console);
-    let group = std::fs::metadata(printer.ini).map_or(0, |found| found.gid());
     let name = process::group_name(group).unwrap_or_else(|| group.to_string());
     let outsiders = [console, authority].into_iter().flatten().filter(|user| !process::is_member(user, group));
     outsiders.map(|user| format!("usermod -aG {name} {user}")).collect()
@@ -55,20 +58,39 @@ fn enc(printer: &Printer<'_>) -> Vec<String> {
     let ini = printer.ini.with_file_name(enc_ini::FILE);
     let mut lines = Vec::new();
     if !enc.published.is_dir() {
-        lines.push(format!("install -d -o espm -g espm -m 0750 {published}"));
+        lines.push(format!("install -d -o {} -g {} -m 0750 {published}", printer.user, printer.group));
     }
     if !enc.catalogue.exists() {
         lines.push(format!("editor {catalogue}    # [classes] names = ..., [group NAME] ..."));
         lines.push(format!("chmod 0644 {catalogue}"));
     }
     if !ini.exists() {
-        lines.push(format!("printf '[enc]\\npublished = {published}\\n' >{}", ini.display()));
+        lines.push(format!("printf '[enc]\\npublished = {published}\\n' >{0} && chmod 0644 {0}", ini.display()));
     }
     let option = option_for(&ini, layout::this().enc_ini, "-c");
     let program = beside("espm-enc", layout::this().enc);
-    lines.push("puppet config set --section server node_terminus exec".into());
-    lines.push(format!("puppet config set --section server external_nodes '{}{option}'", program.display()));
+    let (puppet, section) = (puppet(printer), detect::section(printer.config.authority.kind.word()));
+    lines.push(format!("{puppet} config set --section {section} node_terminus exec"));
+    lines.push(format!("{puppet} config set --section {section} external_nodes '{}{option}'", program.display()));
+    // It reads puppet.conf and its own groups only then.
+    lines.push(format!("systemctl restart {}", server(printer)));
     lines
+}
+
+/// The puppet program of the master.
+fn puppet(printer: &Printer<'_>) -> String {
+    let authority = &printer.config.authority;
+    let program = authority.command.argv.first().map_or("", String::as_str);
+    let puppet = detect::puppet_of(Path::new(program), authority.kind.word());
+    if puppet.is_file() { puppet.display().to_string() } else { "puppet".to_owned() }
+}
+
+/// The service of the Puppet server that is here.
+fn server(printer: &Printer<'_>) -> &'static str {
+    let here =
+        |name: &&str| UNITS.iter().any(|directory| Path::new(directory).join(format!("{name}.service")).exists());
+    let usual = if printer.config.authority.kind.word() == "puppet-cert" { "puppet-master" } else { "puppetserver" };
+    SERVERS.into_iter().find(here).unwrap_or(usual)
 }
 
 fn sudo(printer: &Printer<'_>, cgi: bool) -> Vec<String> {
@@ -80,7 +102,8 @@ fn sudo(printer: &Printer<'_>, cgi: bool) -> Vec<String> {
     lines
 }
 
-fn check(printer: &Printer<'_>) -> Vec<String> {
+/// The line that checks everything.
+pub(super) fn check(printer: &Printer<'_>) -> Vec<String> {
     vec![format!("{}{} check", name_of("espm"), option_for(printer.ini, layout::this().ini, "-c"))]
 }
 
@@ -139,7 +162,7 @@ fn apache(printer: &Printer<'_>, kind: Vhost) -> Vec<String> {
     lines
 }
 
-/// Lines for the script, and for the configuration's path.
+/// Lines for the script.
 fn cgi(printer: &Printer<'_>) -> Vec<String> {
     let script = layout::this().cgi;
     let mut lines = print(printer, "cgi", &[script], &printer.cgi());
@@ -147,9 +170,6 @@ fn cgi(printer: &Printer<'_>) -> Vec<String> {
         let directory = Path::new(script).parent().unwrap_or(Path::new("/"));
         lines.insert(0, format!("install -d -m 0755 {}", directory.display()));
         lines.push(format!("chmod 0755 {script}"));
-    }
-    if printer.ini != Path::new(layout::this().ini) {
-        lines.push(format!("echo ESPM_CONFIG={} >{}", printer.ini.display(), printer.cgi_environment().display()));
     }
     lines
 }

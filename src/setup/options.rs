@@ -30,7 +30,7 @@ const OPTIONS: [(&str, &str, [&str; 2], Option<&str>); 20] = [
     ("ssldir", "DIR", ["authority", "ssldir"], None),
     ("cadir", "DIR", ["authority", "cadir"], None),
     ("records", "DIR", ["authority", "records"], None),
-    ("master", "NAME", ["authority", "master"], Some("the host's name")),
+    ("master", "NAME", ["authority", "master"], Some("what Puppet says")),
     ("syslog", "PATH", ["audit", "socket"], None),
 ];
 
@@ -39,7 +39,7 @@ const OPTIONS: [(&str, &str, [&str; 2], Option<&str>); 20] = [
 pub(super) struct Values(Vec<(&'static Key, String)>);
 
 fn key([section, name]: [&str; 2]) -> Option<&'static Key> {
-    KEYS.iter().copied().flatten().find(|key| key.section == section && key.name == name)
+    KEYS.into_iter().flatten().copied().find(|key| key.section == section && key.name == name)
 }
 
 /// The option that sets a key.
@@ -61,7 +61,7 @@ impl Args for Values {
 }
 
 fn argument(key: &'static Key, option: &'static str, value_name: &'static str, default: Option<&str>) -> Arg {
-    let own = (key.absent != Absent::Optional).then(|| (key.value)(layout::this()));
+    let own = (key.absent != Absent::Optional).then(|| key.value(layout::this));
     let mut help = StyledStr::from(key.help().trim_end_matches('.'));
     if let Some(default) = default.or(own) {
         let _ = write!(help, " [default: {default}]");
@@ -121,7 +121,7 @@ impl Values {
             let Some(key) = key(at).filter(|key| key.absent != Absent::Optional) else { continue };
             // The kind stands before what depends on it.
             if key.kind.is_none() || key.kind == self.get([key.section, "kind"]) {
-                self.fill(at, (key.value)(layout::this()));
+                self.fill(at, key.value(layout::this));
             }
         }
     }

@@ -28,24 +28,28 @@ pub(super) fn make() -> Result<Psk, SetupError> {
     Ok(Psk::new(BASE64URL_NOPAD.encode(bytes.as_slice())))
 }
 
-/// Adds a key under a new name.
-pub(super) fn add(path: &Path, name: &str) -> Result<Psk, SetupError> {
+/// Adds a key under a new name, once it is shown.
+pub(super) fn add(
+    path: &Path,
+    name: &str,
+    show: impl FnOnce(&Psk) -> Result<(), SetupError>,
+) -> Result<(), SetupError> {
     if !is_client_name(name) {
         return Err(SetupError::ClientName(name.to_owned()));
     }
     let _alone = alone(path)?;
-    if load(path)?.clients.iter().any(|client| client.name == name) {
+    if clients(path)?.iter().any(|client| client == name) {
         return Err(SetupError::KeyExists { path: path.to_owned(), name: name.to_owned() });
     }
     let psk = make()?;
-    edit(path, |rows, psks| rows.insert(psks.line, format!("{name} = {}\n", psk.digest())))?;
-    Ok(psk)
+    show(&psk)?;
+    edit(path, |rows, psks| rows.insert(psks.line, format!("{name} = {}\n", psk.digest())))
 }
 
 /// Removes the key of a name.
 pub(super) fn retire(path: &Path, name: &str) -> Result<(), SetupError> {
     let _alone = alone(path)?;
-    let there: Vec<_> = load(path)?.clients.into_iter().map(|client| client.name).collect();
+    let there = clients(path)?;
     if !there.iter().any(|client| client == name) {
         return Err(SetupError::NoKey { path: path.to_owned(), name: name.to_owned(), there });
     }
@@ -59,19 +63,32 @@ pub(super) fn retire(path: &Path, name: &str) -> Result<(), SetupError> {
     })
 }
 
+/// The names of the clients. A configuration without a key is none for espm, but can be given one.
+fn clients(path: &Path) -> Result<Vec<String>, ConfigError> {
+    match load(path) {
+        Ok(config) => Ok(config.clients.into_iter().map(|client| client.name).collect()),
+        Err(ConfigError::Content { wrong: Wrong::NoKey, .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Lets one at a time edit the file: of two who read it at once, the second to write would bring back a key
 /// that the first has retired. In a file of its own, which nobody but its maker can open and hold.
 fn alone(path: &Path) -> Result<Lock, SetupError> {
-    load(path)?;
+    clients(path)?;
     let (file, until) = (trusted_file::beside(path, "lock"), Deadline::after(EDIT_WAIT));
     until.attempt(|| lock::try_acquire_removed(&file))?.ok_or_else(|| SetupError::Busy(path.to_owned()))
 }
 
 /// Rewrites the lines of the file in one step; what would not be a configuration is not written.
 fn edit(path: &Path, edit: impl FnOnce(&mut Vec<String>, &ini::Section)) -> Result<(), SetupError> {
-    let text = trusted_file::read(path, MAX_FILE, Owner::RootOrSelf)?;
+    let mut text = trusted_file::read(path, MAX_FILE, Owner::RootOrSelf)?;
     let wrong = |wrong| ConfigError::Content { path: path.to_owned(), wrong };
-    let sections = ini::read(&text).map_err(|error| wrong(error.into()))?;
+    let read = |text: &str| ini::read(text).map_err(|error| wrong(error.into()));
+    if !read(&text)?.iter().any(|section| section.name == "psk") {
+        text.push_str("\n[psk]\n");
+    }
+    let sections = read(&text)?;
     let psks = sections.iter().find(|section| section.name == "psk").ok_or_else(|| wrong(Wrong::NoKey))?;
     let mut rows: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     edit(&mut rows, psks);

@@ -1,18 +1,31 @@
 //! The files of the web server, sudo and systemd: the templates of `conf/templates` with a configuration's values.
 
+use std::net::{Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use super::distribution::System;
-use crate::config::Config;
 use crate::config::layout::{self, PACKAGED};
+use crate::config::{Config, Console, MAX_FILE};
+use crate::system::process;
+use crate::system::trusted_file::{self, Owner};
 
 /// Seconds that a web server waits longer than a request may take.
 const MARGIN: u64 = 15;
 
 /// Seconds that systemd waits longer than the gate does for its last requests.
 const STOP_MARGIN: u64 = 30;
+
+/// The socket of the warm console where the configuration names none.
+const WORKER: &str = "/run/espm-console/worker.sock";
+
+/// Settings of sudo's that would keep espm from running, or put a private key into a log of sudo's. sudo-rs knows
+/// none of them and complains about each, so they are switched off only where a rule of this machine names them.
+const IN_THE_WAY: [&str; 4] = ["requiretty", "log_input", "log_output", "env_file"];
+
+/// The rules for sudo, and the directory of more.
+const SUDOERS: [&str; 2] = ["/etc/sudoers", "/etc/sudoers.d"];
 
 /// Which vhost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,9 +56,30 @@ pub(super) struct Printer<'a> {
     pub(super) config: &'a Config,
     pub(super) ini: &'a Path,
     pub(super) system: System,
+    /// The user and the group that espm runs as: those of the state directory.
+    pub(super) user: String,
+    pub(super) group: String,
+    /// Whether the kernel knows IPv6.
+    ipv6: bool,
+    /// What the rules for sudo on this machine name of [`IN_THE_WAY`].
+    sudo: Vec<&'static str>,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    /// For this machine.
+    pub(super) fn of(config: &'a Config, ini: &'a Path, system: System) -> Self {
+        let (user, group) = (process::owner_of(&config.state), process::group_of(&config.state));
+        // nginx asks in the same way, and does not start without an answer.
+        let ipv6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
+        Self { config, ini, system, user, group, ipv6, sudo: in_the_way() }
+    }
+
+    /// For a package.
+    fn packaged(config: &'a Config, system: System) -> Self {
+        let (user, group) = ("espm".to_owned(), "espm".to_owned());
+        Self { config, ini: Path::new(PACKAGED.ini), system, user, group, ipv6: true, sudo: Vec::new() }
+    }
+
     /// A vhost.
     pub(super) fn vhost(&self, kind: Vhost) -> String {
         self.fill(match kind {
@@ -65,7 +99,7 @@ impl Printer<'_> {
     pub(super) fn unit(&self, unit: Unit, group: &str) -> String {
         match unit {
             Unit::Socket => fill(include_str!("../../conf/templates/espm.socket"), |name| match name {
-                "group" => Some(group.to_owned()),
+                "web_group" => Some(group.to_owned()),
                 _ => self.value(name),
             }),
             Unit::Service => self.fill(include_str!("../../conf/templates/espm.service")),
@@ -81,15 +115,29 @@ impl Printer<'_> {
         let sign = |on: bool| Some(if on { "" } else { "#" }.to_owned());
         fill(include_str!("../../conf/templates/sudoers"), |name| match name {
             "if_cgi" => sign(cgi),
-            // The default configuration is found without this line.
-            "if_cgi_environment" => sign(cgi && self.ini != Path::new(layout::this().ini)),
+            "if_sudo" => sign(!self.sudo.is_empty()),
+            "if_cgi_and_sudo" => sign(cgi && !self.sudo.is_empty()),
             _ => self.value(name),
         })
     }
 
-    /// The file that tells a handler that sudo starts where the configuration is.
-    pub(super) fn cgi_environment(&self) -> PathBuf {
-        self.ini.with_file_name("cgi.env")
+    /// The program that the CGI script starts through sudo: espm, or the script itself where it has to name another
+    /// configuration than the default one. The web server's user could name its own.
+    fn cgi_program(&self) -> PathBuf {
+        if self.has_default_ini() { beside("espm", layout::this().espm) } else { PathBuf::from(layout::this().cgi) }
+    }
+
+    fn has_default_ini(&self) -> bool {
+        self.ini == Path::new(layout::this().ini)
+    }
+
+    /// The socket of the warm console.
+    fn worker(&self) -> PathBuf {
+        let worker = match &self.config.console {
+            Console::Rake(rake) => rake.worker.clone(),
+            Console::Enc(_) => None,
+        };
+        worker.unwrap_or_else(|| PathBuf::from(WORKER))
     }
 
     fn fill(&self, template: &str) -> String {
@@ -99,12 +147,14 @@ impl Printer<'_> {
     /// The value of a placeholder.
     fn value(&self, name: &str) -> Option<String> {
         let (config, layout) = (self.config, layout::this());
+        let espm = beside("espm", layout.espm);
+        let espm = espm.display();
         let path = |path: &Path| Some(path.display().to_string());
         let console = config.console.command();
         let rule = |user: Option<&String>, command: &str| {
             Some(match user {
-                Some(user) => format!("espm ALL = ({user}) NOPASSWD: {command}"),
-                None => format!("# {command} runs as espm itself."),
+                Some(user) => format!("{} ALL = ({user}) NOPASSWD: NOSETENV: {command}", self.user),
+                None => format!("# {command} runs as {} itself.", self.user),
             })
         };
         // A percent sign is systemd's own.
@@ -115,12 +165,18 @@ impl Printer<'_> {
             "certificate" => path(&config.tls.certificate),
             "cgi" => Some(layout.cgi.to_owned()),
             "cgi_directory" => path(Path::new(layout.cgi).parent()?),
-            "cgi_environment" => path(&self.cgi_environment()),
+            "cgi_program" => path(&self.cgi_program()),
+            // sudo sets SUDO_USER, and a header of a request never has that name.
+            "cgi_second" => Some(if self.has_default_ini() {
+                String::new()
+            } else {
+                format!("[ -z \"$SUDO_USER\" ] || ESPM_CONFIG={} exec {espm}\n", self.ini.display())
+            }),
             "console" => Some(layout.console.to_owned()),
             "console_rule" => rule(console.and_then(|command| command.user.as_ref()), "ESPM_CONSOLE"),
-            "console_user" => Some(console?.user.clone().unwrap_or_else(|| "espm".to_owned())),
-            "default_ini" => Some(layout.ini.to_owned()),
-            "espm" => path(&beside("espm", layout.espm)),
+            "console_user" => Some(console?.user.clone().unwrap_or_else(|| self.user.clone())),
+            "espm" => Some(espm.to_string()),
+            "group" => Some(self.group.clone()),
             "helper" => path(&config.helper),
             "ini" => path(self.ini),
             "key" => path(&config.tls.key),
@@ -131,13 +187,35 @@ impl Printer<'_> {
             "rake_environment" => {
                 in_unit(console?.environment.iter().map(|(name, value)| format!(" {name}={value}")).collect())
             }
+            // A dual socket would be one line, but nginx's default is one for each family.
+            "if_ipv6" => Some(if self.ipv6 { "" } else { "# No IPv6 on this machine: " }.to_owned()),
             "stop_timeout" => Some((config.request_timeout.as_secs() + STOP_MARGIN).to_string()),
             "sudo" => path(&config.sudo),
+            "sudo_settings" => Some(self.sudo.iter().map(|word| format!("!{word}")).collect::<Vec<_>>().join(", ")),
+            "user" => Some(self.user.clone()),
             "web_timeout" => Some((config.request_timeout.as_secs() + MARGIN).to_string()),
+            "worker" => path(&self.worker()),
+            "worker_directory" => path(self.worker().parent()?),
             "web_user" => Some(self.system.names().apache_user.to_owned()),
             _ => None,
         }
     }
+}
+
+/// What the rules for sudo on this machine name of [`IN_THE_WAY`]; espm's own name what the others do.
+fn in_the_way() -> Vec<&'static str> {
+    let [file, directory] = SUDOERS.map(Path::new);
+    let more = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let rules = std::iter::once(file.to_owned()).chain(more).filter(|path| path.file_name() != Some("espm".as_ref()));
+    let texts: Vec<_> = rules.filter_map(|path| trusted_file::read(&path, MAX_FILE, Owner::Root).ok()).collect();
+    named(&texts.concat())
+}
+
+fn named(rules: &str) -> Vec<&'static str> {
+    let settings: Vec<_> = rules.lines().filter(|line| line.trim_start().starts_with("Defaults")).collect();
+    let words =
+        |line: &str, wanted: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == wanted);
+    IN_THE_WAY.into_iter().filter(|wanted| settings.iter().any(|line| words(line, wanted))).collect()
 }
 
 /// A template with a value for each `{{NAME}}`; an unknown name stays, and a test finds it.
@@ -164,7 +242,7 @@ pub(super) fn beside(name: &str, default: &str) -> PathBuf {
 
 /// The files that a package installs as they are, for its system: names and texts.
 pub(super) fn packaged(config: &Config, system: System) -> Vec<(&'static str, String)> {
-    let printer = Printer { config, ini: Path::new(PACKAGED.ini), system };
+    let printer = Printer::packaged(config, system);
     let unit = |unit| printer.unit(unit, system.names().nginx_group);
     vec![
         ("nginx.conf", printer.vhost(Vhost::Nginx)),
@@ -182,7 +260,7 @@ pub(super) fn packaged(config: &Config, system: System) -> Vec<(&'static str, St
 
 #[cfg(test)]
 mod tests {
-    use super::{Printer, fill, packaged};
+    use super::{Printer, fill, named, packaged};
     use crate::config::Config;
     use crate::setup::distribution::System;
 
@@ -200,9 +278,9 @@ mod tests {
         for console in ["kind = enc", "command = /rake\ndirectory = /%d\nrelease = 3.0\nuser = c"] {
             let config = config(console);
             for system in [System::Debian, System::Redhat] {
-                let printer = Printer { config: &config, ini: "/x/espm.ini".as_ref(), system };
+                let printer = Printer::of(&config, "/x/espm.ini".as_ref(), system);
                 let mut files = packaged(&config, system);
-                files.push(("sudoers --cgi", printer.sudoers(true)));
+                files.extend([("sudoers --cgi", printer.sudoers(true)), ("cgi", printer.cgi())]);
                 for (name, text) in files {
                     // A value is not looked at again.
                     assert_eq!(text.replace("/{{key}}", "").find("{{"), None, "{name}: {text}");
@@ -220,5 +298,13 @@ mod tests {
             assert!(unit.lines().any(|found| found == line), "{line}: {unit}");
         }
         assert!(unit.contains("ExecStart=/rake %%h -s -R "), "{unit}");
+    }
+
+    #[test]
+    fn sudo_settings_are_found_in_rules_and_not_in_comments() {
+        let rules =
+            "# Defaults requiretty\nDefaults env_reset\nDefaults:%audit !use_pty, log_output\n  Defaults\trequiretty\n";
+        assert_eq!(named(rules), ["requiretty", "log_output"]);
+        assert_eq!(named("Defaults secure_path = /log_outputs\nroot ALL=(ALL) log_input\n"), Vec::<&str>::new());
     }
 }

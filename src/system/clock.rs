@@ -1,14 +1,19 @@
 //! The clock: RFC 3339 in UTC with whole seconds, and deadlines.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::system::trusted_file::{self, Owner};
+
 /// Time between two attempts.
 /// A command of the console takes seconds; a waiting process costs a few system calls.
 const TICK: Duration = Duration::from_millis(10);
+
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Seconds since 1970, now.
 pub fn now() -> i64 {
@@ -24,6 +29,12 @@ pub(crate) fn now_ms() -> i64 {
 pub fn rfc3339(seconds: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(&Rfc3339).unwrap_or_default()
+}
+
+/// The name that the kernel gave this boot (random(4)); a power loss ends a boot.
+pub(crate) fn boot() -> Option<String> {
+    let name = trusted_file::read(Path::new(BOOT), 64, Owner::Root).ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 /// The moment at which something must have ended.

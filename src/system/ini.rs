@@ -37,8 +37,10 @@ pub enum IniError {
 
 /// Reads a text.
 pub fn read(text: &str) -> Result<Vec<Section>, IniError> {
-    let values: HashMap<String, HashMap<String, Option<String>>> =
+    let mut values: HashMap<String, HashMap<String, Option<String>>> =
         ini::inistr!(safe cs text).map_err(IniError::Reader)?;
+    // The values of the section at hand: each is taken out of what was read, not copied.
+    let mut of_section = HashMap::new();
     let mut sections: Vec<Section> = Vec::new();
     for (line, row) in (1..).zip(text.lines()) {
         let row = row.trim();
@@ -50,27 +52,28 @@ pub fn read(text: &str) -> Result<Vec<Section>, IniError> {
             if sections.iter().any(|section| section.name == name) {
                 return Err(IniError::SectionTwice { name, line });
             }
+            of_section = values.remove(&name).unwrap_or_default();
             sections.push(Section { name, line, entries: Vec::new() });
             continue;
         }
         let Some(section) = sections.last_mut() else {
             return Err(IniError::NoSection { line });
         };
-        let name = section.name.clone();
+        let name = || section.name.clone();
         let Some((key, value)) = row.split_once('=') else {
             // The rest may be a value, and a value may be secret.
             let word = row.split_whitespace().next().unwrap_or_default().to_owned();
-            return Err(IniError::NoValue { name, line, word });
+            return Err(IniError::NoValue { name: name(), line, word });
         };
-        let key = key.trim().to_owned();
+        let key = key.trim();
         if value.contains(['#', ';']) {
-            return Err(IniError::Comment { name, key });
+            return Err(IniError::Comment { name: name(), key: key.to_owned() });
         }
-        if section.entries.iter().any(|(other, _, _)| *other == key) {
-            return Err(IniError::KeyTwice { name, key });
+        if section.entries.iter().any(|(other, _, _)| other == key) {
+            return Err(IniError::KeyTwice { name: name(), key: key.to_owned() });
         }
-        let value = values.get(&name).and_then(|keys| keys.get(&key)).cloned().flatten().unwrap_or_default();
-        section.entries.push((key, value, line));
+        let (key, value) = of_section.remove_entry(key).unwrap_or_else(|| (key.to_owned(), None));
+        section.entries.push((key, value.unwrap_or_default(), line));
     }
     Ok(sections)
 }

@@ -4,10 +4,11 @@
 //! acquired in the order node, list, permit.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -71,6 +72,28 @@ fn lock_removed(file: File, path: &Path) -> Option<Lock> {
         _ => false,
     };
     same.then(|| Lock { removed: Some(path.to_owned()), _file: file })
+}
+
+/// How long [`marked`] waits for another that asks.
+const ASKED: Duration = Duration::from_millis(300);
+
+/// Writes a text into a file, and keeps the file locked until the returned one is closed.
+pub(crate) fn mark(path: &Path, text: &str) -> Result<File, FileError> {
+    let mut file = trusted_file::open_lock(path)?;
+    let marked = file.lock_shared().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
+    marked.map_err(FileError::at(path)).map(|()| file)
+}
+
+/// The text that a running process has marked a file with.
+pub(crate) fn marked(path: &Path) -> Result<Option<String>, FileError> {
+    let Some(mut file) = trusted_file::optional(trusted_file::open_existing(path))? else { return Ok(None) };
+    let error = FileError::at(path);
+    if Deadline::after(ASKED).attempt(|| Ok(try_lock(&file).map_err(error)?.then_some(())))?.is_some() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(error)?;
+    Ok(Some(text))
 }
 
 /// A lock that a program inherits with the open file.
@@ -178,7 +201,9 @@ impl Queue {
 mod tests {
     use std::time::Duration;
 
-    use super::{InheritedLock, LockError, Permits, Queue, lock_removed, try_acquire, try_acquire_removed};
+    use super::{
+        InheritedLock, LockError, Permits, Queue, lock_removed, mark, marked, try_acquire, try_acquire_removed,
+    };
     use crate::system::clock::Deadline;
     use crate::system::scratch::{at_last, scratch};
     use crate::system::trusted_file;
@@ -190,6 +215,18 @@ mod tests {
         assert!(try_acquire(&path).unwrap().is_none());
         drop(lock);
         at_last(|| try_acquire(&path).unwrap());
+    }
+
+    #[test]
+    fn mark_is_there_while_its_process_keeps_it() {
+        let path = scratch("lock-mark").join("gate");
+        assert_eq!(marked(&path).unwrap(), None);
+        let (one, two) = (mark(&path, "/one").unwrap(), mark(&path, "/2").unwrap());
+        assert_eq!(marked(&path).unwrap().as_deref(), Some("/2"));
+        drop(one);
+        assert_eq!(marked(&path).unwrap().as_deref(), Some("/2"));
+        drop(two);
+        at_last(|| marked(&path).unwrap().is_none().then_some(()));
     }
 
     #[test]

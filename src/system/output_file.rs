@@ -4,7 +4,7 @@
 //! of the command. A process that acquires the lock reads all that was printed.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use rustix::fs::FallocateFlags;
@@ -30,9 +30,14 @@ impl OutputFile {
 
     /// Creates the file, locked, its name durable.
     pub(crate) fn create(&self) -> Result<File, FileError> {
-        let file = trusted_file::create(&self.0, 0o600)?;
-        let durable = file.sync_all().and_then(|()| trusted_file::sync_parent(&self.0));
-        durable.and_then(|()| file.lock()).map_err(|error| FileError::io(&self.0, error))?;
+        self.create_and_write("")
+    }
+
+    fn create_and_write(&self, head: &str) -> Result<File, FileError> {
+        let mut file = trusted_file::create(&self.0, 0o600)?;
+        let durable = file.write_all(head.as_bytes()).and_then(|()| file.sync_all());
+        let named = durable.and_then(|()| trusted_file::sync_parent(&self.0));
+        named.and_then(|()| file.lock()).map_err(|error| FileError::io(&self.0, error))?;
         Ok(file)
     }
 
@@ -41,7 +46,12 @@ impl OutputFile {
     /// # Errors
     /// As [`OutputFile::create`], and when the disk is full; then the file is removed.
     pub(crate) fn create_with_room(&self) -> Result<File, FileError> {
-        let file = self.create()?;
+        self.create_with_head("")
+    }
+
+    /// As [`OutputFile::create_with_room`], with a head that is durable.
+    pub(crate) fn create_with_head(&self, head: &str) -> Result<File, FileError> {
+        let file = self.create_and_write(head)?;
         match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, ROOM) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(file),
             Err(full) => {
@@ -61,6 +71,8 @@ impl OutputFile {
         if !lock::try_lock(&file).map_err(error)? {
             return Ok(None);
         }
+        // Nothing follows from what a power loss can still take away.
+        file.sync_data().map_err(error)?;
         let mut bytes = Vec::new();
         file.take(MAX_OUTPUT as u64).read_to_end(&mut bytes).map_err(error)?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))

@@ -1,6 +1,6 @@
 //! The process itself: its user and groups, its limits, descriptors and terminal, its memory.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid};
 use thiserror::Error;
 
-use crate::system::clock::Deadline;
-use crate::system::trusted_file::{self, Owner};
+use crate::system::clock::{self, Deadline};
+use crate::system::trusted_file::{self, FileError, Owner};
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -102,14 +102,39 @@ fn status(field: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
 }
 
+/// The kernel's word for the present boot of the machine (random(4)).
+pub(crate) fn boot_id() -> Result<String, FileError> {
+    let id = trusted_file::read(Path::new("/proc/sys/kernel/random/boot_id"), MAX_STATUS, Owner::Root)?;
+    Ok(id.trim().to_owned())
+}
+
+/// When the machine was started, in seconds since 1970.
+pub(crate) fn booted_at() -> Result<i64, FileError> {
+    let path = Path::new("/proc/uptime");
+    let text = trusted_file::read(path, MAX_STATUS, Owner::Root)?;
+    let seconds = text.split('.').next().and_then(|seconds| seconds.parse::<i64>().ok());
+    let seconds = seconds.ok_or_else(|| FileError::io(path, io::ErrorKind::InvalidData.into()))?;
+    Ok(clock::now() - seconds - 1)
+}
+
 /// Detaches from the controlling terminal.
 /// Its holder could type into root's (TIOCSTI, tty_ioctl(4)).
 pub(crate) fn leave_terminal() {
     // A group's leader cannot. Without sudo this process is one, and joins its parent's group first.
     if rustix::process::setsid().is_err() {
-        let group = rustix::process::getppid().and_then(|parent| rustix::process::getpgid(Some(parent)).ok());
+        let group = rustix::process::getppid().and_then(group_of_process);
         let _ = rustix::process::setpgid(None, group).and_then(|()| rustix::process::setsid());
     }
+}
+
+/// The group of a process; `None` where its leader is outside this PID namespace, as in a container.
+/// `rustix::process::getpgid` panics there.
+fn group_of_process(pid: Pid) -> Option<Pid> {
+    let path = Path::new("/proc").join(pid.as_raw_pid().to_string()).join("stat");
+    let stat = trusted_file::read(&path, MAX_STATUS, Owner::Anyone).ok()?;
+    // proc_pid_stat(5); the second field is a name in parentheses.
+    let group = stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()?;
+    Pid::from_raw(group)
 }
 
 /// Has the kernel kill this process when its parent ends, which must have that number.
@@ -159,12 +184,49 @@ pub(crate) fn raise_file_limit() -> io::Result<()> {
 
 /// As root: becomes the owner of a directory, with its group and no other.
 /// Call it while the process has one thread: to the kernel, users belong to threads.
+///
+/// # Errors
+/// Where that is root: nothing of espm's, and no code of the console's, runs as root.
 pub(crate) fn become_owner_of(directory: &Path) -> io::Result<()> {
-    let owner = std::fs::metadata(directory)?;
-    if !is_root() || owner.uid() == 0 {
+    if !is_root() {
         return Ok(());
     }
+    let owner = check_owner_of(directory)?;
     become_ids(owner.uid(), owner.gid(), &[])
+}
+
+/// Checks that a directory is not root's.
+pub(crate) fn check_owner_of(directory: &Path) -> io::Result<Metadata> {
+    let owner = std::fs::metadata(directory)?;
+    if owner.uid() == 0 { Err(io::Error::other(root_owns(directory))) } else { Ok(owner) }
+}
+
+/// The name of the user who owns a directory; espm's usual one where the directory is missing.
+pub(crate) fn owner_of(directory: &Path) -> String {
+    let uid = std::fs::metadata(directory).map(|found| found.uid());
+    uid.map_or_else(|_| "espm".to_owned(), |uid| user_name(uid).unwrap_or_else(|| format!("#{uid}")))
+}
+
+/// The name of the group that a directory belongs to; espm's usual one where the directory is missing.
+pub(crate) fn group_of(directory: &Path) -> String {
+    let gid = std::fs::metadata(directory).map(|found| found.gid());
+    gid.map_or_else(|_| "espm".to_owned(), |gid| group_name(gid).unwrap_or_else(|| gid.to_string()))
+}
+
+/// Says that a directory is root's, with the command to type.
+fn root_owns(directory: &Path) -> String {
+    let path = directory.display();
+    let user = "useradd --system --user-group --shell /usr/sbin/nologin";
+    match uid_of("espm") {
+        Some(0) => format!(
+            "{path} belongs to root, because the user espm is number 0 in {PASSWD}, and espm does not run as root; \
+             '{user} espm-agent && chown -R espm-agent:espm-agent {path}'"
+        ),
+        Some(_) => format!("{path} belongs to root, and espm does not run as root; 'chown -R espm:espm {path}'"),
+        None => {
+            format!("{path} belongs to root, and espm does not run as root; '{user} espm && chown -R espm:espm {path}'")
+        }
+    }
 }
 
 fn become_user(name: &str) -> io::Result<()> {
@@ -186,6 +248,11 @@ fn become_ids(uid: u32, gid: u32, others: &[u32]) -> io::Result<()> {
 /// its reader twice.
 pub(crate) fn unbuffered_output() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Makes durable what this process and its children have written to standard output, which is a file.
+pub(crate) fn sync_output() -> io::Result<()> {
+    rustix::fs::fdatasync(io::stdout()).map_err(io::Error::from)
 }
 
 /// Reads standard input to its end, or so many bytes of it.

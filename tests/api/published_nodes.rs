@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::harness::certificates::{serial, valid};
 use crate::harness::check::all_is_well;
+use crate::harness::strace::Request;
 use crate::harness::{Answer, Plan, Site, node, run, wait_until};
 
 const CATALOGUE: &str = "[classes]\nnames = apache, ntp\n[group default]\nclasses = ntp\nparameter tier = gold\n";
@@ -105,6 +106,75 @@ fn classification_written_by_hand_is_left_alone() {
     assert!(!path.exists());
 }
 
+/// Handles a request that is killed when it is about to make a call on a path of the site.
+fn killed_at(site: &Site, request: &Request, call: &str, path: &str) {
+    let path = site.dir.join(path).display().to_string();
+    let inject = format!("inject={call}:signal=KILL");
+    let options = ["-o", "/dev/null", "-P", &path, "-e", &format!("trace={call}"), "-e", &inject];
+    let ended = site.handle_traced(request, &options.map(str::to_owned));
+    assert!(ended.stdout.is_empty(), "{call} of {path} was not reached: {ended:?}");
+}
+
+#[test]
+fn file_of_human_is_left_alone_after_handler_died() {
+    let add = Request::new("POST", "/v1/nodes".into()).body(node("web01"));
+    let change = Request::new("PATCH", WEB01.into()).body(json!({"classes": ["apache"]}));
+    let delete = Request::new("DELETE", WEB01.into());
+    for (request, call, at) in [
+        // Before the node has its file, and before that is durable.
+        (&add, "link,linkat", "nodes/web01.yaml"),
+        (&add, "fsync", "nodes"),
+        (&change, "rename,renameat,renameat2", "nodes/web01.yaml.new"),
+        (&change, "fsync", "nodes"),
+        (&delete, "unlink,unlinkat", "nodes/web01.yaml"),
+        (&delete, "fsync", "nodes"),
+    ] {
+        let site = site();
+        if !std::ptr::eq(request, &add) {
+            site.add("web01");
+        }
+        killed_at(&site, request, call, at);
+        let path = file(&site, "web01");
+        let _ = fs::remove_file(&path);
+        fs::write(&path, "---\nclasses: {mysql: {}}\n").unwrap();
+        let as_before = || assert!(fs::read_to_string(&path).unwrap().contains("mysql"), "{call} {at}");
+        for _ in 0..2 {
+            site.get(WEB01).expect(404);
+            site.patch(WEB01, &json!({"classes": []})).expect(404);
+            site.delete(WEB01).expect(404);
+            assert_eq!(site.post("/v1/nodes", &node("web01")).expect(409).problem(), "name-taken");
+            as_before();
+        }
+        site.espm(&["check", "--settle"]);
+        as_before();
+        assert_eq!(site.unfinished()["web01"], "unproven", "{call} {at}");
+    }
+}
+
+#[test]
+fn file_of_espm_is_known_after_handler_died() {
+    let add = Request::new("POST", "/v1/nodes".into()).body(node("web01")).key("k");
+    let change = Request::new("PATCH", WEB01.into()).body(json!({"classes": ["apache"]}));
+    let delete = Request::new("DELETE", WEB01.into());
+    for (request, call, at, settles) in [
+        (&add, "link,linkat", "nodes/web01.yaml", 201),
+        (&add, "fsync", "nodes", 201),
+        (&change, "rename,renameat,renameat2", "nodes/web01.yaml.new", 200),
+        (&change, "fsync", "nodes", 200),
+        (&delete, "unlink,unlinkat", "nodes/web01.yaml", 404),
+        (&delete, "fsync", "nodes", 404),
+    ] {
+        let site = site();
+        if !std::ptr::eq(request, &add) {
+            site.add("web01");
+        }
+        killed_at(&site, request, call, at);
+        site.handle(request).expect(settles);
+        assert!(site.unfinished().is_empty(), "{call} {at}");
+        assert_eq!(file(&site, "web01").exists(), settles != 404, "{call} {at}");
+    }
+}
+
 #[test]
 fn class_or_group_gone_from_catalogue_is_422() {
     let site = site();
@@ -121,14 +191,71 @@ fn class_or_group_gone_from_catalogue_is_422() {
     // Before a change that is about something else.
     site.write("etc/catalogue.ini", CATALOGUE);
     site.add("web01");
-    let before = fs::read(&path).unwrap();
     lose();
     let change = |body: serde_json::Value| site.patch(WEB01, &body);
-    assert_eq!(fields(&change(json!({"parameters": {"role": "db"}}))), ["groups[0]", "classes[0]"]);
-    assert_eq!(fields(&change(json!({"groups": ["other"]}))), ["classes[0]"]);
-    assert_eq!((site.get(WEB01).json(), fs::read(&path).unwrap()), (node("web01"), before));
-    change(json!({"groups": [], "classes": ["apache"]})).expect(200);
+    let changed = change(json!({"parameters": {"role": "db"}}));
+    let kept = json!({"name": "web01", "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "db"}});
+    assert_eq!(changed.expect(200).json(), kept);
+    assert!(site.records_of(&changed).iter().any(|record| record.contains(" lost=\"default,ntp\"")));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "---\nclasses: {}\nparameters:\n  \"role\": \"db\"\n");
+    // About what was sent it is an error, and says its name.
+    let refused = change(json!({"groups": ["other", "default"]}));
+    assert_eq!(fields(&refused), ["groups[1]"]);
+    assert!(refused.body.contains("\\\"default\\\" is not in the console"), "{refused:?}");
+    change(json!({"groups": ["other"], "classes": ["apache"]})).expect(200);
     assert!(!fs::read_to_string(&path).unwrap().contains("ntp"));
+}
+
+#[test]
+fn changed_catalogue_reaches_published_nodes_when_check_settles() {
+    let site = site();
+    site.add("web01");
+    site.add("web02");
+    let published = |name| fs::read_to_string(file(&site, name)).unwrap();
+    let check = |words: &[&str]| String::from_utf8(site.espm(words).stdout).unwrap();
+    all_is_well(&site);
+    site.write("etc/catalogue.ini", &CATALOGUE.replace("tier = gold", "tier = silver"));
+    let said = check(&["check"]);
+    assert!(
+        said.contains("FAIL  node: web01 is not published as the catalogue is now; 'espm check --settle'"),
+        "{said}"
+    );
+    assert!(published("web01").contains("gold"));
+    // A human's file in the place of espm's is named and left alone.
+    fs::remove_file(file(&site, "web02")).unwrap();
+    fs::write(file(&site, "web02"), "---\nclasses: {mysql: {}}\n").unwrap();
+    let said = check(&["check", "--settle"]);
+    assert!(said.contains("web01 is not published as the catalogue is now: settled"), "{said}");
+    assert!(said.contains("web02.yaml") && said.contains("'espm forget web02' if a human wrote that file"), "{said}");
+    assert!(published("web01").contains("silver") && published("web02").contains("mysql"));
+    assert!(site.espm(&["forget", "web02"]).status.success());
+    all_is_well(&site);
+}
+
+#[test]
+fn adopted_node_keeps_what_is_published() {
+    let site = site();
+    let adopt = |words: &[&str]| {
+        let output = site.espm(&[&["adopt", "web01"], words].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    site.add("web01");
+    let before = fs::read(file(&site, "web01")).unwrap();
+    assert!(site.espm(&["forget", "web01"]).status.success());
+    assert_eq!(adopt(&[]), "");
+    let shown = site.get(WEB01).expect(200).json();
+    assert_eq!(
+        shown,
+        json!({"name": "web01", "groups": [], "classes": ["ntp"], "parameters": {"role": "web", "tier": "gold"}})
+    );
+    site.patch(WEB01, &json!({"groups": []})).expect(200);
+    assert_eq!(fs::read(file(&site, "web01")).unwrap(), before);
+    // Of a human's own words nothing is known.
+    assert!(site.espm(&["forget", "web01"]).status.success());
+    fs::write(file(&site, "web01"), "---\nclasses: {mysql: {}}\n").unwrap();
+    let said = adopt(&[]);
+    assert!(said.contains("cannot say what web01 has") && said.contains("espm adopt web01 --groups=''"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 require 'fileutils'
 require 'openssl'
+require 'yaml'
 require_relative '../doubles/faults'
 
 # A certificate authority in a directory, laid out like Puppet's, with real cryptography.
@@ -51,11 +52,12 @@ class Authority
     write(file('ca/serial'), format('%04X', chain.size + 1), mode)
   end
 
-  # The master's own key and certificate.
-  def make_master
+  # The master's own key and certificate. `puppetserver ca setup` writes no line of it into the inventory.
+  def make_master(name = MASTER, listed:)
     key = new_key
-    save_keys(MASTER, key)
-    publish(MASTER, sign(MASTER, key.public_key))
+    save_keys(name, key)
+    publish(name, sign(name, key.public_key))
+    write(file('ca/inventory.txt'), '', 0o640) unless listed
   end
 
   def new_key
@@ -70,9 +72,14 @@ class Authority
   end
 
   # The CA's copy; the node's own is written by publish. The block runs between signing and saving.
-  def sign(name, public_key, alt_name: false)
+  # A certificate that ends soon is a fault as well: its text says in how many seconds.
+  def sign(name, public_key, alt_name: false, facts: {})
     cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
+    seconds = Faults.on('ends_in') and cert.not_after = Time.now + seconds.to_i
+    # The real server, which is Java, writes the issuer as UTF8String whatever it is in the CA's certificate.
+    cert.issuer = OpenSSL::X509::Name.new([['CN', issuer[0].subject.to_a[0][1]]]) if alt_name
     extend_cert(cert, issuer[0], alt_name ? ['subjectAltName', "DNS:#{name}", false] : nil)
+    add_facts(cert, facts)
     cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
     yield if block_given?
     File.open(file('ca/inventory.txt'), 'a') do |inventory|
@@ -85,6 +92,41 @@ class Authority
     cert
   end
 
+  # An agent renews its certificate: the same key, the next serial number. The CA keeps no copy of the old one.
+  def renew(name)
+    sign(name, signed(name).public_key, alt_name: true)
+  end
+
+  # An agent with a key of its own asks for a certificate.
+  def ask(name)
+    key = new_key
+    write(path(:ca_request, name), request(name, key).to_pem, 0o644)
+    key
+  end
+
+  # What a human signs although the name has a certificate (allow_duplicate_certs).
+  def duplicate(name)
+    key = ask(name)
+    sign(name, key.public_key)
+    FileUtils.rm_f(path(:ca_request, name))
+  end
+
+  # Begun anew under the same name, or as an old copy of it was: in both cases serial numbers are used again.
+  def anew(intermediate:)
+    %w[ca ssl].each { |part| FileUtils.rm_rf(file(part)) }
+    @issuer = nil
+    setup(intermediate: intermediate)
+    make_master(listed: !intermediate)
+  end
+
+  def request(name, key)
+    csr = OpenSSL::X509::Request.new
+    csr.version = 0
+    csr.subject = OpenSSL::X509::Name.new([['CN', name]])
+    csr.public_key = key.public_key
+    csr.sign(key, 'SHA256')
+  end
+
   def publish(name, cert, mode: 0o644)
     Faults.point('before_publish')
     write(path(:certificate, name), cert.to_pem, mode)
@@ -95,7 +137,14 @@ class Authority
   end
 
   def serials_like(name)
-    File.readlines(file('ca/inventory.txt'), chomp: true).filter_map { |line| line[/^(\S+).+\/CN=#{name}$/, 1]&.hex }
+    File.readlines(file('ca/inventory.txt'), chomp: true, mode: 'rb').filter_map { |line| line[/^(\S+).+\/CN=#{name}$/, 1]&.hex }
+  end
+
+  # The serials of a name's certificates that have not expired.
+  def unexpired(name)
+    lines = File.readlines(file('ca/inventory.txt'), chomp: true, mode: 'rb').map(&:split)
+    now = Time.now.utc.strftime('%Y-%m-%dT%H:%M:%SUTC')
+    lines.filter_map { |serial, _, until_, subject| serial.hex if subject == "/CN=#{name}" && until_ > now }
   end
 
   def revoked?(serial)
@@ -110,12 +159,23 @@ class Authority
     entry.add_extension(OpenSSL::X509::Extension.new('CRLReason', OpenSSL::ASN1::Enumerated(1))) # key compromise
     crl.add_revoked(entry)
     number = crl.extensions.find { |extension| extension.oid == 'crlNumber' }.value.to_i + 1
-    others = File.read(file('ca/ca_crl.pem')).scan(CRL).drop(1)
+    others = File.binread(file('ca/ca_crl.pem')).scan(CRL).drop(1)
+    if Faults.on('cut_crl') # killed while it writes
+      write(file('ca/ca_crl.pem'), '', 0o644)
+      Process.kill(:KILL, Process.pid)
+    end
     unless Faults.on('no_crl')
       write(file('ca/ca_crl.pem'), ([finish_crl(crl, *issuer, number).to_pem] + others).join, 0o644)
       FileUtils.cp(file('ca/ca_crl.pem'), file('ssl/crl.pem'))
     end
     Faults.point('after_crl')
+  end
+
+  # The extensions that a csr_attributes.yaml has put into each request; a missing file is no error.
+  def facts_in(path)
+    return {} unless File.file?(path)
+
+    (YAML.safe_load(File.read(path)) || {}).fetch('extension_requests', {})
   end
 
   # A mode as given, whatever the umask.
@@ -174,12 +234,23 @@ class Authority
     end
   end
 
+  PUPPET = '1.3.6.1.4.1.34380'
+  ARCS = { 'pp_role' => "#{PUPPET}.1.1.13", 'pp_auth_role' => "#{PUPPET}.1.3.13" }.freeze
+
+  # Trusted facts: from the csr_attributes.yaml that the command reads.
+  def add_facts(cert, facts)
+    facts.each do |name, value|
+      oid = ARCS.fetch(name, name)
+      cert.add_extension(OpenSSL::X509::Extension.new(oid, OpenSSL::ASN1::UTF8String(value).to_der, false))
+    end
+  end
+
   def extensions(cert, parent)
     OpenSSL::X509::ExtensionFactory.new(parent, cert)
   end
 
   def own_crl
-    OpenSSL::X509::CRL.new(File.read(file('ca/ca_crl.pem'))[CRL])
+    OpenSSL::X509::CRL.new(File.binread(file('ca/ca_crl.pem'))[CRL])
   end
 
   def new_crl(cert, key)

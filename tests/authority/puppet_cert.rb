@@ -8,16 +8,28 @@ class PuppetCert
   WORDS = { notice: 'Notice', err: 'Error', warning: 'Warning', crit: 'Critical' }.freeze
   Failure = Class.new(StandardError)
 
+  # Where a version looks below its user's home for what it is not told; as root it does not.
+  DIRECTORIES = { 3 => %w[confdir vardir], 4 => %w[confdir vardir codedir logdir rundir] }.freeze
+
   def initialize(authority, flavour)
     @ca = authority
     @flavour = flavour
+    @directories = Process.euid.zero? ? [] : DIRECTORIES.fetch([flavour.to_i, 4].min, [])
     @old = flavour.start_with?('2.7')
   end
 
   def run(words)
+    return home_refused if (@directories - directories_of(words)).any?
+
     options, @names = words.partition { |word| word.start_with?('-') }
     @plain = options.delete('--color=false')
     @all = options.delete('--all')
+    # From 3.4 on; before, there were no trusted facts.
+    unless @old
+      given = options.find { |option| option.start_with?('--csr_attributes=') }
+      options.delete(given)
+      @facts = given ? given.split('=', 2).last : @ca.file('csr_attributes.yaml')
+    end
     unless @old
       say(:warning, "`puppet cert` is deprecated and will be removed in a future release.\n   (location: " \
                     "/usr/lib/ruby/vendor_ruby/puppet/application.rb:370:in `run')")
@@ -31,10 +43,24 @@ class PuppetCert
 
   private
 
+  # Takes the options that name a directory, and tells which.
+  def directories_of(words)
+    DIRECTORIES.values.flatten.uniq.select do |name|
+      at = words.index("--#{name}")
+      words.slice!(at, 2) if at
+    end
+  end
+
+  def home_refused
+    say(:err, 'Could not initialize global default settings: Permission denied @ dir_s_mkdir - /.puppet')
+    1
+  end
+
   def options_refused(options)
     return puts('puppet-cert(8) -- Manage certificates and requests', '', 'USAGE', '-----') || 0 if options.none?(/\A--/)
 
-    say(:err, "Could not parse application options: invalid option: #{options.grep(/\A--/).first}")
+    option = options.grep(/\A--/).first[/\A[^=]+/]
+    @old ? $stderr.puts("invalid option: #{option}", "Try 'puppet help cert' for usage") : say(:err, "Could not parse application options: invalid option: #{option}")
     1
   end
 
@@ -86,7 +112,8 @@ class PuppetCert
     raise Failure, 'No space left on device - signed' if Faults.on('fail_after_key')
 
     # As the real one: it says so before it saves what it signed.
-    cert = @ca.sign(name, key.public_key) { say(:notice, "Signed certificate request for #{name}") }
+    facts = @old ? {} : @ca.facts_in(@facts)
+    cert = @ca.sign(name, key.public_key, facts: facts) { say(:notice, "Signed certificate request for #{name}") }
     remove('CertificateRequest', name, :ca_request, :request)
     @ca.publish(name, cert)
     Faults.point('after_generate')
@@ -133,18 +160,16 @@ class PuppetCert
   end
 
   def request(name, key)
-    csr = OpenSSL::X509::Request.new
-    csr.version = 0
-    csr.subject = OpenSSL::X509::Name.new([['CN', name]])
-    csr.public_key = key.public_key
-    csr.sign(key, 'SHA256')
+    csr = @ca.request(name, key)
     %i[ca_request request].each { |kind| @ca.write(@ca.path(kind, name), csr.to_pem, 0o644) }
   end
 
-  # A name without a certificate is looked for in the inventory, as a regular expression.
+  # A name without a certificate is a serial number, or is looked for in the inventory, as a regular expression.
   def serials_of(name)
-    serials = @ca.has?(:signed, name) ? [@ca.signed(name).serial.to_i] : @ca.serials_like(name)
-    serials = [name.hex] if serials.empty? && name.match?(/\A0x\h+\z/) && @flavour != '2.7.12'
+    serials = if @ca.has?(:signed, name) then [@ca.signed(name).serial.to_i]
+              elsif name.match?(/\A0x\h+\z/) && @flavour != '2.7.12' then [name.hex]
+              else @ca.serials_like(name)
+              end
     raise Failure, "Could not find a serial number for #{name}" if serials.empty?
 
     @old ? serials.first(1) : serials

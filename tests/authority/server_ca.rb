@@ -8,15 +8,18 @@ class ServerCa
   SERVER = 'https://localhost:8140/puppet-ca/v1'
   Refused = Class.new(StandardError)
 
-  def initialize(authority)
+  def initialize(authority, flavour)
     @ca = authority
+    @renews = flavour == '8.7' # from 8.2.2 on it revokes every certificate of a name that has not expired
   end
 
   def run(words)
     action, *rest = words
-    return refuse("Unknown action: #{action}", usage: true) unless %w[generate revoke clean].include?(action)
+    return refuse("Unknown action: #{action}", usage: true) unless %w[generate revoke clean list].include?(action)
 
     names = certnames(rest)
+    return refuse("Could not read file '#{@config}'", usage: true) if @config && !File.readable?(@config)
+    return list if action == 'list'
     return refuse("At least one certname is required to #{action}", usage: true) if names.empty?
     raise OpenSSL::X509::StoreError, 'X509_LOOKUP_load_file: system lib' unless @ca.exist?
 
@@ -37,13 +40,15 @@ class ServerCa
     key = save_keys(name) or return 1
     return unreachable('generate') if Faults.on('server_down') || Faults.on('fail_after_key')
 
+    return complain("#{name} already has a requested certificate; ignoring certificate request") if @ca.has?(:ca_request, name)
+
     complaint = server_complaint(name)
     return complain(complaint) if complaint
 
     puts "Successfully submitted certificate request for #{name}"
     die_and_sign_later(name, key) if Faults.on('late_sign')
     complain("Signed certificate #{name} could not be found on the CA") # the question whether it is signed already
-    cert = @ca.sign(name, key.public_key, alt_name: true)
+    cert = @ca.sign(name, key.public_key, alt_name: true, facts: @ca.facts_in(facts_file))
     puts "Successfully signed certificate request for #{name}"
     @ca.publish(name, cert, mode: 0o640)
     puts "Successfully saved certificate for #{name} to #{@ca.path(:certificate, name)}"
@@ -71,10 +76,20 @@ class ServerCa
     Faults.point('before_revoke')
     return complain("Could not find certificate for #{name}") unless @ca.has?(:signed, name)
 
-    serial = @ca.signed(name).serial
-    @ca.revoke(serial) unless @ca.revoked?(serial)
+    serials = @renews ? @ca.unexpired(name) : [@ca.signed(name).serial.to_i]
+    serials.each { |serial| @ca.revoke(serial) unless @ca.revoked?(serial) }
     puts "Certificate for #{name} has been revoked"
     Faults.point('after_revoke')
+    0
+  end
+
+  # The requests that wait; the server is asked.
+  def list
+    raise Refused, 'down' if Faults.on('server_down')
+
+    names = Dir[@ca.path(:ca_request, '*')].map { |path| File.basename(path, '.pem') }
+    puts names.empty? ? 'No certificates to list' : 'Requested Certificates:'
+    names.each { |name| puts "    #{name.ljust(names.map(&:size).max + 6)} (SHA256)  #{'AA:' * 31}AA" }
     0
   end
 
@@ -96,7 +111,9 @@ class ServerCa
       raise Refused, "invalid option: #{option}" unless %w[--certname --config].include?(option)
 
       value ||= words.shift
+      @config = value if option == '--config'
       names += value.to_s.split(',') if option == '--certname'
+      @config = value if option == '--config'
     end
     names
   end
@@ -107,6 +124,17 @@ class ServerCa
     return if name.b.match?(/\A[ -.0-~]+\Z/n)
 
     raise Refused, "Certname #{name} must not contain unprintable or non-ASCII characters"
+  end
+
+  # As the real one reads puppet.conf: sections that come twice are one, a later line counts.
+  def facts_file
+    section = nil
+    File.foreach(@config || '/dev/null') do |line|
+      section = line[/^\s*\[(\w+)\]/, 1] || section
+      found = line[/^\s*csr_attributes\s*=\s*([^\s{#]+)/, 1]
+      @facts = found if found && %w[agent main master server].include?(section)
+    end
+    @facts || @ca.file('csr_attributes.yaml')
   end
 
   def save_keys(name)
@@ -131,7 +159,7 @@ class ServerCa
   end
 
   def unreachable(action)
-    path = action == 'generate' ? 'certificate_request' : 'certificate_status'
+    path = { 'generate' => 'certificate_request', 'list' => 'certificate_statuses' }.fetch(action, 'certificate_status')
     $stderr.puts "Fatal error when running action '#{action}'", "  Error: Failed connecting to #{SERVER}/#{path}/",
                  '  Root cause: Failed to open TCP connection to localhost:8140 ' \
                  '(Connection refused - connect(2) for "localhost" port 8140)'

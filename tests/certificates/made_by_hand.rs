@@ -32,8 +32,10 @@ fn alternative_name_of_master_is_409() {
         let names = "subjectAltName=DNS:master.example.com,DNS:puppet,DNS:Puppet.Example.com,IP:192.0.2.7";
         run(Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"])
-            .args(["-subj", "/CN=master.example.com", "-addext", names, "-keyout", "/dev/null", "-out"])
-            .arg(&master));
+            .args(["-subj", "/CN=master.example.com", "-addext", names, "-keyout", "/dev/null", "-CA", "ca_crt.pem"])
+            .args(["-CAkey", "ca_key.pem", "-out"])
+            .arg(&master)
+            .current_dir(site.dir.join("ca/ca")));
         for name in ["puppet", "puppet.example.com"] {
             site.add(name);
             assert_eq!(generate(&site, name).expect(409).problem(), "certificate-exists", "{name}");

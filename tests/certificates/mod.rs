@@ -1,8 +1,14 @@
 //! Certificates: the answer describes them, none is lost or left behind, and none of others is touched.
 //! openssl says here what is true of a certificate, not espm.
 
+mod bodies;
 mod command_faults;
+mod earlier_records;
 mod made_by_hand;
+mod odd_authorities;
+mod other_cas;
+mod renewals;
+mod trusted_facts;
 
 /// Behind each web server (tests/run).
 mod every_server {
@@ -99,4 +105,16 @@ fn contents(site: &Site, name: &str) -> Vec<String> {
 fn assert_made(site: &Site, answer: &Answer) {
     assert_whole(site, answer, NAME);
     assert_eq!(valid(site), [serial(answer)].into());
+}
+
+/// Lets the CA's command be another Puppet's.
+fn flavour(site: &Site, flavour: &str) {
+    let ini = fs::read_to_string(site.ini()).unwrap();
+    let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
+    site.configure("authority", &command.replace(" --root", &format!(" --flavour {flavour} --root")));
+}
+
+/// What the log says about the cause of a failure.
+fn cause(site: &Site, answer: &Answer) -> String {
+    site.records_of(answer).into_iter().find(|record| record.contains("outcome=cause")).unwrap_or_default()
 }

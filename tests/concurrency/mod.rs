@@ -1,5 +1,6 @@
 //! Many at once: bounds that hold, and nothing lost or done twice.
 
+mod readers;
 mod slots;
 
 /// Behind each web server (tests/run).

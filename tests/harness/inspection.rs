@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use super::answer::Answer;
-use super::{Site, run, template, wait_until};
+use super::{PUPPET_CERT, Site, run, template, wait_until};
 
 /// Processes without those whose parent is one of them: a child that has not become its program yet looks as
 /// its parent does.
@@ -70,6 +70,7 @@ impl Site {
 
     /// Runs `puppet cert` or `puppetserver ca` as a human would.
     pub fn puppet(&self, words: &[&str]) {
+        let words = words.iter().flat_map(|word| if *word == "cert" { PUPPET_CERT } else { *word }.split(' '));
         run(self
             .inside_as(&self.users.authority, template().join("authority/puppet"))
             .arg("--root")

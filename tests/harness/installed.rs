@@ -20,6 +20,12 @@ pub fn bin(name: &str) -> PathBuf {
     Path::new("/opt/espm/bin").join(name)
 }
 
+/// The sudo that becomes the console's and the CA's users: the system's, or the one of `ESPM_TEST_SUDO`, such as
+/// `/usr/bin/sudo-rs`.
+pub fn sudo() -> String {
+    std::env::var("ESPM_TEST_SUDO").unwrap_or_else(|_| "/usr/bin/sudo".into())
+}
+
 /// Makes the namespace, the users and the directories, says so, and waits until its input ends.
 const INSTALL: &str = r#"
 cd "$1" && shift
@@ -60,6 +66,7 @@ impl Site {
         }
         let words = ["--console-user", "puppet-dashboard", "--authority-user", "pe-puppet"];
         site.set_up(plan, &words.map(str::to_owned));
+        site.configure("espm", &format!("sudo = {}", sudo()));
         let cgi = if site.without_gateway() {
             let script = "espm-setup cgi >/opt/espm/lib/espm.cgi && chmod 0755 /opt/espm/lib/espm.cgi";
             run(site.inside("sh").args(["-c", &format!("/opt/espm/bin/{script}")]));
@@ -69,7 +76,11 @@ impl Site {
         };
         let allow =
             format!("/opt/espm/bin/espm-setup sudoers {cgi} >/etc/sudoers.d/espm && chmod 0440 /etc/sudoers.d/espm");
-        run(site.inside("sh").args(["-c", &format!("{allow} && visudo -c")]));
+        // Each accepts all rules without a word, for it says the word to every user whenever it runs.
+        let visudo = sudo().replace("/bin/sudo", "/sbin/visudo");
+        let visudo = if Path::new(&visudo).exists() { visudo } else { sudo().replace("sudo", "visudo") };
+        let checked = site.inside("sh").args(["-c", &format!("{allow} && {visudo} -c")]).output().unwrap();
+        assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
         site.start_gateway();
         site.start_server();
         site

@@ -42,6 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The user that espm, the console and the CA run as here.
 pub const USER: &str = "www-data";
 
+/// Puppet 4 and 5 look for these directories below the home of another user than root.
+pub const PUPPET_CERT: &str = "cert --confdir /etc/puppet --vardir /var/lib/puppet --codedir /etc/puppet/code \
+                               --logdir /var/log/puppet --rundir /run/puppet";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
     Nginx,
@@ -205,6 +209,10 @@ impl Site {
         let (_, after) = rest.split_once("[authority]").unwrap();
         let console = format!("kind = enc\ncatalogue = {catalogue}\npublished = {}\n", nodes.display());
         fs::write(site.ini(), format!("{before}[console]\n{console}\n[authority]{after}")).unwrap();
+        let program = site.bin("espm-enc").display().to_string();
+        let settings =
+            format!("node_terminus = exec\nexternal_nodes = {program} -c {}/etc/enc.ini\n", site.dir.display());
+        site.write("ca/puppet.conf", &settings);
         site
     }
 
@@ -255,7 +263,7 @@ impl Site {
         let template = template().display();
         let rake =
             format!("/usr/bin/rake -f {template}/console/Rakefile RAILS_ENV=production CONSOLE={}", at("console"));
-        let part = if plan.authority == "puppet-cert" { "cert" } else { "ca" };
+        let part = if plan.authority == "puppet-cert" { PUPPET_CERT } else { "ca" };
         let puppet = format!("{template}/authority/puppet --root {} {part}", at("ca"));
         for double in ["console", "ca"] {
             let user = self.users.of(double);
@@ -263,7 +271,8 @@ impl Site {
         }
         let output = self
             .inside(self.bin("espm-setup"))
-            .args(["-p", &self.port.to_string(), "--host", "master.example.com", "--console-command", &rake])
+            .args(["-p", &self.port.to_string(), "--host", "master.example.com", "--master", "master.example.com"])
+            .args(["--console-command", &rake])
             .args(["--san", "localhost", "--san", "127.0.0.1", "--console-directory", &at("console")])
             .args(["--authority-kind", plan.authority, "--authority-command", &puppet])
             .args(["--ssldir", &at("ca/ssl"), "--cadir", &at("ca/ca"), "--syslog", &at("log.sock")])

@@ -53,11 +53,11 @@ fn every_value_of_the_sample_is_accepted() {
         let text = sample::espm(layout);
         sample::with_lines(&text, |_| false).unwrap();
         let optional: Vec<String> = KEYS
-            .iter()
-            .copied()
+            .into_iter()
             .flatten()
+            .copied()
             .filter(|key| key.absent == Absent::Optional && key.name != "config")
-            .map(|key| format!("{} = {}", key.name, (key.value)(layout)))
+            .map(|key| format!("{} = {}", key.name, key.value(|| layout)))
             .collect();
         assert!(optional.len() > 4, "{optional:?}");
         // Below [authority] stands one more section in comments, with a user of its own.
@@ -66,11 +66,11 @@ fn every_value_of_the_sample_is_accepted() {
         let (before, rest) = text.split_once("[console]\n").unwrap();
         let (_, after) = rest.split_once("[authority]\n").unwrap();
         let enc: String = KEYS
-            .iter()
-            .copied()
+            .into_iter()
             .flatten()
+            .copied()
             .filter(|key| key.section == "console" && key.kind == Some("enc"))
-            .map(|key| format!("{} = {}\n", key.name, (key.value)(layout)))
+            .map(|key| format!("{} = {}\n", key.name, key.value(|| layout)))
             .collect();
         sample::with_lines(&format!("{before}[console]\nkind = enc\n{enc}[authority]\n{after}"), |_| false).unwrap();
         let newer = format!("{}{}", text.split_once("[authority]\n").unwrap().0, sample::NEWER.1);

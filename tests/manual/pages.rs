@@ -261,7 +261,7 @@ fn enc(date: &str) -> String {
         ("FILES", &[(layout::this().enc_ini, "Root's, and nobody else may write it. Its section [enc] has these keys:")]),
     ]));
     let mut roff = Roff::new();
-    entries(&mut roff, enc_ini::KEYS.into_iter().flatten());
+    entries(&mut roff, enc_ini::KEYS.into_iter().flatten().copied());
     page.push_str(&roff.render());
     page.push_str(&sections(&[(
         "EXIT STATUS",
@@ -312,7 +312,7 @@ fn ini(date: &str) -> String {
 fn entries<'a>(roff: &mut Roff, keys: impl IntoIterator<Item = &'a Key>) {
     for key in keys {
         roff.control("TP", []);
-        roff.text([bold(format!("{} = {}", key.name, (key.value)(layout::this())))]);
+        roff.text([bold(format!("{} = {}", key.name, key.value(layout::this)))]);
         roff.text([roman(sample::help(key))]);
     }
 }

@@ -43,8 +43,8 @@ pub(crate) fn help(key: &Key) -> String {
 }
 
 /// The keys of each section and kind; those for every kind come first.
-pub(crate) fn groups(keys: &[&'static [Key]]) -> Vec<Vec<&'static Key>> {
-    let mut keys: Vec<&Key> = keys.iter().copied().flatten().collect();
+pub(crate) fn groups(keys: &[&'static [&'static Key]]) -> Vec<Vec<&'static Key>> {
+    let mut keys: Vec<&Key> = keys.iter().copied().flatten().copied().collect();
     let sections: Vec<&str> = keys.iter().map(|key| key.section).collect();
     keys.sort_by_key(|key| (sections.iter().position(|section| *section == key.section), key.kind.is_some()));
     let mut groups: Vec<Vec<&Key>> = Vec::new();
@@ -81,7 +81,7 @@ pub(crate) fn with_lines(text: &str, also: impl Fn(&str) -> bool) -> Result<Conf
     Config::from_text(&lines.collect::<Vec<_>>().join("\n"))
 }
 
-fn file(head: &[&str], keys: &[&'static [Key]], layout: &Layout) -> String {
+fn file(head: &[&str], keys: &[&'static [&'static Key]], layout: &Layout) -> String {
     let mut text = head.iter().map(|paragraph| comment(paragraph)).collect::<Vec<_>>().join("#\n");
     let mut section = "";
     for group in groups(keys) {
@@ -99,7 +99,7 @@ fn file(head: &[&str], keys: &[&'static [Key]], layout: &Layout) -> String {
         for key in group {
             let is_default = key.kind.is_none_or(|kind| kind == "rake");
             let sign = if is_default && key.absent != Absent::Optional && key.name != "NAME" { "" } else { "# " };
-            text.push_str(&format!("{}{sign}{} = {}\n", comment(&help(key)), key.name, (key.value)(layout)));
+            text.push_str(&format!("{}{sign}{} = {}\n", comment(&help(key)), key.name, key.value(|| layout)));
         }
     }
     text

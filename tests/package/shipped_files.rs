@@ -77,6 +77,42 @@ fn socket_unit_of_red_hat_differs_in_group_alone() {
 }
 
 #[test]
+fn removal_is_refused_while_puppet_conf_names_espm_enc() {
+    let root = scratch();
+    let removal = || Command::new(shipped("in-use")).env("DPKG_ROOT", &root).output().unwrap();
+    assert!(removal().status.success(), "there is no Puppet");
+    for conf in ["etc/puppetlabs/puppet/puppet.conf", "etc/puppet/puppet.conf"] {
+        let path = root.join(conf);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for line in [
+            "external_nodes = /usr/bin/espm-enc",
+            "  external_nodes=/bin/espm-enc -c /srv/enc.ini",
+            "external_nodes\t= \"/usr/bin/espm-enc\"",
+        ] {
+            fs::write(&path, format!("[main]\nserver = x\n[server]\nnode_terminus = exec\n{line}\n")).unwrap();
+            let refused = removal();
+            let said = String::from_utf8(refused.stderr).unwrap();
+            assert!(refused.status.code() == Some(1) && said.contains(&format!("{} names espm-enc", path.display())));
+            // What it says is typed.
+            let typed = said.lines().find_map(|line| line.strip_prefix("    sed ")).unwrap();
+            run(Command::new("sh").args(["-c", &format!("sed {typed}")]));
+            assert_eq!(fs::read_to_string(&path).unwrap(), "[main]\nserver = x\n[server]\n");
+            assert!(removal().status.success());
+        }
+        for line in
+            ["# external_nodes = /usr/bin/espm-enc", "external_nodes = /opt/espm/bin/espm-enc", "external_nodes = /c"]
+        {
+            fs::write(&path, format!("[server]\n{line}\n")).unwrap();
+            assert!(removal().status.success(), "{line}");
+        }
+    }
+    // Both packages ask it before anything else is done, and not while they are upgraded.
+    assert!(read("debian/prerm").contains("if [ \"$1\" = remove ]; then\n    /usr/libexec/espm/in-use\n"));
+    assert!(read("rpm/preun").contains("\n[ \"$1\" -ne 0 ] || /usr/libexec/espm/in-use || exit 1\n"));
+    let _ = fs::remove_dir_all(root);
+}
+
+#[test]
 fn apparmor_accepts_profile() {
     // -Q: it is read and compiled, and not loaded; this needs nothing of the kernel.
     let parsed = Command::new("apparmor_parser").args(["-Q", "-K"]).arg(shipped("apparmor/usr.sbin.espm")).output();
@@ -207,4 +243,43 @@ fn audit_records_arrive_whole_in_rotated_file_of_rsyslog() {
     log("espm", &longest);
     wait_until("900 bytes arrive", whole);
     assert!(!rsyslog.read("espm.log").contains("event=node.add"), "the new file begins empty");
+}
+
+#[test]
+fn purge_leaves_what_others_have_put_there_and_it_is_roots() {
+    let dir = scratch();
+    let at = dir.display().to_string();
+    for name in ["etc/espm/certs", "var/lib/espm/state/locks", "var/lib/espm/nodes", "run/espm", "run/espm-console"] {
+        fs::create_dir_all(dir.join(name)).unwrap();
+    }
+    let made = ["etc/espm/espm.ini", "etc/espm/certs/espm.key", "var/lib/espm/state/ledger.sqlite"];
+    for name in made.iter().chain(&["var/lib/espm/state/unsent.lock", "var/lib/espm/state/locks/x", "etc/espm/theirs"])
+    {
+        fs::write(dir.join(name), "").unwrap();
+    }
+    run(Command::new("chown").args(["-R", "4711:4711"]).arg(&dir));
+    let script =
+        read("debian/postrm").replace(" /etc/", &format!(" {at}/etc/")).replace("\"/etc/", &format!("\"{at}/etc/"));
+    let script =
+        ["/var/lib/espm", "/run/espm"].iter().fold(script, |script, path| script.replace(path, &format!("{at}{path}")));
+    // No user of that name is here, and the logs of this machine stay.
+    let script =
+        script.replace("getent ", "false ").replace("/var/log/", &format!("{at}/")).replace("/var/lib/apache2", &at);
+    run(Command::new("sh").args(["-ec", &script, "postrm", "purge"]));
+    let left = run(Command::new("find").arg(&dir).args(["-mindepth", "1", "-printf", "%P %U:%G\n"]));
+    let mut left: Vec<_> = left.lines().filter(|line| line.contains("espm")).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["etc/espm 0:0", "etc/espm/theirs 0:0"]);
+    let _ = fs::remove_dir_all(dir);
+}
+
+#[test]
+fn removal_of_rpm_stops_every_unit_that_can_run() {
+    let stops = read("rpm/preun").lines().find(|line| line.contains("disable --now")).unwrap().to_owned();
+    for unit in fs::read_dir(shipped("templates")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap())
+    {
+        if unit.ends_with(".service") || unit.ends_with(".socket") {
+            assert!(stops.contains(&unit), "{unit}: {stops}");
+        }
+    }
 }

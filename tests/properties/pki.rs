@@ -141,7 +141,7 @@ fn certificate_verifies_only_through_valid_cas_up_to_root_of_bundle() {
         (&leaf.signed(&no_ca, 2040), [&no_ca.signed(&root, 2040), &top], false),
         (&leaf.signed(&renamed, 2040), [&other.signed(&root, 2040), &top], false),
     ] {
-        let verified = x509::verify(certificate, &bundle.map(String::as_str).concat(), NOW);
+        let verified = x509::verify(certificate, bundle.map(String::as_str).concat(), NOW);
         assert_eq!(verified.is_ok(), verifies, "{verified:?}\n{certificate}{bundle:?}");
     }
 }
@@ -150,8 +150,8 @@ fn certificate_verifies_only_through_valid_cas_up_to_root_of_bundle() {
 fn key_matches_its_certificate_alone() {
     let (one, another) = (Party::new("web01", false), Party::new("web01", false));
     let certificate = one.signed(&one, 2040);
-    assert_eq!(x509::key_fits(&certificate, &one.key.serialize_pem()), Ok(true));
-    assert_eq!(x509::key_fits(&certificate, &another.key.serialize_pem()), Ok(false));
+    assert_eq!(x509::key_fits(&certificate, one.key.serialize_pem()), Ok(true));
+    assert_eq!(x509::key_fits(&certificate, another.key.serialize_pem()), Ok(false));
     assert!(x509::key_fits(&certificate, &certificate).is_err());
     // As openssl writes it (RFC 5915): with the curve before the public key.
     let (whole, point) = (one.key.serialize_der(), one.key.public_key_raw());
@@ -168,7 +168,7 @@ fn serial_number_is_formatted_like_openssl() {
     for (serial, written) in [(7_u64, "07"), (0x80, "80"), (0x1ff, "01FF")] {
         let mut params = leaf.params(2040);
         params.serial_number = Some(serial.into());
-        let identity = x509::identity(&params.self_signed(&leaf.key).unwrap().pem()).unwrap();
+        let identity = x509::identity(params.self_signed(&leaf.key).unwrap().pem()).unwrap();
         assert_eq!((identity.serial.as_str(), identity.common_name.as_str()), (written, "web01"));
     }
 }
@@ -177,7 +177,8 @@ fn serial_number_is_formatted_like_openssl() {
 fn certificate_is_revoked_by_list_of_its_issuer_alone() {
     let (ca, other, leaf) = (Party::new("CA", true), Party::new("Other", true), Party::new("web01", false));
     let certificate = leaf.signed(&ca, 2040);
-    let revoked = |lists: &[String]| x509::is_revoked(&certificate, &lists.concat()).ok();
+    let bundle = ca.signed(&ca, 2040) + &other.signed(&other, 2040);
+    let revoked = |lists: &[String]| x509::is_revoked(&certificate, lists.concat().as_bytes(), &bundle, NOW).ok();
     assert_eq!(revoked(&[ca.list(7)]), Some(true));
     assert_eq!(revoked(&[ca.list(8)]), Some(false));
     assert_eq!(revoked(&[other.list(7), ca.list(8)]), Some(false));
@@ -193,17 +194,42 @@ proptest! {
     fn certificate_with_changed_byte_is_refused_or_unchanged(at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
         let pki = pki();
         prop_assert_eq!(x509::verify(&pki.certificate, &pki.ca, NOW), Ok(()));
-        prop_assert_eq!(x509::is_revoked(&pki.certificate, &pki.crl), Ok(true));
+        prop_assert_eq!(x509::is_revoked(&pki.certificate, pki.crl.as_bytes(), &pki.ca, NOW), Ok(true));
         prop_assert_eq!(x509::key_fits(&pki.certificate, &pki.key), Ok(true));
         let before = x509::identity(&pki.certificate).unwrap();
         let mut der = pki.der.clone();
         let at = at.index(der.len());
         if cut { der.truncate(at) } else { der[at] = to }
         let changed = pem("CERTIFICATE", &der);
-        let _ = (x509::key_fits(&changed, &pki.key), x509::is_revoked(&changed, &pki.crl), x509::verify(&pki.certificate, &changed, NOW));
+        let _ = (x509::key_fits(&changed, &pki.key), x509::is_revoked(&changed, pki.crl.as_bytes(), &pki.ca, NOW), x509::verify(&pki.certificate, &changed, NOW));
         if x509::verify(&changed, &pki.ca, NOW).is_ok() {
             let after = x509::identity(&changed).unwrap();
             prop_assert_eq!((after.common_name, after.serial, after.not_after), (before.common_name, before.serial, before.not_after));
+        }
+    }
+
+    /// A list says what its CA has signed, or nothing.
+    #[test]
+    fn revocation_list_with_changed_byte_is_refused_or_unchanged(at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
+        let pki = pki();
+        let text: String = pki.crl.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut der = data_encoding::BASE64.decode(text.as_bytes()).unwrap();
+        let at = at.index(der.len());
+        if cut { der.truncate(at) } else { der[at] = to }
+        let changed = pem("X509 CRL", &der);
+        let revoked = x509::is_revoked(&pki.certificate, changed.as_bytes(), &pki.ca, NOW);
+        prop_assert!(revoked != Ok(false), "{:?}", revoked);
+        prop_assert!(x509::list_until(&pki.ca, changed.as_bytes(), NOW).is_err() || revoked == Ok(true));
+    }
+
+    /// Any bytes are read without a panic, and prove nothing.
+    #[test]
+    fn any_bytes_prove_nothing(der in vec(any::<u8>(), 0..300), bytes in vec(any::<u8>(), 0..300)) {
+        let pki = pki();
+        for text in [bytes, pem("CERTIFICATE", &der).into_bytes(), pem("X509 CRL", &der).into_bytes()] {
+            prop_assert!(x509::verify(&text, &pki.ca, NOW).is_err() && x509::verify(&pki.certificate, &text, NOW).is_err());
+            prop_assert!(x509::is_revoked(&pki.certificate, &text[..], &pki.ca, NOW).is_err());
+            prop_assert!(x509::ca_until(&text, NOW).is_err() && x509::list_until(&pki.ca, &text[..], NOW).is_err());
         }
     }
 
@@ -222,7 +248,7 @@ proptest! {
                 let _ = (x509::identity(&text), x509::key_fits(&text, &pki.key), x509::key_fits(&pki.certificate, &text));
                 let _ = x509::verify(&text, &pki.ca, NOW);
                 prop_assert!(x509::verify(&pki.certificate, &text, NOW).is_err());
-                if let Ok(revoked) = x509::is_revoked(&pki.certificate, &text) {
+                if let Ok(revoked) = x509::is_revoked(&pki.certificate, text.as_bytes(), &pki.ca, NOW) {
                     prop_assert!(text.contains("BEGIN X509 CRL"), "{}", revoked);
                 }
             }

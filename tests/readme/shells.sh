@@ -35,9 +35,10 @@ make_enterprise() {
     cp -r tests/authority tests/doubles "$base"
     "$base/puppet-dashboard/seed" "$base/data" 1.2.8
     printf '#!/bin/sh\nexec /usr/bin/rake CONSOLE=%s "$@"\n' "$base/data" >/opt/puppet/bin/rake
-    printf '#!/bin/sh\nexec %s --root /etc/puppetlabs/puppet "$@"\n' "$base/authority/puppet" >/opt/puppet/bin/puppet
+    printf '#!/bin/sh\nexec %s --root /etc/puppetlabs/puppet --flavour 3.8 "$@"\n' "$base/authority/puppet" >/opt/puppet/bin/puppet
     chmod 0755 /opt/puppet/bin/rake /opt/puppet/bin/puppet
-    /opt/puppet/bin/puppet setup
+    /opt/puppet/bin/puppet setup puppet.example.com
+    printf '[main]\ncertname = puppet.example.com\n' >/etc/puppetlabs/puppet/puppet.conf
     ln -s ../ca /etc/puppetlabs/puppet/ssl/ca
     chown -R puppet-dashboard: "$base/data"
     chown -R pe-puppet: /etc/puppetlabs
@@ -54,11 +55,14 @@ make_puppet8() {
     cat >/opt/puppetlabs/bin/puppet <<PUPPET
 #!/bin/bash
 # "puppet config", of which espm and an administrator use two words.
-if [ "\$*" = "config set --section server \$5 \$6" ]; then
+if [ "\$1" = --version ]; then
+    echo 8.10.0
+elif [ "\$*" = "config set --section server \$5 \$6" ]; then
     . /root/espm/tests/readme/shells.sh
     printf '[server]\n%s = %s\n' "\$5" "\$6" | put_into $etc/puppet.conf
 else
     printf '%s\n' 'ssldir = $etc/ssl' 'cadir = $etc/ca' 'certname = master.example.com' 'user = puppet' 'config = $etc/puppet.conf'
+    grep -hE '^(node_terminus|external_nodes) = ' $etc/puppet.conf || true
 fi
 PUPPET
     # Its packages put it on everybody's path, and have a service.
@@ -116,9 +120,10 @@ stop_gate() {
 get_certificate() { openssl verify -CAfile espm.pem espm.pem; }
 
 # The client has both certificates while the web server changes from one to the other.
-take_both() { cp /etc/espm/certs/both.pem /srv/client/espm.pem; }
+take_both() { cp /etc/espm/certs/espm.pem.both /srv/client/espm.pem; }
 warm() { espm check | grep -q '^ok *console worker: '; }
 wait_for_worker() { wait_for warm; }
+no_nodes() { [ -z "$(espm nodes)" ]; }
 # The package has left, with all that it made.
 left() {
     local here

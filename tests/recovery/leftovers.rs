@@ -33,13 +33,10 @@ fn generate(site: &Site) -> Answer {
 #[test]
 fn node_lost_during_change_keeps_no_valid_certificate() {
     for (release, point, human) in [
-        // Deleted by a human after a change that did not begin, in place or by rebuilding.
-        ("1.2.8", "die_before_node_groups", &["node:del", "name=web01"][..]),
-        ("1.2.23", "die_before_node_classes", &["node:del", "name=web01"]),
+        // Deleted by a human after a change in place that did not begin.
+        ("1.2.23", "die_before_node_classes", &["node:del", "name=web01"][..]),
         // Made by a human between the two halves of a rebuilding.
         ("1.2.8", "die_after_node_del", &["node:add", "name=web01", "groups=", "classes="]),
-        // Deleted after it was added again.
-        ("1.2.8", "die_after_node_add", &["node:del", "name=web01"]),
     ] {
         let site = site_of(release);
         site.add("web01");
@@ -176,9 +173,13 @@ fn certificate_with_serial_of_another_is_502_and_the_other_stays_valid() {
         site.get(CERTIFICATE).expect(404);
         assert_eq!(valid(&site), humans);
         let made = generate(&site);
-        made.expect(201);
+        if authority == "puppet-cert" {
+            assert!(!humans.contains(&serial(made.expect(201))));
+        } else {
+            // A server may revoke all certificates of a name, the one with the other's number among them.
+            assert_eq!(made.expect(409).problem(), "certificate-exists");
+        }
         site.delete(WEB01).expect(204);
-        assert!(!humans.contains(&serial(&made)));
         assert_eq!(valid(&site), humans);
     }
 }

@@ -5,6 +5,7 @@ mod chaos;
 mod environment;
 mod leftovers;
 mod power_loss;
+mod proofs;
 mod rake_stops;
 mod rollback;
 mod system_calls;
@@ -20,6 +21,7 @@ mod every_server {
 
 /// With a cold console and with a warm one (tests/run).
 mod every_console {
+    mod database_gives_up;
     mod interruptions;
     mod rake_killed;
 }

@@ -1,5 +1,6 @@
 //! What an attacker must not do, learn or cause.
 
+mod modsecurity;
 mod opened_files;
 mod privilege;
 mod redaction;

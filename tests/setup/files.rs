@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{MADE, Place, psk_of};
+use super::{MADE, Place, psk_of, script};
 use crate::harness::{run, wait_until};
 
 #[test]
@@ -161,9 +161,9 @@ fn existing_file_is_never_overwritten() {
 fn missing_directory_is_answered_with_command_that_makes_it() {
     let place = Place::new();
     for (name, options, command) in [
-        ("etc/certs", &[][..], "mkdir -p"),
+        ("etc/certs", &[][..], "install -d -m 0755"),
         ("state", &[], "install -d -o espm -g espm -m 0750"),
-        ("records", &[], "install -d -o espm -g espm -m 0700"),
+        ("records", &[], "install -d -o www-data -g www-data -m 0700"),
         ("records", &["--authority-user", "pe-puppet"], "install -d -o pe-puppet -g pe-puppet -m 0700"),
         ("records", &["--authority-user", "puppet"], "install -d -o puppet -g puppet -m 0700"),
     ] {
@@ -177,7 +177,13 @@ fn missing_directory_is_answered_with_command_that_makes_it() {
     }
     let elsewhere = place.path("nowhere");
     let complaint = place.refused(&["-d", elsewhere.to_str().unwrap(), "-c", place.path("no/certs").to_str().unwrap()]);
-    let both = format!("    mkdir -p {}\n    mkdir -p {}\n", elsewhere.display(), place.path("no/certs").display());
+    let (no, certs) = (place.path("no"), place.path("no/certs"));
+    let both = format!(
+        "    install -d -m 0755 {}\n    install -d -m 0755 {} {}\n",
+        elsewhere.display(),
+        no.display(),
+        certs.display()
+    );
     assert!(complaint.ends_with(&both), "{complaint}");
     place.done(&[]);
 }
@@ -187,16 +193,14 @@ fn later_of_two_set_ups_removes_nothing_of_the_earlier() {
     let place = Place::new();
     // This one asks rake for the release, after it has looked whether anything is there.
     let (rake, console) = (place.path("rake"), place.path("console"));
-    fs::write(&rake, "#!/bin/sh\n: >reached\nuntil [ -e go-on ]; do sleep 0.01; done\n").unwrap();
-    fs::set_permissions(&rake, fs::Permissions::from_mode(0o755)).unwrap();
+    let tasks = "echo 'rake node:add  # add'; echo 'rake nodeclass:list  # list'";
+    script(&rake, &format!("#!/bin/sh\n: >reached\nuntil [ -e go-on ]; do sleep 0.01; done\n{tasks}\n"));
     fs::create_dir(&console).unwrap();
     fs::set_permissions(&console, fs::Permissions::from_mode(0o777)).unwrap();
     let at = |path: &Path| path.display().to_string();
-    let command = place.command(&["--console-command", &at(&rake), "--console-directory", &at(&console)]);
-    let asks = |word: &&&std::ffi::OsStr| ***word != *"--console-release" && ***word != *"1.2.7";
-    let words: Vec<_> = command.get_args().collect();
-    let mut later = Command::new(command.get_program());
-    later.args(words.iter().filter(asks)).stdout(Stdio::null()).stderr(Stdio::piped());
+    let words = ["--console-command", &at(&rake), "--console-directory", &at(&console)];
+    let mut later = place.command_without(&["--console-release"], &words, &[]);
+    later.stdout(Stdio::null()).stderr(Stdio::piped());
     let later = later.spawn().unwrap();
     wait_until("the later one has looked", || console.join("reached").exists());
     place.done(&[]);

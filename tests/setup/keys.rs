@@ -53,6 +53,29 @@ fn psk_is_added_and_retired_without_outage() {
 }
 
 #[test]
+fn psk_is_added_where_none_is_left() {
+    let site = Site::open();
+    let good = fs::read_to_string(site.ini()).unwrap();
+    let keyless: String =
+        good.lines().filter(|line| !line.contains("sha256:")).map(|line| format!("{line}\n")).collect();
+    let malformed = good.replace("sha256:", "sha256:x");
+    for text in [keyless.clone(), keyless.replace("[psk]\n", ""), malformed.clone()] {
+        fs::write(site.ini(), &text).unwrap();
+        let checked = String::from_utf8(site.espm(&["check"]).stdout).unwrap();
+        assert!(checked.contains("'espm-setup psk add "), "{checked}");
+        if text == malformed {
+            assert!(checked.contains("remove the line, then"), "{checked}");
+            fs::write(site.ini(), &keyless).unwrap();
+        }
+        let add = ["psk", "add", "cloud", "--config"];
+        let added = Command::new(site.bin("espm-setup")).args(add).arg(site.ini()).output().unwrap();
+        assert!(added.status.success(), "{added:?}");
+        let psk = psk_of(&String::from_utf8(added.stdout).unwrap());
+        site.ask("GET", "/v1/classes", None, &[&format!("X-ESPM-PSK: {psk}")]).expect(200);
+    }
+}
+
+#[test]
 fn simultaneous_psk_changes_are_all_kept() {
     let site = Site::open();
     let (ini, setup) = (site.ini(), site.bin("espm-setup"));

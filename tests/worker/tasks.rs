@@ -144,6 +144,28 @@ fn killed_child_leaves_outcome_for_recovery() {
 }
 
 #[test]
+fn list_whose_child_crashed_is_asked_cold() {
+    let site = warm();
+    expect_warm(&site, add(&site).expect(201));
+    let crash = || site.fault("console", "die_boot.once", "");
+    crash();
+    let listed = site.ask("GET", "/v1/classes", None, &["Cache-Control: no-cache"]);
+    assert!(cold(&site, listed.expect(200)).contains("its child has died"));
+    // The list of nodes, too, before a change and in a recovery.
+    crash();
+    let changed = site.patch("/v1/nodes/web01", &json!({"groups": []}));
+    assert!(cold(&site, changed.expect(200)).contains("its child has died"));
+    let failed = site.paused("before_node_groups", || site.delete("/v1/nodes/web01"), || site.kill_one("rake"));
+    failed.expect(502);
+    crash();
+    // The recovery finishes the deletion.
+    assert!(cold(&site, site.delete("/v1/nodes/web01").expect(404)).contains("its child has died"));
+    assert!(site.states().is_empty());
+    expect_warm(&site, add(&site).expect(201));
+    site.expect_worker_alive();
+}
+
+#[test]
 fn worker_killed_during_add_loses_no_result() {
     let site = warm();
     for point in ["before_node_add", "after_commit_node_add", "after_node_groups"] {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::check::Mistake;
 use crate::system::command::CommandError;
 use crate::system::trusted_file::FileError;
 use crate::system::x509::X509Error;
@@ -18,12 +19,29 @@ pub(super) enum Failure {
     #[error(transparent)]
     X509(#[from] X509Error),
     #[error("{path}: {error}", path = .0.display(), error = .1)]
-    RevocationList(PathBuf, X509Error),
+    Unsound(PathBuf, X509Error),
+    #[error(transparent)]
+    Check(#[from] Mistake),
     #[error("the serial number is not in the revocation list: {0}")]
     NotRevoked(String),
+    /// The CA cannot revoke it alone.
+    #[error("{0}")]
+    Replaced(String),
+    #[error("{path}: the record is of a newer release of espm; install that release", path = .0.display())]
+    Record(PathBuf),
+    #[error(
+        "{list}: it lacks revocations that it had, such as of serial number {serial}; put the list of before back with \
+         'cp {kept} {list}', restart the Puppet server, and revoke again what was revoked since",
+        list = .now.display(),
+        kept = .before.display()
+    )]
+    LostRevocations { serial: String, before: PathBuf, now: PathBuf },
     /// Nothing is left of what was begun.
     #[error("{why}: {output}")]
-    NothingMade { why: &'static str, output: String },
+    NothingMade { why: String, output: String },
+    /// What would be made could not be judged; nothing was begun.
+    #[error(transparent)]
+    Unfit(Box<Self>),
     /// Nothing was begun.
     #[error("the file for what the CA's command prints cannot be made: {0}")]
     NoRoom(FileError),

@@ -1,29 +1,33 @@
 //! The CA's commands and files, as the CA's user: what `puppet cert` and `puppetserver ca` do.
 //!
 //! Trusts no exit code and no message on its own: after each command it reads the files and the revocation
-//! list. Touches only what a record of espm's names. Never runs `puppet cert revoke` for a name without a
-//! certificate: that command takes such a name as a regular expression.
+//! list. Touches only what a record of espm's names and what the CA's inventory gives to that name alone. Never runs
+//! `puppet cert revoke` for a name without a certificate: that command takes such a name as a regular expression.
 
+mod check;
 mod failure;
 mod files;
 mod generate;
+mod inventory;
 mod output;
 pub mod record;
 mod revoke;
+mod survey;
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::failure::Failure;
 use self::files::Files;
-use self::record::{Record, Records};
+use self::record::{Made, Record, Records, State};
+use self::survey::{Facts, Signed, Survey};
 use super::protocol::{Answer, Issued, Request, Verb};
 use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
 use crate::model::words;
-use crate::system::clock::Deadline;
+use crate::system::clock::{self, Deadline};
 use crate::system::command::{CommandError, Program};
 use crate::system::lock::InheritedLock;
 use crate::system::output_file::OutputFile;
@@ -48,6 +52,13 @@ words! {
         PuppetCert = "puppet-cert",
         /// `puppetserver ca`, Puppet 6 and later, and `OpenVox`.
         PuppetserverCa = "puppetserver-ca",
+    }
+}
+
+impl Kind {
+    /// True if its master reads the revocation list when it starts, as masters up to Puppet 5 do.
+    pub(crate) fn master_reads_list_at_start(self) -> bool {
+        self == Self::PuppetCert
     }
 }
 
@@ -79,7 +90,8 @@ pub(crate) fn execute(settings: &Settings, request: &Request) -> Answer {
     match attempt(settings, request, wait, Deadline::after(settings.timeout.min(asked.max(LEAST)))) {
         Ok(answer) => answer,
         Err(Failure::Command(CommandError::TimedOut)) => Answer::TimedOut,
-        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_))) => {
+        Err(Failure::Replaced(text)) => Answer::Replaced { text },
+        Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_) | Failure::Unfit(_))) => {
             Answer::Undone { text: failure.to_string() }
         }
         Err(failure) => Answer::Failed { text: failure.to_string() },
@@ -135,29 +147,66 @@ impl Ca<'_> {
         })
     }
 
-    /// Whether the name is taken: by a file, or as one of the master's own.
-    fn is_taken(&self) -> Result<bool, Failure> {
-        Ok(self.files.anything_there()? || self.files.is_alias_of(&self.settings.master)?)
+    fn record(&self) -> Result<Option<Record>, Failure> {
+        self.records.read(self.name, || self.files.today())
     }
 
-    fn check(&self) -> Result<Answer, Failure> {
-        self.files.is_revoked(&self.files.ca_certificate()?)?;
-        self.is_taken()?;
-        self.files.is_anothers("")?;
-        Ok(Answer::Sound)
+    fn nothing_recorded(&self) -> Record {
+        Record::new(self.name, State::Settled, vec![])
+    }
+
+    fn write_or_forget(&self, record: &Record) -> Result<(), Failure> {
+        if record.state == State::Settled && record.made.is_empty() && record.nobodys.is_empty() {
+            return Ok(self.records.forget(self.name)?);
+        }
+        self.records.write(record)?;
+        Ok(self.output.remove()?)
+    }
+
+    /// A certificate that was made now.
+    fn made(&self, certificate: &str) -> Result<Made, Failure> {
+        Ok(Made::by(&self.files.today()?.ca, certificate)?)
+    }
+
+    /// Whose the certificates of the name are.
+    fn survey(&self, record: &Record) -> Result<Survey, Failure> {
+        let today = self.files.today()?;
+        let inventory = self.files.inventory(&self.settings.master)?;
+        let signed = self.files.signed_now(&today)?;
+        let listed = inventory.lines.iter().map(|line| line.serial.clone());
+        let serials = listed.chain(signed.iter().map(|signed| signed.serial.clone())).collect();
+        let revoked = self.files.revoked(&today, serials)?;
+        let (inventory, signed, now) = (&inventory, signed.as_ref(), clock::now());
+        Ok(Facts { record, ca: &today.ca, inventory, signed, revoked: &revoked, now }.survey())
+    }
+
+    /// The certificate that counts now: the CA's copy, if its key is recorded, and it is valid and not revoked.
+    fn current(&self, record: &Record) -> Result<Option<String>, Failure> {
+        let today = self.files.today()?;
+        let ours = |signed: &Signed| {
+            let now = clock::now();
+            signed.of_this_ca
+                && (signed.not_before..signed.not_after).contains(&now)
+                && record.made.iter().any(|made| made.key == signed.key && made.ca == today.ca)
+        };
+        let Some(signed) = self.files.signed_now(&today)?.filter(ours) else { return Ok(None) };
+        let revoked = self.files.is_serial_revoked(&today, &signed.serial)?;
+        if revoked { Ok(None) } else { self.files.read(&self.files.signed()) }
     }
 
     fn show(&self) -> Result<Answer, Failure> {
-        let certificate = match self.records.read(self.name)? {
-            Some(Record::Issued { certificate }) => certificate,
-            Some(_) => return Ok(Answer::Unfinished),
-            None if self.is_taken()? => return Ok(Answer::Foreign),
-            None => return Ok(Answer::Absent),
+        let Some(record) = self.record()? else {
+            let taken = !self.files.there()?.is_empty() || self.files.is_alias_of(&self.settings.master)?;
+            return Ok(if taken { Answer::Foreign } else { Answer::Absent });
         };
-        if self.files.is_recorded(&certificate)? != Some(true) || self.files.is_revoked(&certificate)? {
-            return Ok(Answer::Absent);
+        if record.state != State::Settled {
+            return Ok(Answer::Unfinished);
         }
-        Ok(Answer::There { issued: self.issued(certificate, None)? })
+        if let Some(certificate) = self.current(&record)? {
+            return Ok(Answer::There { issued: self.issued(certificate, None)? });
+        }
+        // One that the CA has no copy of, or that a human has replaced.
+        Ok(if self.survey(&record)?.ours.is_empty() { Answer::Absent } else { Answer::Unfinished })
     }
 
     /// The output of an earlier call's command; `None` while it runs.
@@ -165,22 +214,39 @@ impl Ca<'_> {
         Ok(self.until.within(OUTPUT_WAIT).attempt(|| self.output.read())?)
     }
 
-    /// Runs one of the CA's commands for this name.
+    /// Runs one of the CA's commands about a name, or a serial number.
     /// The exit code says nothing: Puppet 2.7 ends with 0 after a failure. The files tell.
-    fn run(&self, verb: &str, output: &File) -> Result<(), CommandError> {
+    fn run(&self, verb: &str, about: &str, output: &File) -> Result<(), CommandError> {
+        let options = match self.settings.kind {
+            Kind::PuppetCert => vec![],
+            Kind::PuppetserverCa => self.settings.config.iter().flat_map(|path| configured(path)).collect(),
+        };
+        self.run_with(verb, about, options, output)
+    }
+
+    fn run_with(&self, verb: &str, about: &str, options: Vec<String>, output: &File) -> Result<(), CommandError> {
         let mut program = self.settings.program.clone();
-        let name = self.name.as_str();
         match self.settings.kind {
-            Kind::PuppetCert => program.argv.extend([verb, "--color=false", name].map(str::to_owned)),
+            Kind::PuppetCert => {
+                program.argv.extend([verb.to_owned(), "--color=false".to_owned()]);
+                program.argv.extend(options);
+                program.argv.push(about.to_owned());
+            }
             Kind::PuppetserverCa => {
-                program.argv.extend([verb.to_owned(), format!("--certname={name}")]);
-                if let Some(config) = &self.settings.config {
-                    program.argv.extend(["--config".to_owned(), config.display().to_string()]);
-                }
+                program.argv.extend([verb.to_owned(), format!("--certname={about}")]);
+                program.argv.extend(options);
             }
         }
         let lock = self.lock.as_ref().ok_or_else(|| io::Error::other("the CA is not locked"));
         let input = lock.and_then(|lock| lock.input(b"").map_err(io::Error::other));
-        program.run_into(output, input.map_err(CommandError::Io)?, self.until).map(drop)
+        let ended = program.run_into(output, input.map_err(CommandError::Io)?, self.until).map(drop);
+        // What it printed proves what it did, after a power loss as well.
+        output.sync_all().map_err(CommandError::Io)?;
+        ended
     }
+}
+
+/// The option that names `puppet.conf`.
+fn configured(path: &Path) -> [String; 2] {
+    ["--config".to_owned(), path.display().to_string()]
 }

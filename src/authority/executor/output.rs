@@ -24,6 +24,17 @@ pub(super) fn says_signed(output: &str, name: &NodeName) -> bool {
     })
 }
 
+/// Whether the CA says that the name had a key, a request or a certificate already: what is there is not the command's.
+pub(super) fn says_taken(output: &str) -> bool {
+    let texts = ["already exists", "already has a ", "Existing file at "];
+    output.lines().map(plain).any(|line| texts.iter().any(|text| line.contains(text)))
+}
+
+/// Whether `puppet cert` knows no option for trusted facts.
+pub(super) fn refuses_facts(output: &str) -> bool {
+    output.lines().map(plain).any(|line| line.contains("invalid option: --csr_attributes"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

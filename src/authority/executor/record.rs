@@ -1,33 +1,136 @@
 //! What the CA's user keeps about the certificates that espm made: one file a name, in a directory of that user.
 //!
-//! A certificate is espm's if its name is recorded here and the CA still has the recorded one. The record of an
-//! intent is durable before the command starts; the command's output goes to a file beside it.
+//! A certificate is espm's if it is recorded here and the CA's inventory gives its serial number to this name alone, or
+//! if it is a renewal of one. The record of an intent is durable before the command starts; the command's output goes
+//! to a file beside it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::failure::Failure;
+use super::files::Today;
 use crate::model::name::NodeName;
 use crate::system::lock::InheritedLock;
 use crate::system::output_file::OutputFile;
 use crate::system::trusted_file::{self, FileError, Owner};
+use crate::system::x509::{self, X509Error};
 
-/// Bytes of a record.
-const MAX_RECORD: u64 = 64 * 1024;
+/// Bytes of a record; a certificate takes some 3,000.
+const MAX_RECORD: u64 = 256 * 1024;
+
+/// The format of a record. Release 0.1 wrote none, and its records are read.
+const VERSION: u64 = 2;
 
 /// What is recorded about a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
-pub(crate) enum Record {
-    /// A command was started while the CA had nothing of this name.
-    Generating,
-    /// The certificate was made (PEM).
-    Issued { certificate: String },
-    /// The command made a key of this identity and failed.
+pub(crate) struct Record {
+    version: u64,
+    pub(crate) name: NodeName,
+    pub(crate) state: State,
+    /// Everything that was made and is not known to be revoked or expired.
+    pub(crate) made: Vec<Made>,
+    /// Serial numbers of certificates that a full disk cut short: nobody has them or their keys.
+    pub(crate) nobodys: BTreeSet<String>,
+}
+
+/// What is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// A command was started while the CA had nothing of this name, during that boot of the machine, at that time.
+    Generating { boot: String, since: i64 },
+    /// Nothing.
+    Settled,
+    /// The command made this key and failed.
     /// The server may sign for that key even now.
     Abandoned { key: String },
-    /// The revocation of this certificate was started (PEM).
-    Revoking { certificate: String },
+    /// The revocation of all that was made has begun.
+    Revoking,
+    /// The certificate of that serial number is not what was asked for, and its revocation has begun.
+    /// Nobody has it, and nobody gets it.
+    Flawed { serial: String },
+}
+
+/// A certificate that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    /// SHA-256 of its public key.
+    pub(crate) key: String,
+    /// SHA-256 of the public key of the CA that made it.
+    pub(crate) ca: String,
+    pub(crate) serial: String,
+    pub(crate) fingerprint: String,
+    /// Its validity, in seconds since 1970.
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
+    /// The certificate, PEM: with it a human can revoke what the CA has no copy of.
+    pub(crate) certificate: String,
+}
+
+impl Made {
+    /// A certificate that a CA has made now.
+    pub(crate) fn by(ca: &str, certificate: &str) -> Result<Self, X509Error> {
+        let identity = x509::identity(certificate)?;
+        Ok(Self {
+            key: x509::spki(certificate)?,
+            ca: ca.to_owned(),
+            serial: identity.serial,
+            fingerprint: identity.fingerprint,
+            not_before: identity.not_before,
+            not_after: identity.not_after,
+            certificate: certificate.to_owned(),
+        })
+    }
+}
+
+impl Record {
+    pub(crate) fn new(name: &NodeName, state: State, made: Vec<Made>) -> Self {
+        Self { version: VERSION, name: name.clone(), state, made, nobodys: BTreeSet::new() }
+    }
+
+    /// Whether a key is that of something made, or of what was abandoned.
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        self.made.iter().any(|made| made.key == key)
+            || matches!(&self.state, State::Abandoned { key: abandoned } if abandoned == key)
+    }
+}
+
+/// A record of release 0.1.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+enum Old {
+    Generating,
+    Issued {
+        certificate: String,
+    },
+    /// The key is the SHA-256 of its number or point, of which nothing else is known today.
+    Abandoned {
+        key: String,
+    },
+    Revoking {
+        certificate: String,
+    },
+}
+
+impl Old {
+    /// A certificate that today's CA has not signed is another CA's.
+    fn upgrade(self, name: &NodeName, today: &Today) -> Result<Record, X509Error> {
+        let made = |certificate: &str| {
+            let signer = if x509::is_signed_by(certificate, &today.bundle)? { &today.ca } else { "" };
+            Ok::<_, X509Error>(vec![Made::by(signer, certificate)?])
+        };
+        let (state, made) = match self {
+            // It was of an earlier boot, or its command has printed what it did.
+            Self::Generating => (State::Generating { boot: String::new(), since: 0 }, vec![]),
+            Self::Issued { certificate } => (State::Settled, made(&certificate)?),
+            Self::Abandoned { key } => (State::Abandoned { key }, vec![]),
+            Self::Revoking { certificate } => (State::Revoking, made(&certificate)?),
+        };
+        Ok(Record::new(name, state, made))
+    }
 }
 
 /// The directory of the records.
@@ -42,8 +145,18 @@ impl Records {
         Ok(Self(directory.to_owned()))
     }
 
-    fn path(&self, name: &NodeName) -> PathBuf {
+    pub(crate) fn path(&self, name: &NodeName) -> PathBuf {
         self.0.join(format!("{name}.json"))
+    }
+
+    /// The revocation list as it was before the last revocation.
+    pub(crate) fn revocation_list(&self) -> PathBuf {
+        self.0.join("ca_crl.pem")
+    }
+
+    /// The copy of `puppet.conf` that a command reads.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.0.join("puppet.conf")
     }
 
     /// The output of the command that was started for a name.
@@ -57,21 +170,34 @@ impl Records {
         InheritedLock::try_acquire(&self.0.join("lock"))
     }
 
-    /// The record of a name.
+    /// The record of a name; `today` gives the CA, which a record of release 0.1 does not name.
     ///
     /// # Errors
     /// When the record cannot be read; an unreadable record is never an absent one.
-    pub(crate) fn read(&self, name: &NodeName) -> Result<Option<Record>, FileError> {
+    pub(super) fn read(
+        &self,
+        name: &NodeName,
+        today: impl FnOnce() -> Result<Today, Failure>,
+    ) -> Result<Option<Record>, Failure> {
         let path = self.path(name);
         let json = trusted_file::optional(trusted_file::read(&path, MAX_RECORD, Owner::RootOrSelf))?;
-        let record = json.map(|json| serde_json::from_str(&json)).transpose();
-        record.map_err(|error| FileError::io(&path, error.into()))
+        let Some(json) = json else { return Ok(None) };
+        let malformed = |error: serde_json::Error| FileError::io(&path, error.into());
+        let value: Value = serde_json::from_str(&json).map_err(malformed)?;
+        match value.get("version").map(Value::as_u64) {
+            None => {
+                let old: Old = serde_json::from_value(value).map_err(malformed)?;
+                Ok(Some(old.upgrade(name, &today()?)?))
+            }
+            Some(Some(VERSION)) => Ok(Some(serde_json::from_value(value).map_err(malformed)?)),
+            Some(_) => Err(Failure::Record(path)),
+        }
     }
 
     /// Writes the record of a name, durably.
-    pub(crate) fn write(&self, name: &NodeName, record: &Record) -> Result<(), FileError> {
-        let json = serde_json::to_vec(record).unwrap_or_default();
-        trusted_file::replace(&self.path(name), 0o600, &json)
+    pub(crate) fn write(&self, record: &Record) -> Result<(), FileError> {
+        let json = serde_json::to_vec_pretty(record).unwrap_or_default();
+        trusted_file::replace(&self.path(&record.name), 0o600, &json)
     }
 
     /// Removes the record of a name, and the output.

@@ -1,50 +1,57 @@
-//! Revoking a certificate, and freeing its name.
+//! Revoking a certificate and its renewals, and freeing their name.
 
-use super::{Answer, Ca, Failure, Record};
+use std::collections::BTreeSet;
+
+use super::record::{Record, State};
+use super::survey::Survey;
+use super::{Answer, Ca, Failure, Kind};
 use crate::system::command;
 use crate::system::text::excerpt;
-use crate::system::trusted_file;
 use crate::system::x509;
 
 impl Ca<'_> {
+    /// Revokes what the record claims. Nothing else is revoked, whatever the record says: see [`super::survey`].
     pub(super) fn revoke(&self) -> Result<Answer, Failure> {
-        let mut record = self.records.read(self.name)?;
-        if record == Some(Record::Generating) {
+        let mut record = self.record()?;
+        if let Some(Record { state: State::Generating { .. }, .. }) = &record {
             if let Some(answer @ (Answer::Running | Answer::Foreign)) = self.settle_generating()? {
                 return Ok(answer);
             }
-            record = self.records.read(self.name)?;
+            record = self.record()?;
         }
-        if let Some(Record::Abandoned { key }) = record {
-            record = self.late(&key)?;
+        if let Some(Record { state: State::Abandoned { key }, .. }) = &record {
+            record = self.late(key)?;
         }
-        let (Some(Record::Issued { certificate }) | Some(Record::Revoking { certificate })) = record else {
-            return Ok(if self.files.anything_there()? { Answer::Foreign } else { Answer::Absent });
+        let Some(mut record) = record.filter(|record| !record.made.is_empty()) else {
+            return Ok(if self.files.there()?.is_empty() { Answer::Absent } else { Answer::Foreign });
         };
         if self.earlier_output()?.is_none() {
             return Ok(Answer::Running);
         }
-        let recorded = self.files.is_recorded(&certificate)?;
-        if !self.files.is_revoked(&certificate)? {
-            match recorded {
-                Some(true) => {}
-                Some(false) => {
-                    self.records.forget(self.name)?;
-                    return Ok(Answer::Foreign);
-                }
-                // The CA's commands revoke its copy; without one they take the name as a regular expression.
-                None => trusted_file::replace(&self.files.signed(), 0o644, certificate.as_bytes())?,
-            }
-            self.records.write(self.name, &Record::Revoking { certificate: certificate.clone() })?;
+        if record.state == State::Settled {
+            record.state = State::Revoking;
+        }
+        let mut survey = self.survey(&record)?;
+        if record.made.iter().all(|made| survey.void.contains(&made.serial)) {
+            return Ok(Answer::Void);
+        }
+        if !claim(&record, &survey).is_empty() {
+            self.records.write(&record)?;
+        }
+        // A renewal may come between.
+        while let Some(serial) = claim(&record, &survey).first().cloned() {
+            let word = self.word_for(&serial, &record, &survey)?;
+            self.files.keep_revocation_list(&self.records.revocation_list())?;
             self.output.remove()?;
             let file = self.output.create()?;
-            self.run("revoke", &file)?;
-            if !self.files.is_revoked(&certificate)? {
-                let text = excerpt(&command::read_back(&file)?);
-                return Err(Failure::NotRevoked(text));
+            self.run("revoke", &word, &file)?;
+            let now = self.survey(&record)?;
+            if now.revoked.is_subset(&survey.revoked) {
+                return Err(self.not_revoked(&serial, &record, &command::read_back(&file)?)?);
             }
+            survey = now;
         }
-        self.give_up(&certificate)?;
+        self.settle_revoked(record, &survey)?;
         Ok(Answer::Revoked)
     }
 
@@ -52,33 +59,114 @@ impl Ca<'_> {
     /// That certificate must be revoked.
     fn late(&self, key: &str) -> Result<Option<Record>, Failure> {
         let signed = self.files.read(&self.files.signed())?;
-        let ours = signed.filter(|signed| x509::key_of_certificate(signed).is_ok_and(|of| of == key));
-        let Some(certificate) = ours else {
-            self.records.forget(self.name)?;
-            return Ok(None);
+        let is_of_key = |pem: &str| {
+            // As release 0.1 has recorded it.
+            x509::spki(pem).is_ok_and(|of| of == key) || x509::key_of_certificate(pem).is_ok_and(|of| of == key)
         };
-        let record = Record::Revoking { certificate };
-        self.records.write(self.name, &record)?;
+        let mut record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
+        record.state = State::Settled;
+        if let Some(certificate) = signed.filter(|signed| is_of_key(signed)) {
+            let made = self.made(&certificate)?;
+            record.state = State::Flawed { serial: made.serial.clone() };
+            record.made.push(made);
+        }
+        self.write_or_forget(&record)?;
         Ok(Some(record))
     }
 
-    /// Frees the name of a revoked certificate: removes its files.
-    /// While the CA's copy is this certificate, all of them are, even a key that does not fit. Without the
-    /// copy, the key and the node's copy must fit.
-    fn give_up(&self, certificate: &str) -> Result<(), Failure> {
-        let own = match self.files.is_recorded(certificate)? {
-            Some(own) => own,
-            None => {
-                let key = self.files.read(&self.files.private_key())?;
-                let copy = self.files.read(&self.files.copy())?;
-                key.is_none_or(|key| x509::key_fits(certificate, &key) == Ok(true))
-                    && copy.is_none_or(|copy| x509::identity(&copy) == x509::identity(certificate))
+    /// How the command is told which certificate to revoke: by its name or by its serial number.
+    fn word_for(&self, serial: &str, record: &Record, survey: &Survey) -> Result<String, Failure> {
+        let by_number = format!("0x{serial}");
+        match self.settings.kind {
+            // It revokes the CA's copy. Without one it takes the name as a regular expression.
+            Kind::PuppetCert if self.copy_is(serial)? => Ok(self.name.to_string()),
+            // From 2.7.26 on; before, it finds no such name.
+            Kind::PuppetCert => {
+                let named = ["signed", "requests"].map(|directory| self.settings.cadir.join(directory));
+                match named.iter().any(|directory| directory.join(format!("{by_number}.pem")).exists()) {
+                    true => Err(self.replaced(serial, record, survey)),
+                    false => Ok(by_number),
+                }
+            }
+            Kind::PuppetserverCa if survey.by_name && claim(record, survey) == survey.ours => Ok(self.name.to_string()),
+            Kind::PuppetserverCa => Err(self.replaced(serial, record, survey)),
+        }
+    }
+
+    fn copy_is(&self, serial: &str) -> Result<bool, Failure> {
+        let signed = self.files.signed_now(&self.files.today()?)?;
+        Ok(signed.is_some_and(|signed| signed.serial == serial))
+    }
+
+    /// The failure after a command that has revoked nothing.
+    fn not_revoked(&self, serial: &str, record: &Record, output: &str) -> Result<Failure, Failure> {
+        let cannot = match self.settings.kind {
+            Kind::PuppetCert => output.contains(&format!("find a serial number for 0x{}", serial.to_ascii_lowercase())),
+            // It has revoked its copy, and that alone.
+            Kind::PuppetserverCa => {
+                let signed = self.files.signed_now(&self.files.today()?)?;
+                let survey = self.survey(record)?;
+                signed.is_none_or(|signed| !survey.ours.contains(&signed.serial))
             }
         };
-        if own {
-            self.files.remove()?;
+        if cannot {
+            Ok(self.replaced(serial, record, &self.survey(record)?))
+        } else {
+            Ok(Failure::NotRevoked(excerpt(output)))
         }
-        self.records.forget(self.name)?;
-        Ok(())
+    }
+
+    /// Says what a human can type where the CA cannot revoke one certificate alone.
+    pub(super) fn replaced(&self, serial: &str, record: &Record, survey: &Survey) -> Failure {
+        let name = self.name;
+        let (copy, record) = (self.files.signed(), self.records.path(&record.name));
+        let others: Vec<_> = survey.others.iter().chain(&survey.shared).map(String::as_str).collect();
+        let command = self.settings.program.argv.join(" ");
+        let how = match self.settings.kind {
+            Kind::PuppetCert => format!("'{command} revoke 0x{serial}' needs Puppet 2.7.26 or newer"),
+            Kind::PuppetserverCa if others.is_empty() => format!(
+                "write its certificate, which is in {}, into {} and send the request again",
+                record.display(),
+                copy.display()
+            ),
+            Kind::PuppetserverCa => format!(
+                "the CA has {} of that name, too: '{command} revoke --certname={name}' revokes all of them (Puppet Server \
+                 8.2.2 or newer); then make the other's anew",
+                others.join(", ")
+            ),
+        };
+        Failure::Replaced(format!(
+            "serial number {serial} of {name} is valid, and the CA cannot revoke it alone; {how}"
+        ))
+    }
+
+    /// Frees the name of what is revoked, and drops it from the record. What another CA made stays there: that CA may
+    /// come back from a backup.
+    fn settle_revoked(&self, mut record: Record, survey: &Survey) -> Result<(), Failure> {
+        self.remove_ours(&record, survey.others.is_empty())?;
+        record.made.retain(|made| survey.is_live(&made.serial));
+        record.state = State::Settled;
+        self.write_or_forget(&record)
+    }
+
+    /// Removes the files of the keys in the record. While the CA's copy has one of them, all files of the name go, even
+    /// a key that does not fit; but not a request with another key, which an agent may have sent. A copy that was cut
+    /// short is nobody's where nobody else has a certificate of the name.
+    pub(super) fn remove_ours(&self, record: &Record, alone: bool) -> Result<(), Failure> {
+        let ours = |key: Option<&String>| key.is_some_and(|key| record.has_key(key));
+        let (copy, waiting) = (self.files.signed(), self.files.waiting());
+        let copy_is_ours = ours(self.files.key_in(&copy)?.as_ref());
+        self.files.remove(|path, key| {
+            let cut_short = alone && key.is_none() && *path == copy;
+            ours(key.as_ref()) || cut_short || (copy_is_ours && *path != waiting)
+        })
+    }
+}
+
+/// The serial numbers that are to be revoked now.
+fn claim(record: &Record, survey: &Survey) -> BTreeSet<String> {
+    match &record.state {
+        State::Flawed { serial } => survey.ours.iter().filter(|ours| *ours == serial).cloned().collect(),
+        _ => survey.ours.clone(),
     }
 }

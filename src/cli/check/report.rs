@@ -1,6 +1,7 @@
 //! The report of a check: lines, a plugin's output, or metrics.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use crate::cli::Failure;
@@ -44,6 +45,8 @@ pub(in crate::cli) struct Report {
     counts: Option<Counts>,
     /// Audit records that wait for syslog.
     unsent: Option<usize>,
+    /// Whether a human watches standard error.
+    terminal: bool,
 }
 
 struct Counts {
@@ -55,7 +58,7 @@ struct Counts {
 
 impl Report {
     pub(in crate::cli) fn new(form: Form) -> Self {
-        Self { form, lines: Vec::new(), days: None, counts: None, unsent: None }
+        Self { form, lines: Vec::new(), days: None, counts: None, unsent: None, terminal: io::stderr().is_terminal() }
     }
 
     /// Adds a check that is right, or a failure that keeps espm from working.
@@ -107,7 +110,22 @@ impl Report {
         });
     }
 
+    /// Names on a terminal what takes its time; the next line replaces it.
+    pub(in crate::cli) fn asking(&mut self, what: &str) {
+        if self.terminal {
+            let _ = write!(io::stderr(), "\r\x1b[Kasking {what} ...");
+        }
+    }
+
+    /// Wipes what [`Report::asking`] has written.
+    fn wipe(&self) {
+        if self.terminal {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
     fn put(&mut self, level: Level, what: &str, text: String) {
+        self.wipe();
         if self.form == Form::Lines {
             println!("{}", human(level, what, &text));
         }
@@ -124,6 +142,7 @@ impl Report {
 
     /// Prints the rest of the report and returns the exit code.
     pub(in crate::cli) fn end(self) -> ExitCode {
+        self.wipe();
         let worst = self.lines.iter().map(|(level, _, _)| *level).max().unwrap_or(Level::Unknown);
         match self.form {
             Form::Lines if self.failures() > 0 => ExitCode::FAILURE,

@@ -9,9 +9,9 @@ pub mod task;
 mod verdict;
 pub(crate) mod worker;
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use self::output::{excerpt, names};
@@ -20,24 +20,24 @@ use self::verdict::verdict;
 use self::worker::{Worker, WorkerError};
 use super::listing::Listing;
 use super::{
-    Claim, Console, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT, Evidence, Intent, Permit, Standing, Verdict, Way,
+    Claim, Console, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT, Evidence, Found, Intent, Permit, Standing, Verdict,
+    Way,
 };
-use crate::model::name::NodeName;
-use crate::model::node::{Assignment, List};
+use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+use crate::model::node::{Assignment, List, Node};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
-use crate::system::command::Program;
-use crate::system::helper_call::HelperCall;
+use crate::system::command::{self, CommandError};
+use crate::system::helper_call::{Helper, HelperCall};
 use crate::system::lock::{self, InheritedLock, Lock, Permits, Queue};
 use crate::system::process;
-use crate::system::text::plain;
 use crate::system::trusted_file;
 
 /// The settings of `[console]` for rake.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The program that runs a task, through sudo where necessary.
-    pub(crate) helper: Program,
+    /// The program that runs a task.
+    pub(crate) helper: Helper,
     /// The worker to ask before `helper`.
     pub(crate) worker: Option<Worker>,
     pub(crate) release: Release,
@@ -59,7 +59,7 @@ pub(crate) struct Rake {
     state: PathBuf,
     queue: Queue,
     /// The reason for which the worker was not used.
-    cold: OnceCell<String>,
+    cold: OnceLock<String>,
 }
 
 impl Rake {
@@ -69,7 +69,7 @@ impl Rake {
             queue: Queue::new(&locks, "console-queue", settings.queue),
             state: state.to_owned(),
             settings,
-            cold: OnceCell::new(),
+            cold: OnceLock::new(),
         }
     }
 
@@ -115,7 +115,7 @@ impl Rake {
         Ok(Some((code, read_back(&stdout)?, read_back(&stderr)?)))
     }
 
-    /// The worker's exit code; `None` when it has run nothing.
+    /// The worker's exit code; `None` when it has changed nothing, and rake can be run instead.
     fn ask_worker(
         &self,
         task: &Task,
@@ -132,6 +132,10 @@ impl Rake {
                 Ok(None)
             }
             Err(WorkerError::TimedOut) => Err(ConsoleError::TimedOut),
+            Err(WorkerError::Died) if !task.changes() => {
+                let _ = self.cold.set(format!("console worker {}: its child has died", worker.socket.display()));
+                Ok(None)
+            }
             // Recovery judges its effect once the output file's lock is free.
             Err(WorkerError::Died) => Err(ConsoleError::Failed("the worker's child died on the way".into())),
         }
@@ -177,8 +181,7 @@ impl Console for Rake {
     }
 
     fn way(&self, before: &Assignment, after: &Assignment) -> Way {
-        let removes = !before.parameters.keys().all(|name| after.parameters.contains_key(name));
-        if self.settings.release.changes_in_place(removes) { Way::InPlace } else { Way::Rebuild }
+        if self.settings.release.changes_in_place(before, after) { Way::InPlace } else { Way::Rebuild }
     }
 
     fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict {
@@ -242,8 +245,41 @@ impl Console for Rake {
         Ok(listing)
     }
 
-    fn missing_names(&self, _: &Assignment) -> Result<Vec<(List, String)>, ConsoleError> {
+    fn folds(&self) -> bool {
+        true
+    }
+
+    fn outdated(&self, _: &[&Node]) -> Result<Vec<(NodeName, Option<ConsoleError>)>, ConsoleError> {
         Ok(Vec::new())
+    }
+
+    fn found(&self, name: &NodeName, _: &[Assignment], until: Deadline) -> Result<Option<Found>, ConsoleError> {
+        if !self.settings.release.shows_nodes() {
+            return Ok(None);
+        }
+        let mut found = Found::default();
+        for group in self.lines(Task::Assigned { name: name.clone(), list: List::Groups }, until)? {
+            match GroupName::parse(&group) {
+                Ok(group) => found.assignment.groups.push(group),
+                Err(_) => found.beyond.push(format!("the group {group:?}")),
+            }
+        }
+        for class in self.lines(Task::Assigned { name: name.clone(), list: List::Classes }, until)? {
+            match ClassName::parse(&class) {
+                Ok(class) => found.assignment.classes.push(class),
+                Err(_) => found.beyond.push(format!("the class {class:?}")),
+            }
+        }
+        for line in self.lines(Task::Parameters { name: name.clone() }, until)? {
+            let (key, value) = line.split_once('=').unwrap_or((&line, ""));
+            match (ParameterName::parse(key), ParameterValue::parse(value)) {
+                (Ok(key), Ok(value)) if !found.assignment.parameters.contains_key(&key) => {
+                    found.assignment.parameters.insert(key, value);
+                }
+                _ => found.beyond.push(format!("the parameter {line:?}")),
+            }
+        }
+        Ok(Some(found))
     }
 
     fn nodes(&self, until: Deadline) -> Result<Vec<String>, ConsoleError> {
@@ -255,13 +291,13 @@ impl Console for Rake {
     }
 
     fn standing(&self, name: &NodeName, until: Deadline) -> Result<Standing, ConsoleError> {
-        let nodes = self.nodes(until)?;
-        if nodes.iter().any(|node| plain(node) == name.as_str()) {
-            return Ok(Standing::Listed(nodes));
+        let standing = Standing::among(name, self.nodes(until)?).ok_or(ConsoleError::NoNodes)?;
+        if matches!(standing, Standing::Listed(_)) {
+            return Ok(standing);
         }
         // A missing node is forgotten, so the list counts only if this rake has a console's tasks.
         match Release::from_task_list(&self.tasks(until)?) {
-            Some(_) => Ok(Standing::Unlisted),
+            Some(_) => Ok(standing),
             None => Err(ConsoleError::Failed("it lists neither the node nor the console's tasks".into())),
         }
     }
@@ -285,8 +321,10 @@ impl Console for Rake {
             // The worker may have taken a part of the time.
             None => self.run_cold(task, &slot, output, self.limit(until))?,
         };
+        // The output proves what was done, after a power loss too.
+        output.sync_data().map_err(|error| ConsoleError::Command(CommandError::Io(error)))?;
         let printed = read_back(output)?;
-        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), nodes: &[] }))
+        Ok(verdict(intent, Evidence { output: &printed, exit: Some(code), whole: true, standing: None }))
     }
 }
 
@@ -299,7 +337,7 @@ fn request(task: Task, slot: &InheritedLock, call: &HelperCall<'_>) -> Result<Fi
 }
 
 fn read_back(output: &File) -> Result<String, ConsoleError> {
-    crate::system::command::read_back(output).map_err(ConsoleError::Command)
+    command::read_back(output).map_err(ConsoleError::Command)
 }
 
 /// Returns rake's exit code, or an error when rake did not end by itself.

@@ -3,6 +3,7 @@
 //! Exit codes and messages both lie on their own; a success is its marker lines, complete lists and exit code 0.
 //! Unknown lines are noise.
 
+use crate::model::fold::Twins;
 use crate::model::name::{ClassName, GroupName, NodeName};
 use crate::model::node::{Assignment, List};
 use crate::system::text::{self, plain};
@@ -14,6 +15,9 @@ pub struct Output<'a> {
     name: &'a NodeName,
 }
 
+/// The line before the error at which rake itself has ended.
+const ABORTED: &str = "rake aborted!";
+
 /// The line with which `node:add` refuses a name that exists.
 const TAKEN: &str = "Node already exists!";
 
@@ -21,6 +25,22 @@ const TAKEN: &str = "Node already exists!";
 /// Without that start the same words may be about something else, or quote a value.
 const TAKEN_MEANWHILE: (&str, [&str; 2]) =
     ("There was a problem saving the node: ", ["Name has already been taken", "Duplicate entry"]);
+
+/// The words of a database that gives up a statement and rolls its whole transaction back.
+///
+/// Both of MySQL's were seen; the third is PostgreSQL's (its source, deadlock.c). After a lost connection nobody
+/// knows whether the transaction was committed, so nothing about one is here.
+const ROLLED_BACK: [&str; 3] =
+    ["Deadlock found when trying to get lock", "Lock wait timeout exceeded", "ERROR:  deadlock detected"];
+
+/// The task whose transaction was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// `node:del`, which prints the error alone.
+    Deletion,
+    /// `node:add`
+    Addition,
+}
 
 impl<'a> Output<'a> {
     /// Splits the output into lines.
@@ -46,6 +66,25 @@ impl<'a> Output<'a> {
         let (begin, texts) = TAKEN_MEANWHILE;
         let meanwhile = |line: &str| line.starts_with(begin) && texts.iter().any(|text| line.contains(text));
         !self.created() && self.lines.iter().any(|line| line == TAKEN || meanwhile(line))
+    }
+
+    /// True if a task said that the database has rolled it back.
+    ///
+    /// The text counts only at the beginning of its line, after the class of the error; a statement that quotes
+    /// values comes after it. What rake says of its abort can be any task's.
+    pub fn rolled_back(&self, by: By) -> bool {
+        let begin = if by == By::Addition { TAKEN_MEANWHILE.0 } else { "" };
+        let says = |line: &String| {
+            let error = line.strip_prefix(begin).and_then(|error| error.split_once(": "));
+            error.is_some_and(|(class, text)| {
+                class.ends_with(|c: char| c.is_ascii_alphanumeric())
+                    && class.chars().all(|c| c.is_ascii_alphanumeric() || c == ':')
+                    && ROLLED_BACK.iter().any(|words| text.starts_with(words))
+            })
+        };
+        let aborted =
+            |at: usize| at.checked_sub(1).and_then(|at| self.lines.get(at)).is_some_and(|line| line == ABORTED);
+        (0..).zip(&self.lines).any(|(at, line)| says(line) && !aborted(at))
     }
 
     /// True if the node did not exist.
@@ -92,8 +131,10 @@ impl<'a> Output<'a> {
         }
         let (classes, groups) = self.lines.split_at(between);
         let lost = |list: List, names: &[&str], lines: &[String]| -> Vec<(List, String)> {
-            let lost = names.iter().filter(|name| !lines.iter().any(|line| line == *name));
-            lost.map(|name| (list, (*name).to_owned())).collect()
+            let twins = if names.is_empty() { Twins::default() } else { Twins::find(names.iter().copied(), lines) };
+            // Where the database takes another name for it, that one may be assigned.
+            let lost = |name: &&&str| !lines.iter().any(|line| line == **name) || twins.of(name).is_some();
+            names.iter().filter(lost).map(|name| (list, (*name).to_owned())).collect()
         };
         let wanted_classes: Vec<_> = wanted.classes.iter().map(ClassName::as_str).collect();
         let wanted_groups: Vec<_> = wanted.groups.iter().map(GroupName::as_str).collect();
@@ -132,7 +173,7 @@ pub fn names(output: &str) -> Vec<String> {
 
 /// An excerpt for the log: the lines at rake's abort, or else the last lines.
 pub(crate) fn excerpt(output: &str) -> String {
-    match output.rfind("rake aborted!").and_then(|at| output.get(at..)) {
+    match output.rfind(ABORTED).and_then(|at| output.get(at..)) {
         Some(abort) => text::excerpt(&abort.lines().take(3).collect::<Vec<_>>().join("\n")),
         None => text::excerpt(output),
     }

@@ -57,12 +57,17 @@ impl Release {
         self > Self::V1_2_2
     }
 
+    /// True if it has tasks that show what a node has.
+    pub(crate) fn shows_nodes(self) -> bool {
+        self >= Self::V1_2_23
+    }
+
     /// True if a change can be made in place; otherwise the node is rebuilt.
-    pub(crate) fn changes_in_place(self, removes_parameters: bool) -> bool {
+    pub(crate) fn changes_in_place(self, before: &Assignment, after: &Assignment) -> bool {
         match self {
             Self::V1_2_2 => true,
             Self::V1_2_7 => false,
-            Self::V1_2_23 | Self::V3_0 => !removes_parameters,
+            Self::V1_2_23 | Self::V3_0 => before.parameters.keys().all(|name| after.parameters.contains_key(name)),
         }
     }
 }
@@ -80,6 +85,18 @@ pub enum Task {
     },
     /// List nodes.
     Nodes,
+    /// List a node's classes or groups.
+    Assigned {
+        /// The node's name.
+        name: NodeName,
+        /// The list.
+        list: List,
+    },
+    /// List a node's parameters.
+    Parameters {
+        /// The node's name.
+        name: NodeName,
+    },
     /// Add a node.
     Add {
         /// The node.
@@ -134,12 +151,20 @@ impl Task {
         *self != Self::Tasks
     }
 
+    /// True if it may change something, so that it cannot be run twice.
+    pub(crate) fn changes(&self) -> bool {
+        match self {
+            Self::Tasks | Self::Names { .. } | Self::Nodes | Self::Assigned { .. } | Self::Parameters { .. } => false,
+            Self::Add { .. } | Self::Change { .. } | Self::Rebuild { .. } | Self::Delete { .. } => true,
+        }
+    }
+
     /// The node that the task is about.
     pub fn node(&self) -> Option<&NodeName> {
         match self {
             Self::Tasks | Self::Names { .. } | Self::Nodes => None,
             Self::Add { node } | Self::Change { node } | Self::Rebuild { node } => Some(&node.name),
-            Self::Delete { name, .. } => Some(name),
+            Self::Assigned { name, .. } | Self::Parameters { name } | Self::Delete { name, .. } => Some(name),
         }
     }
 
@@ -159,6 +184,14 @@ impl Task {
             Self::Names { list: List::Classes } => tasks(&["nodeclass:list"]),
             Self::Names { list: List::Groups } => tasks(&["nodegroup:list"]),
             Self::Nodes => tasks(&["node:list"]),
+            Self::Assigned { name, list } => {
+                tasks(&[if *list == List::Classes { "node:listclasses" } else { "node:listgroups" }]);
+                words.push(format!("name={name}"));
+            }
+            Self::Parameters { name } => {
+                tasks(&["node:parameters"]);
+                words.push(format!("name={name}"));
+            }
             Self::Add { node } => {
                 tasks(&["node:add"]);
                 if !node.assignment.parameters.is_empty() {

@@ -1,7 +1,7 @@
 //! The verdict on a run of rake, from its output and its exit code.
 
-use super::output::{Completeness, Output, Separator, excerpt};
-use crate::console::{Evidence, Gap, Intent, Refusal, Verdict, Way};
+use super::output::{By, Completeness, Output, Separator, excerpt};
+use crate::console::{Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
 use crate::model::name::NodeName;
 use crate::model::node::Node;
 
@@ -27,6 +27,7 @@ fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Ve
     }
     let said = excerpt(evidence.output);
     let ended = evidence.exit.is_some();
+    let rolled_back = |by| evidence.exit == Some(1) && output.rolled_back(by);
     if output.created() {
         Verdict::Partial(Gap::Unfinished(said))
     } else if output.taken() {
@@ -36,13 +37,10 @@ fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Ve
     } else {
         match way {
             Some(Way::InPlace) => Verdict::Partial(Gap::Unfinished(said)),
-            Some(Way::Rebuild) if !output.groups_edited() => {
-                if ended {
-                    Verdict::Refused(Refusal::Error(said))
-                } else {
-                    Verdict::NotBegun
-                }
-            }
+            Some(Way::Rebuild) if !output.groups_edited() && ended => Verdict::Refused(Refusal::Error(said)),
+            Some(Way::Rebuild) if !output.groups_edited() && evidence.whole => Verdict::NotBegun,
+            Some(Way::Rebuild) if rolled_back(By::Deletion) => Verdict::Refused(Refusal::Error(said)),
+            None if rolled_back(By::Addition) => Verdict::Refused(Refusal::Error(said)),
             // The node may be deleted, and somebody else may have added the name.
             Some(Way::Rebuild | Way::AddAgain) | None => Verdict::Unknown(said),
         }
@@ -52,13 +50,20 @@ fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Ve
 fn judge_deletion(name: &NodeName, evidence: Evidence<'_>) -> Verdict {
     let output = Output::read(evidence.output, name);
     let said = || excerpt(evidence.output);
+    let nodes = match evidence.standing {
+        Some(Standing::Listed(nodes)) => nodes.as_slice(),
+        _ => &[],
+    };
     match (output.groups_edited(), evidence.exit) {
         (true, Some(0)) if !output.remains() => Verdict::Done,
-        (true, None) if output.deleted(evidence.nodes) => Verdict::Done,
+        (true, Some(1)) if output.rolled_back(By::Deletion) => Verdict::Refused(Refusal::Error(said())),
+        (true, None) if output.deleted(nodes) => Verdict::Done,
         (true, _) => Verdict::Unknown(said()),
-        (false, Some(_)) if output.missing() => Verdict::Done,
+        // Somebody has deleted it, or the database is a wrong one; the list tells.
+        (false, Some(_)) if output.missing() => Verdict::Refused(Refusal::Missing),
         (false, Some(_)) => Verdict::Refused(Refusal::Error(said())),
-        (false, None) => Verdict::NotBegun,
+        (false, None) if evidence.whole => Verdict::NotBegun,
+        (false, None) => Verdict::Unknown(said()),
     }
 }
 
@@ -67,7 +72,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::verdict;
-    use crate::console::{Evidence, Gap, Intent, Refusal, Verdict, Way};
+    use crate::console::{Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
     use crate::model::name::{ClassName, NodeName};
     use crate::model::node::{Assignment, List, Node};
 
@@ -81,8 +86,12 @@ mod tests {
 
     /// The verdict without its text.
     fn judge(intent: &Intent, output: &str, exit: Option<u32>, nodes: &[&str]) -> Verdict {
-        let nodes: Vec<_> = nodes.iter().map(|name| (*name).to_owned()).collect();
-        match verdict(intent, Evidence { output, exit, nodes: &nodes }) {
+        let standing = Standing::Listed(nodes.iter().map(|name| (*name).to_owned()).collect());
+        without_text(verdict(intent, Evidence { output, exit, whole: true, standing: Some(&standing) }))
+    }
+
+    fn without_text(verdict: Verdict) -> Verdict {
+        match verdict {
             Verdict::Partial(Gap::Unfinished(_)) => Verdict::Partial(Gap::Unfinished(String::new())),
             Verdict::Refused(Refusal::Error(_)) => Verdict::Refused(Refusal::Error(String::new())),
             Verdict::Unknown(_) => Verdict::Unknown(String::new()),
@@ -91,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_gone_when_the_run_and_its_list_say_so_or_it_never_was() {
+    fn a_node_is_gone_when_the_run_and_its_list_say_so() {
         for (output, code, gone) in [
             (format!("{DONE}\nweb011\n"), 0, true),
             (format!("{DONE}\n"), 0, true),
             (format!("{DONE}\nweb011\n"), 1, false),
             (format!("{DONE}\nweb01\n"), 0, false),
-            // Somebody has deleted it in between.
-            ("Node web01 doesn't exist!\n".to_owned(), 1, true),
+            // A wrong database says so too.
+            ("Node web01 doesn't exist!\n".to_owned(), 1, false),
             (format!("{DONE}\nNode web01 doesn't exist!\n"), 1, false),
             ("Node web011 doesn't exist!\n".to_owned(), 1, false),
             ("web011\n".to_owned(), 0, false),
@@ -166,6 +175,67 @@ mod tests {
             (&again, "", None, unknown()),
         ] {
             assert_eq!(judge(intent, output, exit, &[]), expected, "{intent:?} {exit:?} {output:?}");
+        }
+    }
+
+    /// What each release says when the database gives up a statement and rolls its transaction back: where
+    /// `node:del` says it, and where `node:add` does.
+    const ROLLED_BACK: [&str; 4] = [
+        "Mysql::Error: Deadlock found when trying to get lock; try restarting transaction: DELETE FROM `nodes`\n",
+        "Mysql2::Error: Deadlock found when trying to get lock; try restarting transaction\n",
+        "Mysql::Error: Lock wait timeout exceeded; try restarting transaction: DELETE FROM `nodes` WHERE `id` = 2\n",
+        "PG::TRDeadlockDetected: ERROR:  deadlock detected\n",
+    ];
+
+    #[test]
+    fn a_node_is_there_when_its_deletion_was_rolled_back() {
+        let (error, unknown) = (Verdict::Refused(Refusal::Error(String::new())), Verdict::Unknown(String::new()));
+        let rebuild = Intent::Change { node: node(&[]), way: Way::Rebuild };
+        for intent in [rebuild, Intent::Delete { node: node(&[]) }] {
+            for said in ROLLED_BACK {
+                let after = format!("{DONE}\n{said}");
+                assert_eq!(judge(&intent, &after, Some(1), &["web01"]), error, "{said}");
+                // Without rake's own end nothing tells which statement was the last.
+                assert_eq!(judge(&intent, &after, None, &["web01"]), unknown, "{said}");
+                for other in [
+                    // The addition was rolled back, after the deletion.
+                    format!("{DONE}\nThere was a problem saving the node: {said}"),
+                    format!("{DONE}\nrake aborted!\n{said}"),
+                    format!("{DONE}\nMysql::Error: MySQL server has gone away: '{said}'"),
+                ] {
+                    assert_eq!(judge(&intent, &other, Some(1), &["web01"]), unknown, "{intent:?} {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_addition_that_was_rolled_back_has_added_nothing() {
+        let add = Intent::Add { node: node(&[]) };
+        let again = Intent::Change { node: node(&[]), way: Way::AddAgain };
+        for said in ROLLED_BACK {
+            let output = format!("There was a problem saving the node: {said}");
+            assert_eq!(judge(&add, &output, Some(1), &[]), Verdict::Refused(Refusal::Error(String::new())));
+            assert_eq!(judge(&add, &output, None, &[]), Verdict::Unknown(String::new()));
+            // A node of that name would be somebody else's.
+            assert_eq!(judge(&again, &output, Some(1), &[]), Verdict::Unknown(String::new()));
+            assert_eq!(judge(&add, said, Some(1), &[]), Verdict::Unknown(String::new()));
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_power_loss_may_have_taken_proves_nothing_by_its_absence() {
+        let rebuild = Intent::Change { node: node(&[]), way: Way::Rebuild };
+        let begun = "espm: boot a\nespm: rebuild\n";
+        for intent in [rebuild, Intent::Delete { node: node(&[]) }] {
+            let left = |output: &str, boot| without_text(verdict(&intent, Evidence::left(output, Some(boot))));
+            assert_eq!(left(begun, "a"), Verdict::NotBegun);
+            assert_eq!(left(begun, "b"), Verdict::Unknown(String::new()));
+            assert_eq!(left("", "a"), Verdict::Unknown(String::new()));
+            let ended = format!("{begun}rake aborted!\nespm: exit 1\n");
+            assert_eq!(left(&ended, "b"), Verdict::Refused(Refusal::Error(String::new())));
+            let torn = ended.replace("aborted", "\0\0\0\0\0\0\0");
+            assert_eq!(left(&torn, "b"), Verdict::Unknown(String::new()));
         }
     }
 

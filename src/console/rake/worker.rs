@@ -20,6 +20,7 @@ use rustix::net::{
 };
 
 use crate::system::clock::Deadline;
+use crate::system::process;
 
 /// The worker's greeting.
 const HELLO: &[u8] = b"espm 2\n";
@@ -45,8 +46,8 @@ pub(crate) enum WorkerError {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) socket: PathBuf,
-    /// The console's user, if known; root, who can pass the socket in, is trusted too.
-    pub(crate) user: Option<u32>,
+    /// The console's user, `None` when that is espm's own; root, who can pass the socket in, is trusted too.
+    pub(crate) user: Option<String>,
 }
 
 impl Worker {
@@ -81,7 +82,8 @@ impl Worker {
 
     /// Connects to a worker of the console's user and reads its greeting.
     fn connect(&self) -> io::Result<UnixStream> {
-        let user = self.user.ok_or_else(|| io::Error::other("[console] user: is not in /etc/passwd; name another"))?;
+        let user = self.user.as_deref().map_or_else(|| Some(process::user()), process::uid_of);
+        let user = user.ok_or_else(|| io::Error::other("[console] user: is not in /etc/passwd; name another"))?;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // The send timeout bounds connecting too, which waits for a place in the worker's backlog.
         sockopt::set_socket_timeout(&socket, Timeout::Send, Some(GREETING))?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -30,12 +31,21 @@ pub(super) enum Why {
     NotDirectory,
     #[error("is owned by user {uid}, want {want}")]
     Owner { uid: u32, want: Owner },
-    #[error("others can write it (mode {:04o}); chmod go-w {}", .mode & 0o7777, .path.display())]
+    #[error("others can write it (mode {:04o}); {}", .mode & 0o7777, remedy(*.mode, .path))]
     Writable { mode: u32, path: PathBuf },
     #[error("is larger than {limit} bytes")]
     TooLarge { limit: u64 },
     #[error("is not UTF-8 text")]
     NotText,
+}
+
+/// A directory in which all may write, such as `/tmp`, stays as it is.
+fn remedy(mode: u32, path: &Path) -> String {
+    if mode & Mode::SVTX.bits() == 0 {
+        format!("chmod go-w {}", path.display())
+    } else {
+        "name another path".to_owned()
+    }
 }
 
 impl FileError {

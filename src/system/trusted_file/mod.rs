@@ -6,12 +6,13 @@
 //! their first moment and are durable before they count.
 
 mod error;
+mod identity;
 mod write;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, Metadata, OpenOptions};
-use std::io::Read;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -21,13 +22,17 @@ use rustix::io::Errno;
 pub use self::error::FileError;
 use self::error::Why;
 pub(crate) use self::error::optional;
+pub(crate) use self::identity::Identity;
 pub(crate) use self::write::{
-    beside, create, create_directory, discard, nameless, open_existing, open_lock, place, remove, rename, replace,
-    replace_keeping_owner, sync_parent, write_new,
+    beside, create, create_directory, create_nameless, discard, name, name_new, nameless, open_existing, open_lock,
+    remove, rename, replace, replace_keeping_owner, sync_parent, write_beside, write_new,
 };
 
 /// Symbolic links on the way to a file, as the kernel bounds them.
 const MAX_LINKS: usize = 40;
+
+/// Bytes of a long file that are read at a time.
+const PIECE: usize = 64 * 1024;
 
 /// Whose files are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,12 +119,12 @@ impl From<&Metadata> for Origin {
     }
 }
 
-/// Reads a text file that only trusted users can have written.
+/// Opens a file that only trusted users can have written, and says how many bytes it has.
 ///
 /// # Errors
 /// When the file cannot be opened, is a link or no regular file, has another owner, can be written by
-/// others, is larger than the limit (bytes) or is not UTF-8.
-pub(crate) fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
+/// others, or is larger than the limit (bytes).
+fn open(path: &Path, limit: u64, owner: Owner) -> Result<(File, u64), FileError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(FileError::at(path))?;
@@ -128,29 +133,71 @@ pub(crate) fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, File
         return Err(FileError::new(path, Why::NotRegular));
     }
     Origin::from(&metadata).check(path, owner)?;
+    if metadata.len() > limit {
+        return Err(FileError::new(path, Why::TooLarge { limit }));
+    }
+    Ok((file, metadata.len()))
+}
+
+/// Reads a file of bytes; the errors are those of [`open`].
+pub(crate) fn read_bytes(path: &Path, limit: u64, owner: Owner) -> Result<Vec<u8>, FileError> {
+    let (file, length) = open(path, limit, owner)?;
     // Room for all of it and for the end: one read, and one that finds nothing more.
-    let expected = usize::try_from(metadata.len().min(limit)).unwrap_or(0).saturating_add(64);
-    let mut bytes = Vec::with_capacity(expected);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(64));
     file.take(limit + 1).read_to_end(&mut bytes).map_err(FileError::at(path))?;
     if bytes.len() as u64 > limit {
         return Err(FileError::new(path, Why::TooLarge { limit }));
     }
-    String::from_utf8(bytes).map_err(|_| FileError::new(path, Why::NotText))
+    Ok(bytes)
+}
+
+/// Reads a text file, which is UTF-8; the other errors are those of [`open`].
+pub(crate) fn read(path: &Path, limit: u64, owner: Owner) -> Result<String, FileError> {
+    String::from_utf8(read_bytes(path, limit, owner)?).map_err(|_| FileError::new(path, Why::NotText))
+}
+
+/// A long file to be read piece by piece; the errors are those of [`open`].
+/// What is written to it meanwhile is read up to the limit.
+pub(crate) fn reader(path: &Path, limit: u64, owner: Owner) -> Result<impl BufRead + use<>, FileError> {
+    Ok(BufReader::with_capacity(PIECE, open(path, limit, owner)?.0.take(limit)))
 }
 
 /// Checks that a path is a directory with a trusted owner, into which others cannot write.
 pub(crate) fn check_directory(path: &Path, owner: Owner) -> Result<(), FileError> {
-    let found = Origin::of(path)?;
+    let path = resolve(path, owner)?;
+    let found = Origin::of(&path)?;
     if !found.is(FileType::Directory) {
-        return Err(FileError::new(path, Why::NotDirectory));
+        return Err(FileError::new(&path, Why::NotDirectory));
     }
-    found.check(path, owner)
+    found.check(&path, owner)
+}
+
+/// A path without symbolic links: links of trusted users are followed, those of others are refused, and so is a way
+/// that others can write to.
+pub(crate) fn resolve(path: &Path, owner: Owner) -> Result<PathBuf, FileError> {
+    walk(path, owner, Steps::All)
 }
 
 /// Checks every directory and every link on the way to a file.
-/// Only a trusted user can put another in its place. A directory that all may write must be sticky, as `/tmp`
+///
+/// The file is looked for from `/` on, one step after the other, through links as the kernel goes.
+/// Otherwise, somebody could put another file in its place. A directory that all may write must be sticky, as `/tmp`
 /// is.
 pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
+    walk(path, owner, Steps::Directories).map(drop)
+}
+
+/// What is looked at on the way to a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// The directories, and the links to them.
+    Directories,
+    /// The file itself, too, where it is a link.
+    All,
+}
+
+/// Goes to a file, and says where that is without links.
+fn walk(path: &Path, owner: Owner, steps: Steps) -> Result<PathBuf, FileError> {
     let mut here = PathBuf::from("/");
     let mut rest = Vec::new();
     let mut links = 0;
@@ -158,7 +205,7 @@ pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
         rest.extend(way.components().rev().map(|component| component.as_os_str().to_owned()));
     };
     let whole = std::path::absolute(path).map_err(FileError::at(path))?;
-    push(&mut rest, whole.parent().unwrap_or(Path::new("/")));
+    push(&mut rest, if steps == Steps::All { &whole } else { whole.parent().unwrap_or(Path::new("/")) });
     while let Some(name) = rest.pop() {
         match Path::new(&name).components().next() {
             Some(Component::Normal(name)) => here.push(name),
@@ -170,7 +217,10 @@ pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
             _ => continue,
         }
         let step = Origin::of(&here)?;
-        step.check_step(&here, owner)?;
+        let last = steps == Steps::All && rest.is_empty();
+        if step.is(FileType::Symlink) || !last {
+            step.check_step(&here, owner)?;
+        }
         if step.is(FileType::Symlink) {
             links += 1;
             if links > MAX_LINKS {
@@ -180,7 +230,7 @@ pub(crate) fn check_way(path: &Path, owner: Owner) -> Result<(), FileError> {
             here.pop();
         }
     }
-    Ok(())
+    Ok(here)
 }
 
 /// Checks that root alone decides what a program is: the file and the way to it.
@@ -199,8 +249,8 @@ mod tests {
     use rustix::fs::FileType;
 
     use super::{
-        Origin, Owner, check_way, create, discard, open_existing, open_lock, read, remove, replace,
-        replace_keeping_owner, write_new,
+        Origin, Owner, check_directory, check_way, create, discard, open_existing, open_lock, read, remove, replace,
+        replace_keeping_owner, resolve, write_new,
     };
     use crate::system::scratch::scratch;
 
@@ -243,6 +293,29 @@ mod tests {
         assert!(check_way(&top.join("round/f"), Owner::RootOrSelf).unwrap_err().to_string().contains("round"));
         assert!(check_way(&path.join("f"), Owner::RootOrSelf).unwrap_err().to_string().contains("not a directory"));
         assert!(check_way(&top.join("none/f"), Owner::RootOrSelf).unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn links_of_trusted_users_are_resolved_and_those_of_others_refused() {
+        let top = scratch("file-resolve");
+        fs::create_dir_all(top.join("disk/state")).unwrap();
+        symlink("disk", top.join("opt")).unwrap();
+        symlink(top.join("opt/state"), top.join("state")).unwrap();
+        let real = fs::canonicalize(top.join("disk/state")).unwrap();
+        for way in ["disk/state", "opt/state", "state", "opt/../state/."] {
+            assert_eq!(resolve(&top.join(way), Owner::RootOrSelf).unwrap(), real, "{way}");
+            check_directory(&top.join(way), Owner::RootOrSelf).unwrap();
+        }
+        fs::set_permissions(top.join("disk"), Permissions::from_mode(0o777)).unwrap();
+        assert!(
+            resolve(&top.join("state"), Owner::RootOrSelf).unwrap_err().to_string().contains("others can write it")
+        );
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(top.join("disk"), Permissions::from_mode(0o755)).unwrap();
+            std::os::unix::fs::lchown(top.join("opt"), Some(12_345), None).unwrap();
+            let error = resolve(&top.join("state"), Owner::RootOrSelf).unwrap_err().to_string();
+            assert!(error.contains("opt: is owned by user 12345"), "{error}");
+        }
     }
 
     #[test]

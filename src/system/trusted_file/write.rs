@@ -2,10 +2,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
 use super::error::{FileError, Why};
 
@@ -34,6 +35,27 @@ pub(crate) fn nameless(directory: &Path) -> Result<File, FileError> {
     let file = create(&path, 0o600)?;
     fs::remove_file(&path).map_err(FileError::at(&path))?;
     Ok(file)
+}
+
+/// Creates a file without a name beside a path, which [`name`] gives it.
+/// Before that it is gone with its last descriptor, so nothing is left when the process dies.
+///
+/// # Errors
+/// Among others where the file system has no such files (NFS).
+pub(crate) fn create_nameless(path: &Path, mode: u32) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(mode).custom_flags(OFlags::TMPFILE.bits().cast_signed());
+    let file = options.open(parent(path)).map_err(FileError::at(path))?;
+    file.set_permissions(Permissions::from_mode(mode)).map_err(FileError::at(path))?;
+    Ok(file)
+}
+
+/// Gives a file without a name its name, durably; what has that name already stays.
+pub(crate) fn name(file: &File, path: &Path) -> Result<(), FileError> {
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = || Ok(linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
+    file.sync_all().and_then(|()| link()).map_err(FileError::at(path))?;
+    durably(path)
 }
 
 /// Creates a directory that must not exist yet.
@@ -71,7 +93,7 @@ fn write(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
 }
 
 /// Writes the file that takes another's place, instead of what a process that died has left there.
-fn write_beside(path: &Path, ending: &str, mode: u32, content: &[u8]) -> Result<PathBuf, FileError> {
+pub(crate) fn write_beside(path: &Path, ending: &str, mode: u32, content: &[u8]) -> Result<PathBuf, FileError> {
     let beside = beside(path, ending);
     discard(&beside)?;
     write(&beside, mode, content)?;
@@ -88,14 +110,15 @@ pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), File
     rename(&write_beside(path, "new", mode, content)?, path)
 }
 
-/// As [`replace`], for a file that must not exist yet; a link counts as a file.
-pub(crate) fn place(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
-    let beside = write_beside(path, "new", mode, content)?;
-    // Unlike a renaming it takes nothing's place.
-    let linked = fs::hard_link(&beside, path);
-    let _ = fs::remove_file(&beside);
-    linked.map_err(FileError::at(path))?;
-    durably(path)
+/// Renames a file durably; unlike [`rename`] it takes nothing's place.
+///
+/// # Errors
+/// As for [`rename`]; a file that has the other name is one.
+pub(crate) fn name_new(from: &Path, to: &Path) -> Result<(), FileError> {
+    let linked = fs::hard_link(from, to);
+    let _ = fs::remove_file(from);
+    linked.map_err(FileError::at(to))?;
+    durably(to)
 }
 
 /// As [`replace`], with the owner, group and mode that the file has.
@@ -153,6 +176,13 @@ fn durably(path: &Path) -> Result<(), FileError> {
 
 /// Makes the entries of a path's directory durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    OpenOptions::new().read(true).open(parent)?.sync_all()
+    OpenOptions::new().read(true).open(parent(path))?.sync_all()
+}
+
+/// The directory of a path.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent == Path::new("") => Path::new("."),
+        parent => parent.unwrap_or(Path::new("/")),
+    }
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -100,6 +100,134 @@ fn client_takes_another_name_when_one_is_taken() {
     assert!(appended.is_some_and(|time| time.len() == 13 && time.bytes().all(|b| b.is_ascii_digit())), "{name}");
     assert_eq!(site.node_in_console(name.trim()), assigned());
     site.expect_foreign_untouched();
+}
+
+#[test]
+fn exact_launch_of_taken_name_fails_and_adds_nothing() {
+    let site = Site::open();
+    for how in ["--exact", "--resume"] {
+        let output = launch(&site, FOREIGN, &[how]).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{output:?}");
+        assert!(says(&output).contains("409 a node of this name exists"), "{output:?}");
+    }
+    assert_eq!(site.states().len(), 0);
+    assert_eq!(run(&mut launch(&site, "web01", &["--exact"])), "web01\n");
+    site.expect_foreign_untouched();
+}
+
+#[test]
+fn resumed_launch_goes_on_with_node_and_certificate_of_interrupted_one() {
+    let site = Site::open();
+    site.fault("ca", "pause_after_generate.once", "");
+    let mut first = launch(&site, "web01", &[]).stdout(Stdio::piped()).spawn().unwrap();
+    wait_until("the certificate is made", || site.dir.join("ca/reached").exists());
+    first.kill().unwrap();
+    first.wait().unwrap();
+    fs::write(site.dir.join("ca/continue"), "").unwrap();
+
+    let ssldir = site.dir.join("ssl");
+    let resumed = run(&mut launch(&site, "web01", &["--resume", "--ssldir", ssldir.to_str().unwrap()]));
+    assert_eq!(resumed, "web01\n");
+    expect_usable(&ssldir, "web01");
+    assert_eq!((site.count("console", "node:add"), site.count("ca", "generate")), (1, 1));
+    assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["web01"]);
+
+    // A node that was launched as something else may be another server's.
+    let mut other = client(&site, &["launch", "web01", "--class", "ntp", "--resume"]);
+    let output = other.output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{output:?}");
+    assert!(says(&output).contains("web01 has other groups, classes or parameters"), "{output:?}");
+    // One that is not there yet is added.
+    assert_eq!(run(&mut launch(&site, "web02", &["--resume"])), "web02\n");
+}
+
+#[test]
+fn files_that_cannot_be_opened_leave_no_node() {
+    let site = Site::open();
+    let file = site.write("file", "");
+    let below = format!("{file}/ssl");
+    for (option, path) in [("--ssldir", below.as_str()), ("--user-data", "/nonexistent"), ("--ssldir", "/proc")] {
+        let output = launch(&site, "web01", &[option, path]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(says(&output).contains(path) && says(&output).lines().count() == 1, "{output:?}");
+    }
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = launch(&site, "web02", &[]).stdout(full).output().unwrap();
+    assert!(
+        output.status.code() == Some(1) && says(&output).contains("web02 may be there: the same command"),
+        "{output:?}"
+    );
+    assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["web02"]);
+    assert_eq!(run(&mut launch(&site, "web02", &["--resume"])), "web02\n");
+    let output = client(&site, &["classes"]).env("ESPM_TLS_CERT", "/nonexistent.pem").output().unwrap();
+    assert!(says(&output).contains("ESPM_TLS_CERT: /nonexistent.pem: No such file"), "{output:?}");
+}
+
+#[test]
+fn terminate_of_unknown_name_says_so() {
+    let site = Site::open();
+    site.add("web01");
+    for name in ["web10", FOREIGN] {
+        let output = client(&site, &["terminate", name]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(
+            says(&output).contains(&format!("{name}: espm has no such node, so nothing was deleted")),
+            "{output:?}"
+        );
+    }
+    let output = client(&site, &["terminate", "web01"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(site.states().len(), 0);
+    site.expect_foreign_untouched();
+}
+
+#[test]
+fn client_sends_same_name_again_after_502() {
+    let site = Site::open();
+    site.ask_for_lists();
+    site.fault("console", "raise_before_node_add.once", "");
+    let output = launch(&site, "web01", &[]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "web01\n", "{output:?}");
+    assert!(says(&output).contains("502; the same again in 1 s"), "{output:?}");
+    assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["web01"]);
+    // Of a node that espm cannot prove to be its own no second one is made.
+    site.fault("console", "raise_after_commit_node_add.once", "");
+    let output = launch(&site, "web02", &[]).output().unwrap();
+    assert!(output.status.code() == Some(1) && says(&output).contains("look at 'espm nodes'"), "{output:?}");
+    assert!(site.espm(&["forget", "web02"]).status.success());
+    // The certificate's requests too.
+    site.fault("ca", "fail_after_key.once", "");
+    let output = launch(&site, "web03", &[]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "web03\n", "{output:?}");
+    assert!(says(&output).contains("502; the same again in 1 s"), "{output:?}");
+    site.fault("ca", "raise_before_revoke.once", "");
+    let output = client(&site, &["terminate", "web03"]).output().unwrap();
+    assert!(output.status.success() && says(&output).contains("502; the same again"), "{output:?}");
+    assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["web01"]);
+}
+
+#[test]
+fn client_that_gives_up_says_how_to_go_on() {
+    let site = Site::open();
+    let text = fs::read_to_string(example("espm-client")).unwrap();
+    let impatient = site.write("impatient", &text.replace("\nPATIENCE = 900\n", "\nPATIENCE = 2\n"));
+    fs::set_permissions(&impatient, fs::Permissions::from_mode(0o755)).unwrap();
+    site.ask_for_lists();
+    for (double, fault, name) in [("console", "raise_before_node_add", "web01"), ("ca", "fail_after_key", "web02")] {
+        site.fault(double, fault, "");
+        let mut client = launch(&site, name, &[]);
+        let mut impatiently = Command::new(&impatient);
+        impatiently.args(client.get_args()).envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = impatiently.env_remove("ESPM_PSK_FILE").output().unwrap();
+        let said = says(&output);
+        assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");
+        assert!(said.contains("given up: 502, X-Request-Id "), "{said}");
+        let advice = format!("{name} may be there: the same command with --resume and this name goes on");
+        assert!(said.contains(&advice), "{said}");
+        site.no_faults(double);
+        assert_eq!(run(client.arg("--resume")), format!("{name}\n"));
+    }
+    assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["web01", "web02"]);
 }
 
 #[test]

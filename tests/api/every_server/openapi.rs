@@ -10,7 +10,7 @@ use espm::model::problem::Problem;
 use serde_json::{Value, json};
 
 use self::described::{Described, FILE};
-use crate::harness::{Answer, Plan, Site, run};
+use crate::harness::{Answer, Plan, Site};
 
 #[test]
 fn served_description_is_the_file() {
@@ -258,6 +258,29 @@ fn see_refusals(site: &Site, described: &mut Described, ids: &[String]) {
     std::fs::remove_file(site.dir.join("ca/ssl/private_keys/web02.pem")).unwrap();
     let gone = site.ask("POST", "/v1/nodes/web02/certificate", None, &[]);
     described.saw("generateCertificate", gone.expect(409));
+    let body = |body: &str, headers: &[&str]| site.ask("POST", "/v1/nodes/web02/certificate", Some(body), headers);
+    described.saw("generateCertificate", body("{", &[]).expect(400));
+    described.saw("generateCertificate", body("{}", &["Content-Type: text/plain"]).expect(415));
+    described.saw("generateCertificate", body(r#"{"x":1}"#, &[]).expect(422));
+    described.saw("generateCertificate", body(&format!("\"{}\"", "x".repeat(66_000)), &[]).expect(413));
+    see_replaced(site, described);
+}
+
+/// A certificate that was replaced at a CA which cannot revoke by serial number.
+fn see_replaced(site: &Site, described: &mut Described) {
+    let ini = std::fs::read_to_string(site.ini()).unwrap();
+    let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
+    site.configure("authority", &command.replace(" --root", " --flavour 2.7.12 --root"));
+    site.add("web03");
+    let made = site.ask("POST", "/v1/nodes/web03/certificate", None, &[]);
+    let serial = crate::harness::certificates::serial(made.expect(201));
+    site.puppet(&["human", "duplicate", "web03"]);
+    described.saw("generateCertificate", site.ask("POST", "/v1/nodes/web03/certificate", None, &[]).expect(409));
+    described.saw("revokeCertificate", site.delete("/v1/nodes/web03/certificate").expect(409));
+    described.saw("deleteNode", site.delete("/v1/nodes/web03").expect(409));
+    site.configure("authority", command);
+    site.puppet(&["cert", "revoke", &format!("0x{serial}")]);
+    site.delete("/v1/nodes/web03").expect(204);
 }
 
 /// Failures of what espm works with. Afterwards only the last of them is still there.
@@ -266,7 +289,7 @@ fn see_failures(site: &Site, described: &mut Described, ids: &[String]) {
     site.configure("console", "cache = 0");
     // A node with a certificate, so that each operation comes to its command.
     site.delete("/v1/nodes/web01").expect(204);
-    run(Command::new("find").arg(site.dir.join("ca")).args(["-name", "web01.pem", "-delete"]));
+    site.puppet(&["cert", "clean", "web01"]);
     site.add("web01");
     ask(site, "generateCertificate", &[]).expect(201);
 

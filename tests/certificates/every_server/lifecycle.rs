@@ -52,6 +52,20 @@ fn certificate_without_key_is_409_until_revoked() {
 }
 
 #[test]
+fn revocation_that_master_reads_at_its_start_is_noted() {
+    for kind in [CERT, CA] {
+        let site = kind.with_node();
+        generate(&site, NAME).expect(201);
+        let gone = site.delete(&path(NAME));
+        gone.expect(204);
+        let noted = site.records_of(&gone).iter().any(|record| record.contains(" note=restart-master "));
+        assert_eq!(noted, kind == CERT);
+        let checked = String::from_utf8(site.espm(&["check"]).stdout).unwrap();
+        assert_eq!(checked.contains("restart the master after a revocation"), kind == CERT, "{checked}");
+    }
+}
+
+#[test]
 fn revoked_certificate_is_in_list_of_its_issuer_alone() {
     for kind in [CERT, CA] {
         let site = kind.with_node();
@@ -104,6 +118,9 @@ fn node_deleted_by_hand_or_forgotten_leaves_no_valid_certificate() {
         let forgotten = generate(&site, NAME);
         assert!(site.espm(&["forget", NAME]).status.success());
         assert!(site.espm(&["adopt", NAME]).status.success());
+        // The forgotten one may be a living server's.
+        assert_eq!(generate(&site, NAME).expect(409).problem(), "certificate-exists");
+        site.delete(&path(NAME)).expect(204);
         let new = generate(&site, NAME);
         assert_made(&site, new.expect(201));
         assert_eq!(revoked(&site), [serial(&deleted), serial(&forgotten)].into());

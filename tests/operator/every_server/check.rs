@@ -170,8 +170,10 @@ fn records_of_other_owner_are_one_failure_and_certificates_are_502() {
     let owner = fs::metadata(&records).unwrap().uid();
     for other in [0, 65_534] {
         chown(&records, Some(other), None).unwrap();
-        let is = format!("is owned by user {other}; chown {owner} {}", records.display());
-        one_fault(&site, &["[authority] records: ", &is]);
+        let is = format!(
+            "is owned by user {other}; name the right directory in records, or the right user, or type: chown {owner} "
+        );
+        one_fault(&site, &["[authority] records: ", &is, records.to_str().unwrap()]);
         let answer = site.ask("POST", "/v1/nodes/db01/certificate", None, &[]);
         refused(&site, &answer, 502, "command-failed", &[records.to_str().unwrap()]);
     }
@@ -290,22 +292,29 @@ fn certificate_ending_soon_or_with_other_key_is_one_failure() {
     };
     let before = fs::read(site.ini()).unwrap();
     configured(&soon, &soon_key);
-    let days = format!("{}: ends in 28 days; renew it as docs/operate.md says", soon.display());
-    let (failed, _) = check(&site);
+    let days = format!("{}: ends in 28 days; renew it: espm-setup certificate renew", soon.display());
+    // The web server shows the one that it has begun with.
+    let besides_shown = || {
+        let (mut failed, _) = check(&site);
+        assert!(failed.pop().unwrap().starts_with("FAIL  web server: [tls] certificate: port "), "{failed:?}");
+        failed
+    };
+    let failed = besides_shown();
     assert!(failed.len() == 1 && (failed[0].contains(&days) || failed[0].contains("in 29 days")), "{failed:?}");
     configured(&later, &later_key);
-    all_is_well(&site);
+    assert!(besides_shown().is_empty());
     configured(&later, &soon_key);
-    one_fault(
-        &site,
-        &[
-            "FAIL  certificate: ",
-            &format!("{} does not belong to {}; put the right one there", soon_key.display(), later.display()),
-        ],
+    let other = format!("{} does not belong to {}; put the right one there", soon_key.display(), later.display());
+    let failed = besides_shown();
+    assert!(
+        failed.len() == 1 && failed[0].starts_with("FAIL  certificate: ") && failed[0].contains(&other),
+        "{failed:?}"
     );
     configured(&later, &later_key);
     fs::set_permissions(&later_key, Permissions::from_mode(0o640)).unwrap();
-    one_fault(&site, &["FAIL  certificate: ", "others can read it; chmod 0600", later_key.to_str().unwrap()]);
+    let readable = format!("{}: others can read it; chmod 0600", later_key.display());
+    let failed = besides_shown();
+    assert!(failed.len() == 1 && failed[0].contains(&readable), "{failed:?}");
     fs::write(site.ini(), before).unwrap();
     all_is_well(&site);
 }

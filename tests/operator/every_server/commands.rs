@@ -1,22 +1,15 @@
-//! The operator's other commands: nodes, adopt, forget, backup; and the command line.
+//! The operator's commands nodes, adopt and forget; and the command line.
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::harness::check::{all_is_well, one_fault, text};
+use super::state_belongs_to_espm;
+use crate::harness::check::text;
 use crate::harness::{Answer, Plan, Site, USER, as_user, run};
-
-/// Every file of the state directory still belongs to espm's user.
-#[track_caller]
-fn state_belongs_to_espm(site: &Site) {
-    let owner = fs::metadata(site.dir.join("state")).unwrap().uid();
-    let others = run(Command::new("find").arg(site.dir.join("state")).args(["!", "-uid", &owner.to_string()]));
-    assert_eq!((others.as_str(), owner != 0), ("", true));
-}
 
 #[test]
 fn nodes_adopt_and_forget_run_as_espm_and_are_audited() {
@@ -69,60 +62,6 @@ fn nodes_adopt_and_forget_run_as_espm_and_are_audited() {
 }
 
 #[test]
-fn backup_made_during_request_can_be_restored() {
-    let site = Site::open();
-    site.add("web01");
-    let directory = site.dir.join("backup");
-    run(Command::new("install").args(["-d", "-o", USER, "-m", "0700"]).arg(&directory));
-    let (backup, ledger) = (directory.join("ledger"), site.dir.join("state/ledger.sqlite"));
-    let adding = std::thread::scope(|scope| {
-        let adding = scope.spawn(|| site.add("web02").status);
-        assert!(site.espm(&["backup", backup.to_str().unwrap()]).status.success());
-        adding.join().unwrap()
-    });
-    assert_eq!(adding, 201);
-    assert_eq!(fs::metadata(&backup).unwrap().mode() & 0o777, 0o600);
-    let again = site.espm(&["backup", backup.to_str().unwrap()]);
-    assert_eq!(again.status.code(), Some(1), "a backup is never overwritten: {again:?}");
-    assert_eq!(run(Command::new("sqlite3").arg(&backup).arg("PRAGMA integrity_check")), "ok\n");
-    // A node that was deleted after the backup is shown as missing after it was restored.
-    site.add("web03");
-    fs::remove_file(&backup).unwrap();
-    assert!(site.espm(&["backup", backup.to_str().unwrap()]).status.success());
-    site.delete("/v1/nodes/web03").expect(204);
-    run(Command::new("cp").arg(&backup).arg(&ledger));
-    state_belongs_to_espm(&site);
-    one_fault(&site, &["FAIL  node: web03 is missing in the console"]);
-    assert!(site.espm(&["check", "--settle"]).status.success());
-    site.get("/v1/nodes/web01").expect(200);
-    site.delete("/v1/nodes/web02").expect(204);
-    all_is_well(&site);
-}
-
-#[test]
-fn failed_backup_leaves_no_file_and_can_be_repeated() {
-    let site = Site::open();
-    site.add("web01");
-    let directory = site.dir.join("backup");
-    fs::create_dir(&directory).unwrap();
-    let owner = fs::metadata(site.dir.join("state")).unwrap();
-    let options = format!("size=16k,uid={},gid={},mode=700", owner.uid(), owner.gid());
-    run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "espm-test"]).arg(&directory));
-    let backup = directory.join("ledger");
-    let failed = site.espm(&["backup", backup.to_str().unwrap()]);
-    let left = fs::read_dir(&directory).unwrap().count();
-    run(Command::new("mount").args(["-o", "remount,size=1m", "espm-test"]).arg(&directory));
-    let made = site.espm(&["backup", backup.to_str().unwrap()]);
-    let names: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    run(Command::new("umount").arg(&directory));
-    let complaint = String::from_utf8(failed.stderr).unwrap();
-    assert!(complaint.contains(backup.to_str().unwrap()) && complaint.contains("the disk is full"), "{complaint}");
-    assert_eq!((failed.status.code(), left), (Some(1), 0));
-    assert!(made.status.success(), "{made:?}");
-    assert_eq!(names, ["ledger"]);
-}
-
-#[test]
 fn rake_of_check_by_root_has_no_terminal() {
     let site = Site::open();
     // Where espm's own user is the console's, no sudo parts them.
@@ -164,7 +103,7 @@ fn bad_arguments_exit_with_2() {
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{words:?}: {output:?}");
     }
     let help = text(&site.espm(&["--help"]));
-    for command in ["check", "nodes", "adopt", "forget", "backup"] {
+    for command in ["check", "nodes", "revoke", "delete", "adopt", "forget", "backup"] {
         let line = help.lines().find(|line| line.trim_start().starts_with(command)).unwrap_or_default();
         assert!(line.split_whitespace().count() > 3, "{help}");
     }

@@ -5,14 +5,17 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Server, Site, as_user, run, wait_until};
+use crate::harness::{Server, Site, USER, as_user, run, wait_until};
 
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Site) -> String);
 
-const FAULTS: [Fault; 28] = [
+const FAULTS: [Fault; 34] = [
     ("these directories are missing; make them first:", None, |site| set_up(site, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |site| set_up(site, "etc")),
+    ("[console] command: there is no ", None, |site| set_up_anew(site, USER, &[])),
+    ("the master's certname is not known", None, |site| set_up_anew(site, USER, &PROGRAMS)),
+    ("belongs to root, and espm does not run as root", None, |site| set_up_anew(site, "root", &PROGRAMS)),
     ("espm.ini: No such file or directory", None, |site| {
         said(Command::new(site.bin("espm")).arg("-c").arg(site.dir.join("espm.ini")).arg("check"))
     }),
@@ -62,7 +65,7 @@ const FAULTS: [Fault; 28] = [
         site.configure("espm", "listen = /nonexistent/espm.sock");
         said(&mut gate(site))
     }),
-    ("[espm] listen: ...; its directory must be espm's: chown espm", None, |site| {
+    ("[espm] listen: ...; name a path whose directory is espm's", None, |site| {
         site.configure("espm", "listen = /etc/espm.sock");
         said(&mut gate(site))
     }),
@@ -81,11 +84,13 @@ const FAULTS: [Fault; 28] = [
         give(&signed, 33, 0o755);
         said
     }),
+    ("[espm] state: ... holds nothing of espm's", None, |site| check_with(site, "espm", "state = /var/tmp")),
+    ("[tls] port: nothing speaks TLS at", None, |site| check_with(site, "tls", "port = 1")),
     ("; start syslog, or name its socket in [audit] socket", None, |site| {
         check_with(site, "audit", "socket = /nonexistent")
     }),
     (": is valid only from ... on, now is ...; set the clock", None, |site| certificate(site, 86_400, 86_400 * 90)),
-    (": ended at ...; renew it as docs/operate.md says, or set the clock", None, |site| {
+    (": ended at ...; set the clock, or renew it: espm-setup certificate renew", None, |site| {
         certificate(site, -86_400, -3600)
     }),
     ("does not belong to ...; put the right one there", None, |site| {
@@ -97,6 +102,9 @@ const FAULTS: [Fault; 28] = [
             "tls",
             &format!("certificate = {}\nkey = {}", site.dir.join("made.pem").display(), mine.display()),
         )
+    }),
+    ("socket() [::]:... failed (97: Address family not supported by protocol)", Some(Server::Nginx), |site| {
+        without_ipv6(site)
     }),
     ("(98: Address already in use)", Some(Server::Nginx), |site| {
         said(Command::new("nginx").arg("-c").arg(site.dir.join("nginx.conf")).args([
@@ -167,6 +175,34 @@ fn set_up(site: &Site, directory: &str) -> String {
     let mut setup = Command::new(site.bin("espm-setup"));
     setup.arg("-d").arg(at(directory)).arg("-c").arg(at("etc/certs"));
     said(setup.arg("--state").arg(at("state")).arg("--records").arg(at("records")))
+}
+
+/// A console and a CA that are here, but say nothing.
+const PROGRAMS: [&str; 6] =
+    ["--console-command", "/bin/true", "--console-directory", "/", "--authority-command", "/bin/true cert"];
+
+fn set_up_anew(site: &Site, owner: &str, words: &[&str]) -> String {
+    let at = |name: &str| site.dir.join("anew").join(name);
+    run(Command::new("install").args(["-d", "-o", owner]).arg(at("state")).arg(at("etc")));
+    let mut setup = Command::new(site.bin("espm-setup"));
+    setup.arg("-d").arg(at("etc")).arg("-c").arg(at("etc")).args(words);
+    said(setup.arg("--state").arg(at("state")).arg("--records").arg(at("state")))
+}
+
+/// Tries the site's nginx as on a kernel without IPv6.
+fn without_ipv6(site: &Site) -> String {
+    let nginx = |injected: &str| {
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-qq", "-e", "trace=socket", "-e", injected, "nginx", "-t", "-c"])
+            .arg(site.dir.join("nginx.conf"));
+        strace.arg("-e").arg(site.dir.join("nginx.err"));
+        String::from_utf8(strace.output().unwrap().stderr).unwrap()
+    };
+    let calls = nginx("signal=none");
+    let sockets = calls.lines().filter(|line| line.starts_with("socket("));
+    let before = sockets.take_while(|line| !line.contains("AF_INET6")).count();
+    nginx(&format!("inject=socket:error=EAFNOSUPPORT:when={}", before + 1))
 }
 
 /// Checks with a certificate that is valid between these times, in seconds from now.

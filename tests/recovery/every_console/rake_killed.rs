@@ -1,5 +1,6 @@
 //! rake dies at every point of a request.
 
+use crate::harness::worker::Temperature;
 use crate::recovery::rake_stops::Verb::{self, Add, Change, Delete};
 use crate::recovery::rake_stops::{expect_settled, expect_unproven, site_of};
 
@@ -19,7 +20,10 @@ fn rake_dies_everywhere(verb: Verb, unproven: &[&str], settles: u16) {
             expect_unproven(&site, &name);
             continue;
         }
-        again.expect(settles);
+        // espm-helper reports the death of a rake that had not begun: the node stays, and is deleted now.
+        let stays =
+            matches!(verb, Delete(_)) && point.ends_with("node_groups") && Temperature::chosen() == Temperature::Cold;
+        again.expect(if stays { 204 } else { settles });
         expect_settled(&site, &name);
         verb.expect_done(&site, &name, &point);
     }

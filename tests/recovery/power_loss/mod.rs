@@ -16,6 +16,7 @@ use serde_json::json;
 
 use self::disk::Disk;
 use self::trace::{Act, acts, lines, options, traced};
+use crate::harness::certificates::valid;
 use crate::harness::strace::Request;
 use crate::harness::{Plan, Site, USER, run};
 
@@ -73,9 +74,82 @@ fn intent_is_durable_before_command_and_outcome_before_answer() {
     let mut order = vec![("/state/proofs", "create"), ("/state/proofs", "sync"), ("/state/proofs", "sync")];
     order.extend(commit);
     order.push(("", "start"));
+    // What the command printed is judged when it stays.
+    order.push(("/state/proofs", "sync"));
     order.extend(commit);
     order.extend([("/state/proofs", "unlink"), ("pipe:", "write")]);
     expect_order(&acts(&trace), &order);
+}
+
+#[test]
+fn helper_makes_output_and_its_end_durable() {
+    let site = quiet("puppet-cert");
+    let (to, output) = (site.dir.join("run/task"), site.dir.join("run/output"));
+    let node = json!({"name": "web01", "groups": [], "classes": [], "parameters": {}});
+    let order = site.write("run/order", &json!({"task": {"task": "add", "node": node}, "limit": 60}).to_string());
+    let mut helper = Command::new("strace");
+    helper.args(["-qq", "-u", USER]).args(options(to.to_str().unwrap()));
+    helper.arg(site.bin("espm-helper")).arg("console").arg(site.ini()).env_clear();
+    let printed = fs::File::create(&output).unwrap();
+    helper.stdin(fs::File::open(order).unwrap()).stdout(printed.try_clone().unwrap()).stderr(printed);
+    assert!(helper.status().unwrap().success());
+    assert!(site.file("run/output").ends_with("\nespm: exit 0\n"), "{}", site.file("run/output"));
+    expect_order(&acts(&lines(&to)), &[("", "start"), ("/run/output", "write"), ("/run/output", "sync")]);
+}
+
+/// Takes from the output of the one unfinished change what no sync has made durable, as a power loss does, and lets
+/// another boot begin.
+fn lose_output(site: &Site) {
+    let proofs = fs::read_dir(site.dir.join("state/proofs")).unwrap();
+    let proof = proofs.map(|entry| entry.unwrap().path()).next().unwrap();
+    let output = fs::read_to_string(&proof).unwrap();
+    assert!(output.starts_with("espm: boot "), "{output}");
+    let head = output.lines().take_while(|line| line.starts_with("espm: "));
+    let head =
+        head.map(|line| if line.contains(" boot ") { "espm: boot another\n".into() } else { format!("{line}\n") });
+    fs::write(&proof, head.collect::<String>()).unwrap();
+}
+
+#[test]
+fn node_deleted_by_rebuild_is_added_again_after_its_output_is_lost() {
+    let site = Site::open();
+    site.add("web01");
+    site.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
+    let valid_before = valid(&site);
+    let rebuild = || site.patch("/v1/nodes/web01", &json!({"groups": ["databases"]}));
+    site.fault("console", "die_after_node_del", "once");
+    rebuild().expect(502);
+    lose_output(&site);
+    rebuild().expect(200);
+    assert_eq!(site.node_in_console("web01")["groups"], json!(["databases"]));
+    assert_eq!(valid(&site), valid_before);
+}
+
+#[test]
+fn node_of_another_is_left_alone_after_output_is_lost() {
+    for (verb, lost) in [("PATCH", true), ("DELETE", true), ("PATCH", false), ("DELETE", false)] {
+        let site = Site::open();
+        site.add("web01");
+        site.ask("POST", "/v1/nodes/web01/certificate", None, &[]).expect(201);
+        let valid_before = valid(&site);
+        site.fault("console", "die_after_node_del", "once");
+        if verb == "PATCH" {
+            site.patch("/v1/nodes/web01", &json!({"groups": ["databases"]})).expect(502);
+        } else {
+            site.delete("/v1/nodes/web01").expect(502);
+        }
+        if lost {
+            lose_output(&site);
+        }
+        site.rake(&["node:add", "name=web01", "groups=web servers", "classes=mysql"]);
+        let humans = site.node_in_console("web01");
+        site.get("/v1/nodes/web01").expect(404);
+        site.delete("/v1/nodes/web01").expect(404);
+        assert_eq!(site.node_in_console("web01"), humans, "{verb} {lost}");
+        assert_eq!(site.unfinished()["web01"], "unproven", "{verb} {lost}");
+        let kept = if verb == "PATCH" { valid_before } else { [].into() };
+        assert_eq!(valid(&site), kept, "{verb} {lost}");
+    }
 }
 
 /// What espm-helper does for a verb about web01.

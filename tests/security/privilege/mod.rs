@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use crate::harness::Site;
+use crate::harness::installed::sudo;
 
 /// What `conf/templates/sudoers` allows, and nothing else.
 const CONSOLE: &str = "sudo -n -u puppet-dashboard /opt/espm/bin/espm-helper console /opt/espm/etc/espm.ini";
@@ -49,11 +50,18 @@ impl Came {
     }
 }
 
+/// A line of shell with the path of the sudo that these tests are for.
+fn with_sudo(script: &str) -> String {
+    script.replace("/usr/bin/sudo -n", "sudo -n").replace("sudo -n", &format!("{} -n", sudo()))
+}
+
 impl Site {
     /// What a line of shell brings that somebody runs as a user of the master.
+    ///
+    /// "sudo" in it is the one that these tests are for.
     fn attack_as(&self, user: &str, script: &str, input: impl AsRef<[u8]>) -> Came {
         let mut shell = self.inside_as(user, "sh");
-        Came::of(shell.args(["-c", script]).current_dir(&self.dir), input.as_ref())
+        Came::of(shell.args(["-c", &with_sudo(script)]).current_dir(&self.dir), input.as_ref())
     }
 
     /// The same as the user espm, who has been taken over.

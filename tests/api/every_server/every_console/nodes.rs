@@ -107,6 +107,25 @@ fn console_3_0_adds_changes_and_deletes_node() {
 }
 
 #[test]
+fn change_that_rebuilds_node_is_noted() {
+    for (release, change, rebuilds) in [
+        ("1.2.8", json!({"groups": []}), true),
+        ("1.2.23", json!({"groups": [], "parameters": {"role": "db"}}), false),
+        ("1.2.23", json!({"parameters": {"role": null}}), true),
+    ] {
+        let site = site_of(release);
+        site.post("/v1/nodes", &web01()).expect(201);
+        site.rake(&["node:parameters", "name=web01", "parameters=owner=human"]);
+        let changed = site.patch("/v1/nodes/web01", &change);
+        changed.expect(200);
+        let noted = site.records_of(&changed).iter().any(|record| record.contains(" note=rebuilt "));
+        let parameters = site.node_in_console("web01")["parameters"].clone();
+        let has_humans = parameters.as_array().unwrap().contains(&json!(["owner", "human"]));
+        assert_eq!((noted, has_humans), (rebuilds, !rebuilds), "{release} {change}");
+    }
+}
+
+#[test]
 fn parameters_at_console_1_2_2_are_422() {
     let site = site_of("1.2.2");
     let refused = site.post("/v1/nodes", &web01());
@@ -144,6 +163,23 @@ fn all_errors_of_request_are_in_one_422() {
     fields.sort_unstable();
     assert_eq!(fields, ["classes[1]", "groups[0]"]);
     assert_eq!((site.changing_runs(), site.node_in_console("web01")), (runs, before));
+}
+
+#[test]
+fn more_parameters_than_console_sets_in_time_are_422() {
+    let site = Site::open();
+    let parameters = |range: std::ops::Range<u32>| -> Value {
+        range.map(|number| (format!("p{number}"), json!("1"))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let add = |many| site.post("/v1/nodes", &json!({"name": "web01", "parameters": parameters(0..many)}));
+    let refused = add(501);
+    assert_eq!(refused.expect(422).fields(), ["parameters"]);
+    assert!(refused.body.contains("at most 500"), "{refused:?}");
+    assert_eq!(site.changing_runs(), 0);
+    add(500).expect(201);
+    let change = |parameters: Value| site.patch("/v1/nodes/web01", &json!({"parameters": parameters}));
+    assert_eq!(change(json!({"more": "1"})).expect(422).fields(), ["parameters"]);
+    change(json!({"more": "1", "p0": null})).expect(200);
 }
 
 #[test]
@@ -193,6 +229,27 @@ fn class_or_group_deleted_during_run_is_422() {
         assert_eq!(site.get("/v1/nodes/web02").expect(200).json(), node, "{release}");
         assert!(site.unfinished().is_empty(), "{release}");
         site.expect_foreign_untouched();
+    }
+}
+
+#[test]
+fn lost_group_that_was_not_sent_stops_no_other_change_and_is_named() {
+    for release in ["1.2.8", "1.2.23", "3.0"] {
+        let site = site_of(release);
+        let mut node = web01();
+        site.post("/v1/nodes", &node).expect(201);
+        site.fault("console", "vanish_group.once", "web servers");
+        let changed = site.patch("/v1/nodes/web01", &json!({"parameters": {"role": "db"}}));
+        node["parameters"] = json!({"role": "db"});
+        assert_eq!(changed.expect(200).json(), node, "{release}");
+        assert!(site.records_of(&changed).iter().any(|record| record.contains(" lost=\"web servers\"")), "{release}");
+        node["groups"] = json!([]);
+        site.expect_in_console(&node);
+        let refused = site.patch("/v1/nodes/web01", &json!({"groups": ["default", "web servers"]}));
+        assert_eq!(refused.expect(422).fields(), ["groups[1]"], "{release}");
+        assert!(refused.body.contains("\\\"web servers\\\" is not in the console"), "{refused:?}");
+        site.patch("/v1/nodes/web01", &json!({"groups": ["default"]})).expect(200);
+        assert!(site.unfinished().is_empty(), "{release}");
     }
 }
 

@@ -1,0 +1,242 @@
+//! Puppet's own settings, asked of Puppet, against those of espm.ini; and the start of the Puppet server.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::report::Report;
+use crate::authority::executor::Kind;
+use crate::cli::{Failure, failure};
+use crate::config::{Config, enc_ini, layout};
+use crate::system::clock::Deadline;
+use crate::system::command::Program;
+use crate::system::process;
+use crate::system::text::excerpt;
+use crate::system::trusted_file::{self, Owner};
+
+/// How long Puppet may take to print its settings.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The settings that are read.
+const SETTINGS: [&str; 6] = ["cadir", "certname", "config", "external_nodes", "node_terminus", "ssldir"];
+
+/// Bytes of a file of proc(5).
+const MAX_PROC: u64 = 1024 * 1024;
+
+/// Clock ticks in a second, of which proc_pid_stat(5) counts a start (`USER_HZ`, 100 on every architecture of Linux).
+const TICKS: u64 = 100;
+
+/// How exactly a start is known: the kernel tells its own boot in whole seconds.
+const EXACT: Duration = Duration::from_secs(2);
+
+/// Puppet's settings, as far as they can be asked for.
+pub(super) enum Settings {
+    Printed(Vec<(String, String)>),
+    Unasked(&'static str),
+    Failed(String),
+}
+
+/// Asks Puppet. As another user than root it would print that user's settings.
+pub(super) fn look(config: &Config) -> Settings {
+    if !process::is_root() {
+        return Settings::Unasked("root alone can ask Puppet; run 'espm check' as root");
+    }
+    let Some(argv) = command(config) else {
+        return Settings::Unasked("[authority] command has no 'cert' or 'ca', so it does not show where puppet is");
+    };
+    let program = argv.first().map(PathBuf::from).unwrap_or_default();
+    if !program.exists() {
+        return Settings::Unasked("there is no puppet beside the program of [authority] command");
+    }
+    if let Err(error) = trusted_file::check_program(&program) {
+        return Settings::Failed(format!("[authority] command: {error}"));
+    }
+    let environment = config.authority.command.environment.clone();
+    let shown = argv.join(" ");
+    match (Program { argv, environment, directory: "/".into() }).capture(Vec::new(), Deadline::after(PATIENCE)) {
+        Err(error) => Settings::Failed(format!("'{shown}': {error}")),
+        Ok(ended) => {
+            let stdout = String::from_utf8_lossy(&ended.stdout);
+            let printed: Vec<(String, String)> = stdout
+                .lines()
+                .filter_map(|line| line.split_once(" = "))
+                .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+                .collect();
+            let stderr = String::from_utf8_lossy(&ended.stderr);
+            // Puppet prints defaults where it cannot read its file.
+            if printed.is_empty() || stderr.contains("Could not parse") {
+                return Settings::Failed(format!("'{shown}' fails: {}", excerpt(&(stdout.into_owned() + &stderr))));
+            }
+            Settings::Printed(printed)
+        }
+    }
+}
+
+/// The command line that prints the settings of the Puppet server: `puppet` beside the CA's own program.
+fn command(config: &Config) -> Option<Vec<String>> {
+    let authority = &config.authority;
+    let word = if authority.kind == Kind::PuppetCert { "cert" } else { "ca" };
+    let mut argv = authority.command.argv.clone();
+    let at = argv.iter().rposition(|found| found == word)?;
+    let options = argv.split_off(at + 1);
+    argv.pop();
+    let program = PathBuf::from(argv.first()?);
+    if program.file_name().is_some_and(|name| name == "puppetserver") {
+        *argv.first_mut()? = program.with_file_name("puppet").display().to_string();
+    }
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    match authority.kind {
+        // 'puppet config print' of Puppet 2.7 knows no section.
+        Kind::PuppetCert => {
+            argv.extend(words(&["master", "--configprint", &SETTINGS.join(",")]));
+            argv.extend(options);
+        }
+        Kind::PuppetserverCa => {
+            // Puppet 7 and newer take it for [server].
+            argv.extend(words(&["config", "print", "--section", "master"]));
+            argv.extend(words(&SETTINGS));
+            argv.extend(authority.config.iter().flat_map(|config| words(&["--config", &config.display().to_string()])));
+        }
+    }
+    Some(argv)
+}
+
+/// Adds the line about Puppet.
+pub(super) fn report(report: &mut Report, config: &Config, ini: &Path, settings: &Settings) {
+    match settings {
+        Settings::Unasked(why) => report.skip("Puppet", why),
+        Settings::Failed(why) => report.line("Puppet", failure(format!("its settings cannot be read: {why}"))),
+        Settings::Printed(printed) => report.line("Puppet", judge(config, ini, printed)),
+    }
+}
+
+fn judge(config: &Config, ini: &Path, printed: &[(String, String)]) -> Result<String, Failure> {
+    let value = |name: &str| printed.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+    let authority = &config.authority;
+    let mut wrong = Vec::new();
+    if let Some(certname) = value("certname").filter(|name| *name != authority.master) {
+        let master = &authority.master;
+        wrong.push(format!("[authority] master: is {master}, Puppet's certname is {certname}; write {certname}"));
+    }
+    for (key, path) in [("ssldir", &authority.ssldir), ("cadir", &authority.cadir)] {
+        // A missing one has its own line.
+        let differs = |other: &&Path| path.is_dir() && other.is_dir() && !is_same(other, path);
+        if let Some(other) = value(key).map(Path::new).filter(differs) {
+            let (path, other) = (path.display(), other.display());
+            wrong.push(format!("[authority] {key}: is {path}, Puppet's is {other}; write {key} = {other}"));
+        }
+    }
+    let mut good = "has the same certname and directories as espm.ini";
+    if config.console.published().is_some() {
+        good = "asks espm-enc, and has read its settings; its certname and directories are those of espm.ini";
+        wrong.extend(terminus(value("node_terminus"), value("external_nodes"), ini));
+        if wrong.is_empty() {
+            wrong.extend(value("config").and_then(|path| started_before(Path::new(path))));
+        }
+    }
+    if wrong.is_empty() { Ok(good.to_owned()) } else { failure(wrong.join("; ")) }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    whole(one) == whole(other)
+}
+
+/// Whether Puppet asks espm-enc about its nodes, with the configuration beside espm.ini.
+fn terminus(terminus: Option<&str>, external_nodes: Option<&str>, ini: &Path) -> Option<String> {
+    let set = |key: &str, value: &str| {
+        format!("puppet config set --section server {key} {value}, then restart the Puppet server")
+    };
+    let (terminus, program) = (terminus.unwrap_or("plain"), external_nodes.unwrap_or("none"));
+    if terminus != "exec" {
+        let advice = set("node_terminus", "exec");
+        return Some(format!("node_terminus is {terminus}, so no node gets what espm publishes; {advice}"));
+    }
+    let ours = ini.with_file_name(enc_ini::FILE);
+    let option =
+        if ours == Path::new(layout::this().enc_ini) { String::new() } else { format!(" -c {}", ours.display()) };
+    let mut words = program.split_whitespace();
+    let is_enc = words.next().is_some_and(|path| Path::new(path).file_name().is_some_and(|name| name == "espm-enc"));
+    if is_enc && words.collect::<Vec<_>>() == option.split_whitespace().collect::<Vec<_>>() {
+        return None;
+    }
+    let wanted = format!("'{}{option}'", layout::this().enc);
+    let advice = set("external_nodes", &wanted);
+    // Another classifier goes on to serve the nodes that are not espm's.
+    let keep = if is_enc || program == "none" {
+        String::new()
+    } else {
+        format!("name it as fallback in {}, then ", ours.display())
+    };
+    Some(format!("external_nodes is {program}; {keep}{advice}"))
+}
+
+/// The Puppet server that runs with settings of before.
+fn started_before(config: &Path) -> Option<String> {
+    let changed = fs::metadata(config).ok()?.modified().ok()?;
+    let started = start(config)?;
+    (started + EXACT < changed).then(|| {
+        let path = config.display();
+        format!("the Puppet server was started before {path} was changed last; systemctl restart puppetserver")
+    })
+}
+
+/// The last start or reload of the Puppet server of a configuration.
+fn start(config: &Path) -> Option<SystemTime> {
+    let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    processes.filter_map(|process| start_of(&process, config)).max()
+}
+
+/// The last start of a process, if it is the Puppet server of a configuration.
+fn start_of(process: &Path, config: &Path) -> Option<SystemTime> {
+    let read = |path: &Path| trusted_file::read(path, MAX_PROC, Owner::Anyone).ok();
+    let line = read(&process.join("cmdline"))?;
+    let words: Vec<&str> = line.split('\0').collect();
+    let after = |option: &str| words.iter().skip_while(|word| **word != option).nth(1).map(Path::new);
+    let is_java = Path::new(words.first()?).file_name().is_some_and(|name| name == "java");
+    // One of another Puppet has its files elsewhere.
+    let is_its = after("--config").is_some_and(|found| top(found) == top(config));
+    if !is_java || !is_its || !line.contains("puppetserver") && !line.contains("puppet-server") {
+        return None;
+    }
+    let stat = read(&process.join("stat"))?;
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let booted = read(Path::new("/proc/stat"))?;
+    let booted: u64 = booted.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(booted) + Duration::from_millis(ticks * 1000 / TICKS);
+    let reloaded = after("--restart-file").and_then(|path| fs::metadata(path).ok()?.modified().ok());
+    Some(reloaded.map_or(started, |reloaded| reloaded.max(started)))
+}
+
+/// The directory that a Puppet has its files in, such as `/etc/puppetlabs`.
+fn top(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::RootDir).take(2).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::terminus;
+
+    #[test]
+    fn puppet_asks_espm_enc_with_the_file_beside_espm_ini() {
+        let ini = Path::new("/x/espm.ini");
+        let at = |node: &str, program: &str| terminus(Some(node), Some(program), ini);
+        assert_eq!(at("exec", "/usr/bin/espm-enc -c /x/enc.ini"), None);
+        for (node, program, said) in [
+            ("plain", "none", "node_terminus is plain"),
+            ("exec", "none", "external_nodes is none; puppet config set"),
+            ("exec", "/usr/bin/espm-enc", "external_nodes is /usr/bin/espm-enc;"),
+            ("exec", "/usr/bin/espm-enc -c /y/enc.ini", "external_nodes is /usr/bin/espm-enc -c /y"),
+            (
+                "exec",
+                "/usr/local/bin/other -c /x/enc.ini",
+                "external_nodes is /usr/local/bin/other -c /x/enc.ini; name it as fallback in",
+            ),
+        ] {
+            let found = at(node, program).unwrap();
+            assert!(found.starts_with(said), "{found}");
+        }
+    }
+}

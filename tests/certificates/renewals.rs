@@ -1,0 +1,173 @@
+//! Certificates that were renewed, replaced, lost or that have expired.
+use std::fs;
+
+use super::{CA, CERT, Kind, NAME, assert_made, cause, files, flavour, generate, path};
+use crate::harness::certificates::{revoked, serial, valid};
+use crate::harness::{Site, wait_until};
+
+/// A CA's kind, and a Puppet that renews.
+const RENEWING: [(Kind, &str); 2] = [(CERT, "5.5"), (CA, "8.7")];
+
+fn site(kind: Kind, puppet: &str) -> Site {
+    let site = kind.with_node();
+    flavour(&site, puppet);
+    site
+}
+
+fn node() -> String {
+    format!("/v1/nodes/{NAME}")
+}
+
+#[test]
+fn every_renewal_is_shown_and_revoked() {
+    for (kind, puppet) in RENEWING {
+        for times in [1, 3] {
+            let site = site(kind, puppet);
+            let first = generate(&site, NAME);
+            for _ in 0..times {
+                site.puppet(&["agent", "renew", NAME]);
+            }
+            assert_eq!(valid(&site).len(), times + 1);
+            let shown = site.get(&path(NAME));
+            assert_ne!(serial(shown.expect(200)), serial(&first));
+            let again = generate(&site, NAME);
+            assert_eq!(serial(again.expect(200)), serial(&shown));
+            assert_eq!(again.json()["private_key"], first.json()["private_key"]);
+            site.delete(&path(NAME)).expect(204);
+            assert_eq!((valid(&site), revoked(&site).len()), ([].into(), times + 1), "{kind:?}");
+            assert_eq!(files(&site, NAME), [].into());
+            assert_made(&site, generate(&site, NAME).expect(201));
+        }
+    }
+}
+
+#[test]
+fn renewal_during_revocation_is_revoked_too() {
+    for (kind, puppet) in RENEWING {
+        for point in ["before_revoke", "after_crl", "after_revoke"] {
+            let site = site(kind, puppet);
+            generate(&site, NAME).expect(201);
+            let renew = || site.puppet(&["agent", "renew", NAME]);
+            site.paused_in("ca", point, || site.delete(&node()), renew).expect(204);
+            assert_eq!((valid(&site), revoked(&site).len()), ([].into(), 2), "{kind:?} {point}");
+        }
+    }
+}
+
+#[test]
+fn renewed_certificate_that_server_cannot_revoke_is_409_and_never_forgotten() {
+    // Before 8.2.2 it revokes the serial number of its copy alone.
+    let site = site(CA, "7.9");
+    let first = generate(&site, NAME);
+    site.puppet(&["agent", "renew", NAME]);
+    for target in [path(NAME), node(), path(NAME)] {
+        let refused = site.delete(&target);
+        assert_eq!(refused.expect(409).problem(), "certificate-replaced");
+        assert!(cause(&site, &refused).contains(&format!("serial number {}", serial(&first))));
+        assert_eq!(valid(&site), [serial(&first)].into());
+        assert!(!site.node_in_console(NAME).is_null());
+    }
+    assert!(site.unfinished().contains_key(NAME), "the operator sees it");
+    site.puppet(&["--flavour", "8.7", "ca", "revoke", &format!("--certname={NAME}")]);
+    site.delete(&node()).expect(204);
+    assert_eq!(valid(&site), [].into());
+}
+
+#[test]
+fn replaced_certificate_is_revoked_by_serial_or_409() {
+    for (kind, puppet, alone) in
+        [(CERT, "5.5", true), (CERT, "2.7.26", true), (CERT, "2.7.12", false), (CA, "7.9", false), (CA, "8.7", false)]
+    {
+        let site = site(kind, puppet);
+        let ours = generate(&site, NAME);
+        site.puppet(&["human", "duplicate", NAME]);
+        let signed = site.file(&format!("ca/ca/signed/{NAME}.pem"));
+        let mut all = valid(&site);
+        assert_eq!(all.len(), 2);
+        site.get(&path(NAME)).expect(404);
+        assert_eq!(generate(&site, NAME).expect(409).problem(), "certificate-replaced", "{kind:?} {puppet}");
+        for target in [path(NAME), node()] {
+            let answer = site.delete(&target);
+            if alone {
+                answer.expect(204);
+                all.remove(&serial(&ours));
+            } else {
+                assert_eq!(answer.expect(409).problem(), "certificate-replaced");
+                assert!(cause(&site, &answer).contains("cannot revoke it alone; "));
+                assert!(!site.node_in_console(NAME).is_null() && site.unfinished().contains_key(NAME));
+            }
+            assert_eq!(valid(&site), all, "{kind:?} {puppet} {target}");
+        }
+        assert_eq!(site.file(&format!("ca/ca/signed/{NAME}.pem")), signed);
+        if alone {
+            site.add(NAME);
+            assert_eq!(generate(&site, NAME).expect(409).problem(), "certificate-exists");
+        }
+        site.delete(&node());
+        assert!(valid(&site).is_superset(&(&all - &[serial(&ours)].into())));
+    }
+}
+
+#[test]
+fn certificate_that_ca_has_lost_is_none_and_still_revoked() {
+    for (kind, puppet, revocable) in [(CERT, "5.5", true), (CA, "8.7", true), (CA, "7.9", false)] {
+        let site = site(kind, puppet);
+        let first = generate(&site, NAME);
+        fs::remove_file(site.dir.join(format!("ca/ca/signed/{NAME}.pem"))).unwrap();
+        site.get(&path(NAME)).expect(404);
+        let second = generate(&site, NAME);
+        second.expect(201);
+        assert_eq!(site.count("ca", "revoke"), 0, "nobody has asked for that");
+        assert_eq!(valid(&site), [serial(&first), serial(&second)].into());
+        let answer = site.delete(&node());
+        if revocable {
+            answer.expect(204);
+            assert_eq!((valid(&site), files(&site, NAME)), ([].into(), [].into()));
+        } else {
+            assert_eq!(answer.expect(409).problem(), "certificate-replaced");
+            assert_eq!(valid(&site), [serial(&first)].into());
+        }
+    }
+}
+
+#[test]
+fn expired_certificate_is_none_and_nothing_is_revoked_for_the_next() {
+    for kind in [CERT, CA] {
+        let site = kind.with_node();
+        site.fault("ca", "ends_in.once", "15");
+        let first = generate(&site, NAME);
+        first.expect(201);
+        wait_until("it has expired", || site.get(&path(NAME)).status == 404);
+        let second = generate(&site, NAME);
+        assert_ne!(serial(second.expect(201)), serial(&first));
+        assert_eq!(site.count("ca", "revoke"), 0);
+        site.delete(&node()).expect(204);
+        assert_eq!(revoked(&site), [serial(&second)].into());
+    }
+}
+
+#[test]
+fn revocation_list_cut_short_is_kept_as_it_was_before() {
+    for kind in [CERT, CA] {
+        let site = kind.with_node();
+        let empty = site.file("ca/ca/ca_crl.pem");
+        generate(&site, NAME).expect(201);
+        site.delete(&path(NAME)).expect(204);
+        let second = generate(&site, NAME);
+        let before = site.file("ca/ca/ca_crl.pem");
+        site.fault("ca", "cut_crl.once", "");
+        site.delete(&path(NAME)).expect(502);
+        assert_eq!((site.file("ca/ca/ca_crl.pem"), site.file("records/ca_crl.pem")), (String::new(), before.clone()));
+        let check = || String::from_utf8(site.espm(&["check"]).stdout).unwrap();
+        assert!(check().contains("FAIL  authority"), "{}", check());
+        // A human makes a new list, and loses what was revoked before.
+        site.write("ca/ca/ca_crl.pem", &empty);
+        let said = check();
+        let copy = format!("cp {0}/records/ca_crl.pem {0}/ca/ca/ca_crl.pem", site.dir.display());
+        assert!(said.contains("FAIL  authority: ") && said.contains(&copy), "{said}");
+        site.write("ca/ca/ca_crl.pem", &before);
+        site.delete(&path(NAME)).expect(204);
+        assert!(valid(&site).is_empty() && revoked(&site).contains(&serial(&second)));
+        assert!(!check().contains("FAIL  authority"), "{}", check());
+    }
+}
