@@ -1,4 +1,4 @@
-# shellcheck shell=bash # sourced by the scripts beside it
+# shellcheck shell=bash disable=SC2154 # sourced by the scripts beside it, which set what is not set here
 # Steps on a real master.
 
 # shellcheck source=tests/readme/shells.sh
