@@ -80,15 +80,15 @@ def cargo_home():
     return os.environ.get("CARGO_HOME", os.path.expanduser("~/.cargo"))
 
 
-class Machine:
-    """A copy of this machine that boots, and of which nothing stays."""
+class Booted:
+    """A copy of a root that boots, with the repository in /root/espm, and of which nothing stays."""
 
-    def __init__(self, kind, programs=""):
+    def __init__(self, programs="", base="/"):
         """With these built programs where a build of its copy of the repository would leave them."""
         self.directory = tempfile.mkdtemp(prefix="espm-walk-")
         self.boot = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child=KILL"]
-            + [os.path.join(HERE, "boot"), self.directory, REPOSITORY, programs],
+            + [os.path.join(HERE, "boot"), self.directory, REPOSITORY, programs, base],
             stdout=open(os.path.join(self.directory, "boot.log"), "wb"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -96,10 +96,6 @@ class Machine:
         self.shells = {}
         try:
             self.pid = self.wait_for_init()
-            self.shells["#"] = Shell(self.pid, "root")
-            self.do("# ", f". tests/readme/shells.sh; wait_for_boot; make_machine {kind}")
-            self.shells["$"] = Shell(self.pid, "client")
-            self.do("$ ", ". ./shells.sh")
         except BaseException:
             self.close()
             raise
@@ -139,3 +135,18 @@ class Machine:
         for shell in self.shells.values():
             shell.close()
         shutil.rmtree(self.directory)
+
+
+class Machine(Booted):
+    """A copy of this machine as a master, with the shells of its administrator and of a client."""
+
+    def __init__(self, kind, programs=""):
+        super().__init__(programs)
+        try:
+            self.shells["#"] = Shell(self.pid, "root")
+            self.do("# ", f". tests/readme/shells.sh; wait_for_boot; make_machine {kind}")
+            self.shells["$"] = Shell(self.pid, "client")
+            self.do("$ ", ". ./shells.sh")
+        except BaseException:
+            self.close()
+            raise

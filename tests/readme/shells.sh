@@ -9,7 +9,7 @@ wait_for() { # wait_for COMMAND...
     echo "waited in vain: $*"
     return 1
 }
-booted() { systemctl is-system-running | grep -Eq 'running|degraded'; }
+booted() { case $(systemctl is-system-running) in running | degraded) ;; *) false ;; esac; }
 wait_for_boot() { wait_for booted; }
 
 make_machine() { # make_machine enterprise|puppet8 SERVICE
