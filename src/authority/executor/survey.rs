@@ -111,7 +111,7 @@ impl Facts<'_> {
         let unlisted = |signed: &&Signed| !self.is_listed(&signed.serial) && !self.revoked.contains(&signed.serial);
         let live = self.signed.filter(|signed| signed.of_this_ca && signed.not_after >= self.now);
         survey.others.extend(live.filter(unlisted).map(|signed| signed.serial.clone()));
-        // A server may revoke the number of its copy, whoever has signed that.
+        // A server may revoke the number of its copy, no matter whose that is.
         let known = self.signed.is_some_and(|signed| {
             survey.ours.contains(&signed.serial) || self.revoked.contains(&signed.serial) || self.has_ended(signed)
         });
