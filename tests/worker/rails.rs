@@ -292,7 +292,9 @@ fn lock_wait_and_deadlock_of_real_database_leave_node_active() {
         let answer = std::thread::scope(|scope| {
             let asked = scope.spawn(|| site.delete(&path));
             if deadlocks {
-                let waits = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+                // The table is read anew only where nobody has read it for 0.1 s.
+                let waits =
+                    "DO sleep(0.2); SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
                 wait_until("rake waits for the lock", || database.sql(waits) == "1");
                 other.say("SELECT count(*) FROM console.parameters FOR UPDATE");
             }

@@ -108,7 +108,7 @@ fn serial_number_and_fingerprint_are_those_that_openssl_prints() {
         let options = ["x509", "-in", "leaf.pem", "-noout", "-serial", "-fingerprint", "-sha256"];
         let output = Command::new("openssl").args(options).current_dir(&case.directory).output().unwrap();
         let Ok(identity) = x509::identity(&case.leaf) else {
-            assert!(case.name.starts_with("pem-"), "{}", case.name);
+            assert!(case.name.contains("pem-"), "{}", case.name);
             continue;
         };
         let printed = String::from_utf8(output.stdout).unwrap();
