@@ -1,8 +1,7 @@
 //! The CA, as the handler sees it: verbs about the certificate of one name.
 //!
-//! espm-helper does them as the CA's user, changes one at a time and a few that only read, each with a
-//! bounded queue before it. Its answer may hold a
-//! private key and comes through a pipe, never through a file.
+//! espm-helper does them as the CA's user: changes one at a time, and a few that only read, each kind with a bounded
+//! queue before it. Its answer may hold a private key and comes through a pipe, never through a file.
 
 pub mod executor;
 pub mod protocol;
@@ -22,7 +21,7 @@ use crate::system::lock::{Lock, LockError, Permits, Queue};
 use crate::system::text::excerpt;
 
 /// Requests that read the CA's files at once.
-/// A revocation list of 200,000 entries takes 8 MiB and 20 ms of a processor, and no limit but its file's.
+/// Each holds a whole revocation list in memory, which may have hundreds of thousands of entries.
 const READERS: usize = 4;
 
 /// Why the CA did not do it.
