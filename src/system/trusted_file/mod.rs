@@ -174,7 +174,7 @@ mod tests {
     use crate::system::scratch::scratch;
 
     #[test]
-    fn a_file_that_others_can_write_is_refused() {
+    fn file_that_others_can_write_is_refused() {
         let path = scratch("file-mode").join("f");
         write_new(&path, 0o640, b"x").unwrap();
         assert_eq!(read(&path, 10, Owner::RootOrSelf).unwrap(), "x");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_is_whole_and_nothing_is_left_beside_it() {
+    fn replaced_file_is_whole_and_nothing_is_left_beside_it() {
         let directory = scratch("file-replace");
         let path = directory.join("f");
         replace(&path, 0o600, b"one").unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_trusted_only_of_root_or_of_whom_it_may_be() {
+    fn file_is_trusted_only_of_root_or_of_whom_it_may_be() {
         let path = Path::new("/a/b");
         let (mine, another) = (rustix::process::geteuid().as_raw(), 12_345);
         for (uid, owner, trusted) in [

@@ -101,7 +101,7 @@ mod tests {
     use crate::system::trusted_file::{Owner, write_new};
 
     #[test]
-    fn a_file_is_trusted_only_if_every_directory_and_link_on_the_way_is() {
+    fn file_is_trusted_only_if_every_directory_and_link_on_the_way_is() {
         let top = scratch("file-way");
         fs::create_dir_all(top.join("a/b")).unwrap();
         let path = top.join("a/b/f");
