@@ -60,6 +60,12 @@ impl Kind {
     pub(crate) fn master_reads_list_at_start(self) -> bool {
         self == Self::PuppetCert
     }
+
+    /// The section of puppet.conf that its master reads.
+    /// Puppet 5 cannot read a puppet.conf that has the other one.
+    pub(crate) fn section(self) -> &'static str {
+        if self == Self::PuppetCert { "master" } else { "server" }
+    }
 }
 
 /// The CA's command and files.

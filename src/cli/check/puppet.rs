@@ -129,7 +129,8 @@ fn judge(config: &Config, ini: &Path, printed: &[(String, String)]) -> Result<St
     let mut good = "has the same certname and directories as espm.ini";
     if config.console.published().is_some() {
         good = "asks espm-enc, and has read its settings; its certname and directories are those of espm.ini";
-        wrong.extend(terminus(value("node_terminus"), value("external_nodes"), ini));
+        let section = authority.kind.section();
+        wrong.extend(terminus(section, value("node_terminus"), value("external_nodes"), ini));
         if wrong.is_empty() {
             wrong.extend(value("config").and_then(|path| started_before(Path::new(path))));
         }
@@ -143,9 +144,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether Puppet asks espm-enc about its nodes, with the configuration beside espm.ini.
-fn terminus(terminus: Option<&str>, external_nodes: Option<&str>, ini: &Path) -> Option<String> {
+fn terminus(section: &str, terminus: Option<&str>, external_nodes: Option<&str>, ini: &Path) -> Option<String> {
     let set = |key: &str, value: &str| {
-        format!("puppet config set --section server {key} {value}, then restart the Puppet server")
+        format!("puppet config set --section {section} {key} {value}, then restart the Puppet server")
     };
     let (terminus, program) = (terminus.unwrap_or("plain"), external_nodes.unwrap_or("none"));
     if terminus != "exec" {
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn puppet_asks_espm_enc_with_the_file_beside_espm_ini() {
         let ini = Path::new("/x/espm.ini");
-        let at = |node: &str, program: &str| terminus(Some(node), Some(program), ini);
+        let at = |node: &str, program: &str| terminus("server", Some(node), Some(program), ini);
         assert_eq!(at("exec", "/usr/bin/espm-enc -c /x/enc.ini"), None);
         for (node, program, said) in [
             ("plain", "none", "node_terminus is plain"),
@@ -238,5 +239,7 @@ mod tests {
             let found = at(node, program).unwrap();
             assert!(found.starts_with(said), "{found}");
         }
+        let old = terminus("master", None, None, ini).unwrap();
+        assert!(old.contains("puppet config set --section master node_terminus exec"), "{old}");
     }
 }
