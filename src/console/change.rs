@@ -89,6 +89,11 @@ pub(super) fn head_lines(output: &str) -> impl Iterator<Item = &str> {
     output.lines().take_while(|line| line.starts_with(OWN))
 }
 
+/// The output of the command alone, which begins after espm's own lines.
+pub(super) fn without_head(output: &str) -> &str {
+    output.get(head_lines(output).map(|line| line.len() + 1).sum()..).unwrap_or_default()
+}
+
 /// The last line of the output of a command that has ended by itself.
 pub(crate) fn exit_line(code: u32) -> String {
     format!("{EXIT}{code}\n")
