@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_of_fail2ban_takes_the_record_of_a_refusal() {
+    fn filter_of_fail2ban_takes_the_record_of_a_refusal() {
         let record =
             Audit::begin(Destination::default(), &"0".repeat(32), "192.0.2.7").record("unauthorized", 401, true);
         let (start, _) = record.split_once("took_ms=").unwrap();

@@ -116,7 +116,7 @@ mod tests {
     use super::{Fault, FieldError, Problem};
 
     #[test]
-    fn the_cause_is_for_the_log_alone() {
+    fn cause_is_for_the_log_alone() {
         let fault = Fault::new(Problem::CommandFailed, "the console failed").because("SELECT secret");
         assert_eq!(fault.for_log(), "SELECT secret");
         let public = serde_json::to_value(fault.public()).unwrap();

@@ -174,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn the_console_is_asked_once() {
+    fn console_is_asked_once() {
         each(|intent, verdict, standing, _, step| {
             assert!(step != Step::AskConsole || standing.is_none(), "{intent:?} {verdict:?} {standing:?}");
         });
     }
 
     #[test]
-    fn a_node_that_is_there_is_touched_only_when_it_is_known_to_be_ours() {
+    fn node_that_is_there_is_touched_only_when_it_is_known_to_be_ours() {
         each(|intent, verdict, standing, purpose, step| {
             let there = matches!(standing, Some(Standing::Listed(_) | Standing::Published(_)));
             if there && matches!(verdict, Verdict::Unknown(_)) {
@@ -196,7 +196,7 @@ mod tests {
     /// Every revocation that no request asks for needs a [`ProvenGone`], which needs a node without an intent.
     /// A recovery leaves one only where the node's own change cannot have removed the node.
     #[test]
-    fn a_missing_node_is_judged_gone_only_without_an_intent_that_can_have_removed_it() {
+    fn missing_node_is_judged_gone_only_without_an_intent_that_can_have_removed_it() {
         each(|intent, verdict, standing, purpose, step| {
             if step == Step::Restore {
                 let in_place = matches!(intent, Intent::Change { way: Way::InPlace | Way::Groups, .. });
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_another_node_proves_nothing() {
+    fn list_without_another_node_proves_nothing() {
         let of = |names: &[&str]| Standing::among(&name(), names.iter().map(|name| (*name).to_owned()).collect());
         for empty in [&[][..], &[""], &["", "  ", "\t"], &["\0\0\0"]] {
             assert_eq!(of(empty), None, "{empty:?}");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_about_to_be_deleted_is_not_changed_before() {
+    fn node_that_is_about_to_be_deleted_is_not_changed_before() {
         each(|intent, verdict, standing, purpose, step| {
             let changes = matches!(step, Step::Assign | Step::Republish | Step::AddAgain);
             assert!(purpose == Purpose::Keep || !changes, "{intent:?} {verdict:?} {standing:?}");

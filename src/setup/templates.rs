@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percent_sign_of_the_console_is_not_systemds() {
+    fn percent_sign_of_the_console_is_not_systemds() {
         let config = config("command = /rake %h\ndirectory = /%d\nenvironment = A=%n\nrelease = 3.0");
         let (_, unit) = packaged(&config, System::Debian).pop().unwrap();
         for line in ["WorkingDirectory=/%%d", "Environment=HOME=/ LANG=C.UTF-8 A=%%n", "User=espm"] {

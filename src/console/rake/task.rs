@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_add_is_one_run_that_also_lists() {
+    fn add_is_one_run_that_also_lists() {
         let words = Task::Add { node: node() }.words(Release::V1_2_7);
         assert_eq!(
             words,
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_console_without_parameters_gets_no_task_for_them() {
+    fn console_without_parameters_gets_no_task_for_them() {
         let mut plain = node();
         plain.assignment.parameters.clear();
         for task in [Task::Add { node: plain.clone() }, Task::Change { node: plain }] {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_release_is_read_off_the_task_list() {
+    fn release_is_read_off_the_task_list() {
         let list = |tasks: &[&str]| tasks.iter().map(|task| format!("rake {task}  # x\n")).collect::<String>();
         let old = ["node:add", "nodeclass:list"];
         let with = |more: &[&str]| Release::from_task_list(&list(&[&old, more].concat()));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_with_a_bad_name_is_no_order() {
+    fn order_with_a_bad_name_is_no_order() {
         let order = |name: &str| format!(r#"{{"task":{{"task":"delete","name":"{name}","groups":[]}},"limit":1}}"#);
         assert!(serde_json::from_str::<Request>(&order("web01")).is_ok());
         for bad in ["--all", "WEB01", "a b", "ca", "0x1"] {

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_gone_when_the_run_and_its_list_say_so() {
+    fn node_is_gone_when_the_run_and_its_list_say_so() {
         for (output, code, gone) in [
             (format!("{DONE}\nweb011\n"), 0, true),
             (format!("{DONE}\n"), 0, true),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_without_an_exit_code_is_done_when_a_list_follows_it_and_never_when_it_was_not_reached() {
+    fn deletion_without_an_exit_code_is_done_when_a_list_follows_it_and_never_when_it_was_not_reached() {
         let deletion = Intent::Delete { node: node(&[]) };
         let unknown = Verdict::Unknown(String::new());
         for (output, expected) in [
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_assignment_is_judged_by_what_was_said_and_how_it_ended() {
+    fn assignment_is_judged_by_what_was_said_and_how_it_ended() {
         let created = "Node successfully created!\n";
         let (whole, lost) = (format!("{created}ntp\n{DONE}\n"), format!("{created}{DONE}\n"));
         let edited = format!("ntp\n{DONE}\n");
@@ -200,7 +200,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_node_is_there_when_its_deletion_was_rolled_back() {
+    fn node_is_there_when_its_deletion_was_rolled_back() {
         let (error, unknown) = (Verdict::Refused(Refusal::Error(String::new())), Verdict::Unknown(String::new()));
         let rebuild = Intent::Change { node: node(&[]), way: Way::Rebuild };
         for intent in [rebuild, Intent::Delete { node: node(&[]) }] {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_addition_that_was_rolled_back_has_added_nothing() {
+    fn addition_that_was_rolled_back_has_added_nothing() {
         let add = Intent::Add { node: node(&[]) };
         let again = Intent::Change { node: node(&[]), way: Way::AddAgain };
         for said in ROLLED_BACK {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_a_power_loss_may_have_taken_proves_nothing_by_its_absence() {
+    fn line_that_a_power_loss_may_have_taken_proves_nothing_by_its_absence() {
         let rebuild = Intent::Change { node: node(&[]), way: Way::Rebuild };
         let begun = "espm: boot a\nespm: rebuild\n";
         for intent in [rebuild, Intent::Delete { node: node(&[]) }] {

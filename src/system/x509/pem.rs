@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_any_length_in_lines_of_any_width_is_read_as_it_is() {
+    fn list_of_any_length_in_lines_of_any_width_is_read_as_it_is() {
         let piece = PIECE / 4 * 3;
         for length in (0..5).chain(piece - 100..piece + 4).chain(2 * piece - 2..2 * piece + 3) {
             let der: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_cut_short_or_no_base64_is_an_error() {
+    fn list_that_is_cut_short_or_no_base64_is_an_error() {
         let begin = "-----BEGIN X509 CRL-----";
         let end = "-----END X509 CRL-----";
         for bad in [
