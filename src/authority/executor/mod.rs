@@ -181,7 +181,7 @@ impl Ca<'_> {
         let signed = self.files.signed_now(&today)?;
         let listed = inventory.lines.iter().map(|line| line.serial.clone());
         let serials = listed.chain(signed.iter().map(|signed| signed.serial.clone())).collect();
-        let revoked = self.files.revoked(&today, serials)?;
+        let revoked = self.files.revoked(&today, &serials)?;
         let (inventory, signed, now) = (&inventory, signed.as_ref(), clock::now());
         Ok(Facts { record, ca: &today.ca, inventory, signed, revoked: &revoked, now }.survey())
     }
