@@ -10,7 +10,7 @@ use x509_parser::time::ASN1Time;
 use super::chain::Certificate;
 use super::der::{BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, context};
 use super::name::Name;
-use super::pem;
+use super::pem::{Item, items};
 use super::signature::Signed;
 use super::{SKEW, X509Error, integer, number};
 
@@ -148,8 +148,8 @@ pub(super) fn newest(
     let Some(first) = ca.first() else { return Err(X509Error::NotSigned) };
     let mut missing = X509Error::None("revocation list of the certificate's issuer");
     let mut newest: Option<Said> = None;
-    for der in pem::lists(lists) {
-        let der = der?;
+    for item in items(lists) {
+        let Item::Crl(der) = item? else { continue };
         let list = List::read(&der).ok_or(BAD)?;
         if list.issuer != first.subject {
             continue;
@@ -191,8 +191,8 @@ type Numbers = (Name, Serials);
 
 fn entries(lists: impl BufRead) -> Result<Vec<Numbers>, X509Error> {
     let mut all = Vec::new();
-    for der in pem::lists(lists) {
-        let der = der?;
+    for item in items(lists) {
+        let Item::Crl(der) = item? else { continue };
         let List { issuer, mut entries, .. } = List::read(&der).ok_or(BAD)?;
         let mut numbers = Serials::new();
         while !entries.is_empty() {
