@@ -220,7 +220,7 @@ parameter tier = \"1\"
 ";
 
     #[test]
-    fn a_node_has_what_its_groups_and_itself_are_given() {
+    fn node_has_what_its_groups_and_itself_are_given() {
         let catalogue = Catalogue::from_text(TEXT).unwrap();
         assert_eq!(catalogue.classes(), ["apache", "ntp"]);
         assert_eq!(catalogue.groups(), ["empty", "web servers"]);
@@ -244,7 +244,7 @@ parameter tier = \"1\"
     }
 
     #[test]
-    fn a_broken_catalogue_is_an_error_that_names_the_line() {
+    fn broken_catalogue_is_an_error_that_names_the_line() {
         for (from, to, message) in [
             ("classes = apache", "classes = mysql", "[group web servers] line 6: mysql is not in [classes]"),
             ("names = ntp, apache", "names = ntp apache", "[classes] line 3: \"ntp apache\" has a blank in it"),

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_of_an_older_version_becomes_the_newest_in_one_step_or_stays_what_it_was() {
+    fn ledger_of_an_older_version_becomes_the_newest_in_one_step_or_stays_what_it_was() {
         let database = Connection::open_in_memory().unwrap();
         database
             .execute_batch("CREATE TABLE node (name TEXT); INSERT INTO node VALUES ('web01'); PRAGMA user_version = 1;")

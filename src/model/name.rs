@@ -318,14 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_read_from_json_comes_once() {
+    fn parameter_that_is_read_from_json_comes_once() {
         let read = |json: &str| parameters_that_come_once(&mut serde_json::Deserializer::from_str(json));
         assert_eq!(read(r#"{"a":"1","b":"1"}"#).unwrap().len(), 2);
         assert!(read(r#"{"a":"1","a":"1"}"#).is_err());
     }
 
     #[test]
-    fn a_name_is_parsed_again_when_it_is_read_from_json() {
+    fn name_is_parsed_again_when_it_is_read_from_json() {
         assert!(serde_json::from_str::<NodeName>("\"web01\"").is_ok());
         assert!(serde_json::from_str::<NodeName>("\"--all\"").is_err());
     }

@@ -105,7 +105,7 @@ mod tests {
     use crate::model::name::{GroupName, ParameterName, ParameterValue};
 
     #[test]
-    fn a_change_replaces_lists_and_merges_parameters() {
+    fn change_replaces_lists_and_merges_parameters() {
         let parameter = |name: &str| ParameterName::parse(name).unwrap();
         let value = |text: &str| ParameterValue::parse(text).unwrap();
         let before = Assignment {

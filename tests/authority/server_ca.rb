@@ -10,7 +10,8 @@ class ServerCa
 
   def initialize(authority, flavour)
     @ca = authority
-    @renews = flavour == '8.7' # from 8.2.2 on it revokes every certificate of a name that has not expired
+    # From 8.2.2 on it revokes every certificate of a name that has not expired.
+    @renews = Gem::Version.new(flavour) >= Gem::Version.new('8.2.2')
   end
 
   def run(words)

@@ -78,9 +78,10 @@ fn waiting_request_of_agent_is_409_that_tells_operator_what_to_type() {
         let refused = generate(&site, NAME);
         assert_eq!(refused.expect(409).problem(), "certificate-exists");
         assert!(refused.body.contains("an agent of this name has sent a request"), "{refused:?}");
-        // The audit hides what is the node's.
+        // The path is whole, although the values of the node's parameters are hidden elsewhere.
         let said = cause(&site, &refused);
-        assert!(said.contains("waits at the CA; sign it, or remove it with 'rm "), "{said}");
+        let wanted = format!("waits at the CA; sign it, or remove it with 'rm {}'", request.display());
+        assert!(said.contains(&wanted), "{said}");
         assert!(request.exists() && site.runs("ca").is_empty());
         fs::remove_file(&request).unwrap();
         // One that comes while the command runs stays, too.

@@ -79,7 +79,7 @@ fn every_value_of_the_sample_is_accepted() {
 }
 
 #[test]
-fn the_changelog_begins_with_this_version() {
+fn changelog_begins_with_this_version() {
     let changelog = std::fs::read_to_string(root().join("conf/CHANGELOG.md")).unwrap();
     let newest = changelog.lines().filter_map(|line| line.strip_prefix("## [")).find(|line| !line.starts_with("Unr"));
     let version = newest.and_then(|line| line.split_once(']')).map(|(version, _)| version);

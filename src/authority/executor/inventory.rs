@@ -120,7 +120,7 @@ mod tests {
     use crate::model::name::NodeName;
 
     #[test]
-    fn a_line_is_a_names_by_its_whole_subject_and_a_number_by_its_value() {
+    fn line_is_a_names_by_its_whole_subject_and_a_number_by_its_value() {
         let name = NodeName::parse("web01").unwrap();
         let mut inventory = b"# SERIAL NOT_BEFORE NOT_AFTER SUBJECT\n0x0001 a b /CN=ca\n".to_vec();
         inventory.extend(b"0x001a 2026-11-22T23:49:10UTC 2031-11-22T23:49:10UTC /CN=web01\n0x1A a b /CN=web011\n");

@@ -66,6 +66,12 @@ impl Kind {
     pub(crate) fn master_reads_list_at_start(self) -> bool {
         self == Self::PuppetCert
     }
+
+    /// The section of puppet.conf that its master reads.
+    /// Puppet 5 cannot read a puppet.conf that has the other one.
+    pub(crate) fn section(self) -> &'static str {
+        if self == Self::PuppetCert { "master" } else { "server" }
+    }
 }
 
 /// The CA's command and files.
@@ -181,7 +187,7 @@ impl Ca<'_> {
         let signed = self.files.signed_now(&today)?;
         let listed = inventory.lines.iter().map(|line| line.serial.clone());
         let serials = listed.chain(signed.iter().map(|signed| signed.serial.clone())).collect();
-        let revoked = self.files.revoked(&today, serials)?;
+        let revoked = self.files.revoked(&today, &serials)?;
         let (inventory, signed, now) = (&inventory, signed.as_ref(), clock::now());
         Ok(Facts { record, ca: &today.ca, inventory, signed, revoked: &revoked, now }.survey())
     }
