@@ -71,6 +71,11 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
                     let detail = "an agent of this name has sent a request to the CA before; the operator must decide";
                     Fault::new(Problem::CertificateExists, detail).because_ca_says(text)
                 }
+                Answer::Listed { text } => {
+                    let detail = "the CA has a valid certificate of this name that espm did not make; the operator \
+                                  must revoke it, or choose another name";
+                    Fault::new(Problem::CertificateExists, detail).because(text)
+                }
                 _ => {
                     let detail = "the CA has files of this name that espm did not make, or it is a name of the \
                                   master's; choose another";

@@ -32,7 +32,7 @@ pub use self::surplus::surplus;
 use crate::system::clock::rfc3339;
 
 /// Seconds by which a clock may be behind that of the CA.
-const SKEW: i64 = 300;
+pub(crate) const SKEW: i64 = 300;
 
 /// The last moment that a certificate can name: 9999-12-31T23:59:59Z.
 const LAST: i64 = 253_402_300_799;
