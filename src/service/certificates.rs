@@ -74,7 +74,7 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
                 Answer::Listed { text } => {
                     let detail = "the CA has a valid certificate of this name that espm did not make; the operator \
                                   must revoke it, or choose another name";
-                    Fault::new(Problem::CertificateExists, detail).because(text)
+                    Fault::new(Problem::CertificateExists, detail).because_ca_says(text)
                 }
                 _ => {
                     let detail = "the CA has files of this name that espm did not make, or it is a name of the \

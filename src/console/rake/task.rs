@@ -62,17 +62,17 @@ impl Release {
         self >= Self::V1_2_23
     }
 
-    /// The way of a change: in place where that can be made, otherwise the node is rebuilt.
+    /// The way of a change: in place where that can be made, otherwise the node is rebuilt. One that changes nothing is
+    /// made whole, too: it repairs what the console has.
     pub(crate) fn way(self, before: &Assignment, after: &Assignment) -> Way {
-        let in_place = match self {
-            Self::V1_2_2 => true,
-            Self::V1_2_7 if before.classes == after.classes && before.parameters == after.parameters => {
-                return Way::Groups;
-            }
-            Self::V1_2_7 => false,
-            Self::V1_2_23 | Self::V3_0 => before.parameters.keys().all(|name| after.parameters.contains_key(name)),
-        };
-        if in_place { Way::InPlace } else { Way::Rebuild }
+        let keeps_rest = before.classes == after.classes && before.parameters == after.parameters;
+        let removes = || before.parameters.keys().any(|name| !after.parameters.contains_key(name));
+        match self {
+            Self::V1_2_2 => Way::InPlace,
+            Self::V1_2_7 if keeps_rest && before.groups != after.groups => Way::Groups,
+            Self::V1_2_23 | Self::V3_0 if !removes() => Way::InPlace,
+            Self::V1_2_7 | Self::V1_2_23 | Self::V3_0 => Way::Rebuild,
+        }
     }
 }
 
@@ -268,6 +268,7 @@ fn variables(node: &Node) -> [String; 4] {
 #[cfg(test)]
 mod tests {
     use super::{Release, Request, Task};
+    use crate::console::Way;
     use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
     use crate::model::node::{Assignment, Node};
 
@@ -310,6 +311,23 @@ mod tests {
         plain.assignment.parameters.clear();
         for task in [Task::Add { node: plain.clone() }, Task::Change { node: plain }] {
             assert!(!task.words(Release::V1_2_2).contains(&"node:parameters".to_owned()));
+        }
+    }
+
+    #[test]
+    fn node_is_rebuilt_only_where_console_cannot_change_it() {
+        let all = node().assignment;
+        let groups = Assignment { groups: vec![], ..all.clone() };
+        let classes = Assignment { classes: vec![], ..all.clone() };
+        let parameters = Assignment { parameters: [].into(), ..all.clone() };
+        for (release, ways) in [
+            (Release::V1_2_2, [Way::InPlace; 4]),
+            (Release::V1_2_7, [Way::Rebuild, Way::Groups, Way::Rebuild, Way::Rebuild]),
+            (Release::V1_2_23, [Way::InPlace, Way::InPlace, Way::InPlace, Way::Rebuild]),
+            (Release::V3_0, [Way::InPlace, Way::InPlace, Way::InPlace, Way::Rebuild]),
+        ] {
+            let found = [&all, &groups, &classes, &parameters].map(|after| release.way(&all, after));
+            assert_eq!(found, ways, "{release:?}");
         }
     }
 
