@@ -3,10 +3,13 @@
 //! espm-helper gets a task as JSON, parses every name again and makes the words itself. A client's values are parsed
 //! and stand behind `name=`, `groups=`, `classes=` or `parameters=`; all other words are literals.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::console::{Intent, Way};
-use crate::model::name::{GroupName, NodeName};
+use super::node::RakeNode;
+use crate::console::{ConsoleError, Intent, Way};
+use crate::model::name::{ClassName, GroupName, NodeName};
 use crate::model::node::{Assignment, List, Node};
 
 /// The oldest release of the console that has a console's rake tasks.
@@ -100,17 +103,17 @@ pub enum Task {
     /// Add a node.
     Add {
         /// The node.
-        node: Node,
+        node: RakeNode,
     },
     /// Change an assignment in place.
     Change {
         /// The node with the new assignment.
-        node: Node,
+        node: RakeNode,
     },
     /// Change an assignment by deleting the node and adding it again.
     Rebuild {
         /// The node with the new assignment.
-        node: Node,
+        node: RakeNode,
     },
     /// Delete a node.
     Delete {
@@ -137,13 +140,15 @@ pub struct Request {
 const ALWAYS: [&str; 3] = ["-s", "-E", "$stdout.sync=true"];
 
 impl Task {
-    pub(crate) fn of(intent: &Intent) -> Self {
-        match intent {
-            Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: node.clone() },
-            Intent::Change { node, way: Way::InPlace } => Self::Change { node: node.clone() },
-            Intent::Change { node, way: Way::Rebuild } => Self::Rebuild { node: node.clone() },
+    pub(crate) fn of(intent: &Intent) -> Result<Self, ConsoleError> {
+        let carried =
+            |node: &Node| RakeNode::try_from(node).map_err(|what| ConsoleError::NotForRake(node.name.clone(), what));
+        Ok(match intent {
+            Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: carried(node)? },
+            Intent::Change { node, way: Way::InPlace } => Self::Change { node: carried(node)? },
+            Intent::Change { node, way: Way::Rebuild } => Self::Rebuild { node: carried(node)? },
             Intent::Delete { node } => Self::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() },
-        }
+        })
     }
 
     /// True if a worker can run it; rake alone lists its tasks.
@@ -194,7 +199,7 @@ impl Task {
             }
             Self::Add { node } => {
                 tasks(&["node:add"]);
-                if !node.assignment.parameters.is_empty() {
+                if !node.parameters.is_empty() {
                     tasks(&["node:parameters"]);
                 }
                 tasks(&["nodeclass:list", "node:groups", "nodegroup:list"]);
@@ -214,9 +219,8 @@ impl Task {
             }
             Self::Delete { name, groups } => {
                 tasks(&["node:groups", "node:del", "node:list"]);
-                let groups = groups.clone();
-                let assignment = Assignment { groups, ..Assignment::default() };
-                words.extend(variables(&Node { name: name.clone(), assignment }));
+                let (name, groups) = (name.clone(), groups.clone());
+                words.extend(variables(&RakeNode { name, groups, classes: Vec::new(), parameters: BTreeMap::new() }));
             }
         }
         words
@@ -224,34 +228,31 @@ impl Task {
 }
 
 /// All four variables, so that none comes from the environment.
-fn variables(node: &Node) -> [String; 4] {
+fn variables(node: &RakeNode) -> [String; 4] {
     fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
         names.collect::<Vec<_>>().join(",")
     }
-    let Node { name, assignment: Assignment { groups, classes, parameters } } = node;
+    let RakeNode { name, groups, classes, parameters } = node;
     let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
     [
         format!("name={name}"),
         format!("groups={}", join(groups.iter().map(GroupName::as_str))),
-        format!("classes={}", join(classes.iter().map(crate::model::name::ClassName::as_str))),
+        format!("classes={}", join(classes.iter().map(ClassName::as_str))),
         format!("parameters={parameters}"),
     ]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Release, Request, Task};
+    use super::{RakeNode, Release, Request, Task};
     use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
-    use crate::model::node::{Assignment, Node};
 
-    fn node() -> Node {
-        Node {
+    fn node() -> RakeNode {
+        RakeNode {
             name: NodeName::parse("web01").unwrap(),
-            assignment: Assignment {
-                groups: ["a", "b c"].map(|name| GroupName::parse(name).unwrap()).to_vec(),
-                classes: vec![ClassName::parse("apache").unwrap()],
-                parameters: [(ParameterName::parse("url").unwrap(), ParameterValue::parse("x?a=b").unwrap())].into(),
-            },
+            groups: ["a", "b c"].map(|name| GroupName::parse(name).unwrap()).to_vec(),
+            classes: vec![ClassName::parse("apache").unwrap()],
+            parameters: [(ParameterName::parse("url").unwrap(), ParameterValue::parse("x?a=b").unwrap())].into(),
         }
     }
 
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn a_console_without_parameters_gets_no_task_for_them() {
         let mut plain = node();
-        plain.assignment.parameters.clear();
+        plain.parameters.clear();
         for task in [Task::Add { node: plain.clone() }, Task::Change { node: plain }] {
             assert!(!task.words(Release::V1_2_2).contains(&"node:parameters".to_owned()));
         }

@@ -74,7 +74,7 @@ mod tests {
     use super::verdict;
     use crate::console::{Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
     use crate::model::name::{ClassName, NodeName};
-    use crate::model::node::{Assignment, List, Node};
+    use crate::model::node::{Assignment, List, Lost, Node};
 
     const DONE: &str = "Node groups successfully edited for web01!";
 
@@ -142,7 +142,7 @@ mod tests {
         let add = Intent::Add { node: node(&["ntp"]) };
         let change = |way| Intent::Change { node: node(&["ntp"]), way };
         let (place, rebuild, again) = (change(Way::InPlace), change(Way::Rebuild), change(Way::AddAgain));
-        let missing = || Verdict::Partial(Gap::UnknownNames(vec![(List::Classes, "ntp".to_owned())]));
+        let missing = || Verdict::Partial(Gap::UnknownNames(vec![Lost::Name(List::Classes, "ntp".to_owned())]));
         let rest = || Verdict::Partial(Gap::Unfinished(String::new()));
         let said = || Verdict::Refused(Refusal::Error(String::new()));
         let unknown = || Verdict::Unknown(String::new());
