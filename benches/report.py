@@ -33,6 +33,8 @@ def ratios(figures):
         "enc_vs_cat": figures["enc"]["ratio"],
         "long_list_more_ms": figures["revoked"]["more_ms"],
         "long_list_more_mib": figures["revoked"]["more_mib"],
+        "publish_changed_s": row(figures["publish"], "rows", "a group of half of them changed")["s"],
+        "publish_changed_mib": row(figures["publish"], "rows", "a group of half of them changed")["mib"],
         "max_rakes_in_storm": figures["storm"]["most_rakes"],
         "lost_in_storm": figures["storm"]["lost"],
     }
@@ -91,6 +93,9 @@ def details(figures):
     yield "The CA's part of showing a certificate", ["", "ms", "MiB"], [
         [f"{one['entries']:,} entries in the revocation list", number(one["ms"]), number(one["mib"], 1)]
         for one in figures["revoked"]["rows"]
+    ]
+    yield f"espm publish, {figures['publish']['nodes']:,} nodes", ["", "s", "MiB"], [
+        [one["name"], number(one["s"]), number(one["mib"], 1)] for one in figures["publish"]["rows"]
     ]
     yield "One node, ms", ["", ""], [
         *([f"a handler that shows it, {one['nodes']:,} nodes in the ledger", number(one["ms"])]
