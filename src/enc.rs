@@ -61,11 +61,17 @@ fn published(directory: &Path, name: &NodeName) -> Result<String, FileError> {
 
 /// Adds the command that lets this user read the directory to an error.
 fn explained(error: &FileError, directory: &Path) -> String {
-    let group = std::fs::metadata(directory).ok().and_then(|metadata| process::group_name(metadata.gid()));
-    match (error.io_kind(), group, process::user_name(process::user())) {
-        (Some(io::ErrorKind::PermissionDenied), Some(group), Some(user)) => {
-            let directory = directory.display();
-            format!("{error}; add the Puppet server's user to the group of {directory}: usermod -aG {group} {user}")
+    let denied = error.io_kind() == Some(io::ErrorKind::PermissionDenied);
+    let Some(found) = std::fs::metadata(directory).ok().filter(|_| denied) else { return error.to_string() };
+    let (path, group) = (directory.display(), process::group_of(directory));
+    match process::user_name(process::user()) {
+        Some(_) if found.gid() == 0 && found.uid() != 0 => {
+            // Nobody becomes a member of root's group for this.
+            let owner = process::owner_of(directory);
+            format!("{error}; {path} belongs to root's group; give it that of its owner: chown {owner}: {path}")
+        }
+        Some(user) if found.gid() != 0 => {
+            format!("{error}; add the Puppet server's user to the group of {path}: usermod -aG {group} {user}")
         }
         _ => error.to_string(),
     }

@@ -205,7 +205,7 @@ fn library() -> (Vec<Words>, Vec<Source>) {
 }
 
 #[test]
-fn a_module_imports_only_from_floors_below_and_a_dependency_has_one_module() {
+fn module_imports_only_from_floors_below_and_a_dependency_has_one_module() {
     let (floors, sources) = library();
     assert!(floors.len() > 5 && sources.len() > 40, "src is not where it was");
     let found: Vec<_> = sources.iter().flat_map(|source| violations(&floors, source)).collect();

@@ -44,7 +44,7 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_table_of_keys_has_a_row_for_every_key_and_no_other() {
+fn table_of_keys_has_a_row_for_every_key_and_no_other() {
     let page = read("docs/configuration.md");
     let first: Vec<&str> = rows(&page).map(|row| row[0]).filter(|cell| cell.starts_with('[')).collect();
     for (section, key) in known_keys() {
@@ -58,7 +58,7 @@ fn the_table_of_keys_has_a_row_for_every_key_and_no_other() {
 }
 
 #[test]
-fn the_table_of_problems_has_every_word_with_its_status_and_no_other() {
+fn table_of_problems_has_every_word_with_its_status_and_no_other() {
     let page = read("docs/clients.md");
     let table = page.split("| word | status |").nth(1).unwrap().split("\n\n").next().unwrap();
     let found: Vec<(&str, &str)> = rows(table).map(|row| (row[0].trim_matches('`'), row[1])).collect();
@@ -132,7 +132,7 @@ fn table_of_audit_fields_has_the_event_of_every_route() {
 }
 
 #[test]
-fn the_operators_table_has_every_problem_with_advice_for_him() {
+fn operators_table_has_every_problem_with_advice_for_him() {
     let page = read("docs/troubleshoot.md");
     let table = page.split("| word | status |").nth(1).unwrap().split("\n\n").next().unwrap();
     let found: BTreeSet<&str> =
@@ -193,7 +193,7 @@ fn every_line_of_the_threat_table_names_tests_that_exist() {
 }
 
 #[test]
-fn the_readme_has_at_most_250_lines() {
+fn readme_has_at_most_250_lines() {
     let lines = read("README.md").lines().count();
     assert!(lines <= 250, "README.md has {lines} lines; move some to a page of docs/");
 }
@@ -304,7 +304,7 @@ fn each_picture_has_the_words_of_its_text() {
 }
 
 #[test]
-fn the_recording_is_small_and_shows_no_key() {
+fn recording_is_small_and_shows_no_key() {
     let recording = read("docs/demo.svg");
     assert!(recording.len() < 60_000, "docs/demo.svg has {} bytes", recording.len());
     assert!(recording.contains("Key of cloud") && recording.contains("•"), "docs/demo.svg does not show the set-up");
@@ -313,7 +313,7 @@ fn the_recording_is_small_and_shows_no_key() {
 }
 
 #[test]
-fn the_table_of_the_layout_has_every_folder_of_src_and_names_only_modules_that_exist() {
+fn table_of_the_layout_has_every_folder_of_src_and_names_only_modules_that_exist() {
     let page = read("docs/architecture.md");
     let table = page.split("| folder | holds |").nth(1).unwrap().split("\n\n").next().unwrap();
     let table: Vec<(&str, &str)> = rows(table).map(|row| (row[0].trim_matches('`'), row[1])).collect();

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_bounded_whatever_is_in_it() {
+    fn record_is_bounded_whatever_is_in_it() {
         let long = "\u{0}".repeat(10_000);
         let fields: Vec<_> = (0..20).map(|_| ("field", long.clone())).collect();
         assert!(logfmt(&fields).len() <= MAX_RECORD);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_is_cut_with_a_count() {
+    fn long_list_is_cut_with_a_count() {
         let names = |count: usize| (0..count).map(|i| format!("group-number-{i}")).collect::<Vec<_>>();
         assert_eq!(list(names(2).into_iter()), "group-number-0,group-number-1");
         assert!(list(names(50).into_iter()).ends_with(",+44 more"), "{}", list(names(50).into_iter()));
@@ -139,7 +139,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_record_is_one_short_line_that_is_read_back_as_it_was_meant(
+        fn record_is_one_short_line_that_is_read_back_as_it_was_meant(
             values in proptest::collection::vec(prop_oneof![".{0,40}", "[ \"\\\\=u{}a]{0,200}", "\\PC{0,150}", "[a-z.]{0,130}"], 0..12),
         ) {
             let names = ["event", "outcome", "status", "request", "client", "addr", "node", "groups", "classes", "x", "y", "z"];

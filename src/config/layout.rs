@@ -105,7 +105,7 @@ mod tests {
     use super::{BY_HAND, PACKAGED, of};
 
     #[test]
-    fn a_program_of_the_system_is_a_packages_and_any_other_was_put_by_hand() {
+    fn program_of_the_system_is_a_packages_and_any_other_was_put_by_hand() {
         for program in [PACKAGED.espm, PACKAGED.helper, PACKAGED.enc, "/usr/sbin/espm-setup"] {
             assert_eq!(of(Path::new(program)), &PACKAGED, "{program}");
         }

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_another_kind_is_refused_whatever_its_value() {
+    fn key_of_another_kind_is_refused_whatever_its_value() {
         let (before, rest) = GOOD.split_once("command = /opt/puppet/bin/rake").unwrap();
         let enc = format!("{before}kind = enc\n{}", &rest[rest.find("[authority]").unwrap()..]);
         Config::from_text(&enc).unwrap();

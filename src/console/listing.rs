@@ -84,7 +84,7 @@ mod tests {
     use crate::system::scratch::scratch;
 
     #[test]
-    fn a_list_is_kept_for_its_life_and_never_from_the_future() {
+    fn list_is_kept_for_its_life_and_never_from_the_future() {
         let cache = scratch("listing");
         let minute = Duration::from_secs(60);
         assert!(Listing::load(&cache, List::Classes, minute).is_none());
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entity_tag_is_made_of_the_names_alone() {
+    fn entity_tag_is_made_of_the_names_alone() {
         let tag = |names: &[&str], at| {
             Listing::new(List::Groups, &names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>(), at).etag
         };

@@ -96,7 +96,7 @@ mod tests {
     use super::{flow, key, to_json};
 
     #[test]
-    fn a_value_is_ascii_on_one_line() {
+    fn value_is_ascii_on_one_line() {
         for (value, yaml) in [
             (
                 json!("a\n\u{7f}\u{85}\u{2028}\u{feff}é\u{1F600}\"\\U"),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_key_has_a_question_mark() {
+    fn long_key_has_a_question_mark() {
         let long = "k".repeat(600);
         assert_eq!(key(&long, "  "), format!("  ? \"{long}\"\n  :"));
         assert_eq!(flow(&json!({long.clone(): 1})), format!("{{? \"{long}\" : 1}}"));

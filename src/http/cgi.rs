@@ -127,14 +127,14 @@ mod tests {
     const GET: [(&str, &str); 2] = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/v1/nodes/a?-c/etc/passwd")];
 
     #[test]
-    fn the_query_is_no_part_of_the_path() {
+    fn query_is_no_part_of_the_path() {
         let request = receive(variables(&GET), &b""[..]).unwrap();
         assert_eq!((request.method, request.path.as_str()), (Method::Get, "/v1/nodes/a"));
         assert!(!request.https && request.psk.is_none());
     }
 
     #[test]
-    fn an_absolute_target_has_the_same_path() {
+    fn absolute_target_has_the_same_path() {
         for (target, path) in [
             ("https://host:8443/v1/health?x", "/v1/health"),
             ("HTTP://host", "/"),
@@ -147,13 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn a_hidden_method_or_target_is_refused() {
+    fn hidden_method_or_target_is_refused() {
         assert!(receive(variables(&GET[..1]), &b""[..]).is_err());
         assert!(receive(variables(&GET[1..]), &b""[..]).is_err());
     }
 
     #[test]
-    fn a_variable_that_is_not_utf_8_counts_as_absent() {
+    fn variable_that_is_not_utf_8_counts_as_absent() {
         let request = receive(
             |name| match name {
                 "HTTP_X_ESPM_PSK" => Some(OsString::from_vec(vec![0xff])),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_bounded_and_whole() {
+    fn body_is_bounded_and_whole() {
         let body = |length: Option<&str>, bytes: &[u8]| {
             let mut pairs = GET.to_vec();
             pairs.extend(length.map(|length| ("CONTENT_LENGTH", length)));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_is_none() {
+    fn empty_variable_is_none() {
         let names = ["CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_X_ESPM_PSK", "HTTP_IDEMPOTENCY_KEY"];
         let pairs: Vec<_> = GET.into_iter().chain(names.map(|name| (name, ""))).collect();
         let request = receive(variables(&pairs), &b"{}"[..]).unwrap();

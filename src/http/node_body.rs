@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_patch_makes_no_node() {
+    fn merge_patch_makes_no_node() {
         let judged = |content_type: &str, shape| {
             parse(&request(content_type, b"{}"), shape).map_err(|fault| fault.problem).err()
         };
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_a_certificate_has_no_members() {
+    fn request_for_a_certificate_has_no_members() {
         assert_eq!(wrong("{}", Shape::Certificate), [""; 0]);
         assert_eq!(wrong("[]", Shape::Certificate), [""]);
         assert_eq!(wrong(r#"{"name":"a","csr":"x"}"#, Shape::Certificate), ["name", "csr"]);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_has_no_name_and_may_remove_parameters() {
+    fn change_has_no_name_and_may_remove_parameters() {
         assert_eq!(wrong(r#"{"name":"a"}"#, Shape::Change), ["name"]);
         let body = r#"{"parameters":{"a":null},"environment":null,"class_parameters":{"a":null,"b":{"c":null}}}"#;
         let draft = read(body, Shape::Change).unwrap();

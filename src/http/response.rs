@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_has_its_members_and_fields() {
+    fn problem_has_its_members_and_fields() {
         let answer = text(Err(Fault::invalid(vec![FieldError::new("name", "missing")])), false);
         assert!(answer.starts_with("Status: 422 Unprocessable Content\r\n"), "{answer}");
         assert!(answer.contains("Content-Type: application/problem+json\r\n"));

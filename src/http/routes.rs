@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_not_exactly_ours_is_not_found() {
+    fn path_that_is_not_exactly_ours_is_not_found() {
         for path in [
             "/",
             "/v1",

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_is_there_before_its_outcome() {
+    fn intent_is_there_before_its_outcome() {
         let ledger = Ledger::open(&made("intent"), "r1").unwrap();
         let node = node("web01");
         ledger.intend_to_add(&node, "p", None).unwrap();
@@ -305,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_added_once() {
+    fn name_is_added_once() {
         let ledger = Ledger::open(&made("once"), "r1").unwrap();
         ledger.intend_to_add(&node("web01"), "p", None).unwrap();
         assert!(ledger.intend_to_add(&node("web01"), "q", None).is_err());
     }
 
     #[test]
-    fn a_key_is_kept_with_its_answer_until_its_node_goes() {
+    fn key_is_kept_with_its_answer_until_its_node_goes() {
         let ledger = Ledger::open(&made("key"), "r1").unwrap();
         let key = Key { client: "c", key: "k", digest: "d" };
         ledger.intend_to_add(&node("web01"), "p", Some(&key)).unwrap();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_too_old_is_unknown_and_can_be_used_again() {
+    fn key_that_is_too_old_is_unknown_and_can_be_used_again() {
         let ledger = Ledger::open(&made("old-key"), "r1").unwrap();
         let key = Key { client: "c", key: "k", digest: "d" };
         ledger.intend_to_add(&node("web01"), "p", Some(&key)).unwrap();
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_kept_for_another_reason_is_not_said_to_be_taken() {
+    fn key_that_cannot_be_kept_for_another_reason_is_not_said_to_be_taken() {
         let ledger = Ledger::open(&made("key-error"), "r1").unwrap();
         ledger.database.execute_batch("CREATE TRIGGER t BEFORE INSERT ON answer BEGIN SELECT none(); END").unwrap();
         let key = Key { client: "c", key: "k", digest: "d" };
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_damaged_ledger_is_never_an_empty_one() {
+    fn missing_or_damaged_ledger_is_never_an_empty_one() {
         let directory = made("damage");
         fs::remove_file(database(&directory)).unwrap();
         assert!(Ledger::open(&directory, "r").is_err());
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_read_only_when_its_command_has_ended() {
+    fn proof_is_read_only_when_its_command_has_ended() {
         let ledger = Ledger::open(&made("proof"), "r").unwrap();
         let (name, file) = ledger.new_output("").unwrap();
         assert!(ledger.try_read_output(&name).unwrap().is_none());
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_a_ledger() {
+    fn backup_is_a_ledger() {
         let directory = made("backup");
         let ledger = Ledger::open(&directory, "r").unwrap();
         ledger.intend_to_add(&node("web01"), "p", None).unwrap();

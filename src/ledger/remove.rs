@@ -64,7 +64,7 @@ mod tests {
     use crate::system::scratch::scratch;
 
     #[test]
-    fn a_ledger_goes_only_as_long_as_it_has_no_node() {
+    fn ledger_goes_only_as_long_as_it_has_no_node() {
         let directory = scratch("ledger-remove");
         create(&directory).unwrap();
         let node = Node { name: NodeName::parse("web01").unwrap(), assignment: Assignment::default() };

@@ -172,7 +172,7 @@ mod tests {
         PRAGMA user_version = 1; PRAGMA application_id = 0x6573706d;";
 
     #[test]
-    fn the_ledger_of_the_first_release_is_used_as_it_is_and_no_longer_by_that_release() {
+    fn ledger_of_the_first_release_is_used_as_it_is_and_no_longer_by_that_release() {
         let directory = scratch("ledger-first");
         create(&directory).unwrap();
         std::fs::remove_file(database(&directory)).unwrap();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_of_an_older_version_becomes_the_newest_in_one_step_or_stays_what_it_was() {
+    fn ledger_of_an_older_version_becomes_the_newest_in_one_step_or_stays_what_it_was() {
         let database = Connection::open_in_memory().unwrap();
         database
             .execute_batch("CREATE TABLE node (name TEXT); INSERT INTO node VALUES ('web01'); PRAGMA user_version = 1;")

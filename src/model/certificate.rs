@@ -53,7 +53,7 @@ mod tests {
     use super::PrivateKey;
 
     #[test]
-    fn a_private_key_is_not_shown_by_debug() {
+    fn private_key_is_not_shown_by_debug() {
         assert_eq!(format!("{:?}", PrivateKey::new("hidden".into())), "PrivateKey(..)");
     }
 }

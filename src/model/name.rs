@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_parsed_again_when_it_is_read_from_json() {
+    fn name_is_parsed_again_when_it_is_read_from_json() {
         assert!(serde_json::from_str::<NodeName>("\"web01\"").is_ok());
         assert!(serde_json::from_str::<NodeName>("\"--all\"").is_err());
     }

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_replaces_lists_and_merges_parameters() {
+    fn change_replaces_lists_and_merges_parameters() {
         let of = |value: &str| [(parameter("kept"), value.into()), (parameter("gone"), Value::from("1"))].into();
         let before = Assignment {
             groups: vec![GroupName::parse("a").unwrap()],
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_is_set_kept_and_removed() {
+    fn environment_is_set_kept_and_removed() {
         let name = || Some(EnvironmentName::parse("staging").unwrap());
         let change = |environment| Change { environment, ..Change::default() };
         let set = change(Some(name())).apply(Assignment::default());
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_assignment_without_the_newer_members_is_read_and_written_as_before() {
+    fn assignment_without_the_newer_members_is_read_and_written_as_before() {
         let text = r#"{"groups":["a"],"classes":["b"],"parameters":{"c":"d"}}"#;
         let read: Assignment = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), text);

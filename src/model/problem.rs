@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_description_of_the_interface_has_these_problems_and_the_web_servers_one() {
+    fn description_of_the_interface_has_these_problems_and_the_web_servers_one() {
         let description: Value = serde_json::from_str(include_str!("../http/openapi.json")).unwrap();
         let mut urns: Vec<_> = Problem::ALL.iter().map(|problem| problem.urn()).collect();
         let before = Problem::ALL.iter().position(|problem| *problem == Problem::Internal).unwrap();

@@ -68,7 +68,7 @@ mod tests {
     use super::{Psk, PskDigest};
 
     #[test]
-    fn a_digest_is_read_as_it_is_written() {
+    fn digest_is_read_as_it_is_written() {
         let digest = Psk::new("abc".into()).digest();
         let text = digest.to_string();
         assert_eq!(text, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_digest_is_refused() {
+    fn malformed_digest_is_refused() {
         let digits = |digits: &str, count| format!("sha256:{}", digits.repeat(count));
         assert!(PskDigest::parse(&digits("a1", 32)).is_some());
         let others = [digits("a1", 33), digits("+1", 32), digits("é", 32), digits("xé1", 16)];
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_not_shown_by_debug() {
+    fn key_is_not_shown_by_debug() {
         assert_eq!(format!("{:?}", Psk::new("hidden".into())), "Psk(..)");
     }
 }

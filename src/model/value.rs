@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_read_as_the_nearest_that_there_is() {
+    fn number_is_read_as_the_nearest_that_there_is() {
         // The quick way of JSON's reader is off by one in the last place.
         let text = "-5.745607168888042e-302";
         let read: f64 = serde_json::from_str(text).unwrap();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_read_from_json_is_parsed_again() {
+    fn value_that_is_read_from_json_is_parsed_again() {
         assert_eq!(serde_json::from_str::<Value>("[1]").unwrap().json(), &json!([1]));
         let error = serde_json::from_str::<Value>("{\"a\": 1e30}").unwrap_err().to_string();
         assert!(error.starts_with(".a: a number is from"), "{error}");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_read_from_json_comes_once() {
+    fn parameter_that_is_read_from_json_comes_once() {
         let read = |json: &str| -> Result<Parameters, _> {
             parameters_that_come_once(&mut serde_json::Deserializer::from_str(json))
         };

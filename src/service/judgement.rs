@@ -2,7 +2,7 @@
 //!
 //! Whatever is irreversible takes a reason that only these functions, or a request, can make.
 
-use crate::console::{Intent, Refusal, Standing, Verdict, Way};
+use crate::console::{Intent, Refusal, Standing, Verdict};
 use crate::ledger::NodeState;
 
 /// The purpose for which an unfinished change is settled.
@@ -65,7 +65,7 @@ pub(crate) fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&St
             _ if purpose == Purpose::Delete => Step::Accept,
             (_, None) => Step::AskConsole,
             (_, Some(Standing::Published(_) | Standing::Unpublished)) => Step::Republish,
-            (_, Some(Standing::Unlisted(_))) if *way == Way::InPlace => Step::Restore,
+            (_, Some(Standing::Unlisted(_))) if way.keeps_node() => Step::Restore,
             (_, Some(Standing::Unlisted(_))) => Step::AddAgain,
             (Verdict::Done, Some(Standing::Listed(_))) => Step::RecordDone,
             (_, Some(Standing::Listed(_))) => Step::Assign,
@@ -131,7 +131,7 @@ mod tests {
     fn intents() -> Vec<Intent> {
         let node = Node { name: name(), assignment: Assignment::default() };
         let change = |way| Intent::Change { node: node.clone(), way };
-        let mut all: Vec<_> = [Way::InPlace, Way::Rebuild, Way::AddAgain].map(change).into();
+        let mut all: Vec<_> = [Way::InPlace, Way::Groups, Way::Rebuild, Way::AddAgain].map(change).into();
         all.extend([Intent::Add { node: node.clone() }, Intent::Delete { node }]);
         all
     }
@@ -174,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn the_console_is_asked_once() {
+    fn console_is_asked_once() {
         each(|intent, verdict, standing, _, step| {
             assert!(step != Step::AskConsole || standing.is_none(), "{intent:?} {verdict:?} {standing:?}");
         });
     }
 
     #[test]
-    fn a_node_that_is_there_is_touched_only_when_it_is_known_to_be_ours() {
+    fn node_that_is_there_is_touched_only_when_it_is_known_to_be_ours() {
         each(|intent, verdict, standing, purpose, step| {
             let there = matches!(standing, Some(Standing::Listed(_) | Standing::Published(_)));
             if there && matches!(verdict, Verdict::Unknown(_)) {
@@ -196,10 +196,10 @@ mod tests {
     /// Every revocation that no request asks for needs a [`ProvenGone`], which needs a node without an intent.
     /// A recovery leaves one only where the node's own change cannot have removed the node.
     #[test]
-    fn a_missing_node_is_judged_gone_only_without_an_intent_that_can_have_removed_it() {
+    fn missing_node_is_judged_gone_only_without_an_intent_that_can_have_removed_it() {
         each(|intent, verdict, standing, purpose, step| {
             if step == Step::Restore {
-                let in_place = matches!(intent, Intent::Change { way: Way::InPlace, .. });
+                let in_place = matches!(intent, Intent::Change { way: Way::InPlace | Way::Groups, .. });
                 assert!(in_place && purpose == Purpose::Keep && *standing.unwrap() == unlisted(), "{verdict:?}");
             }
             let removes = matches!(intent, Intent::Change { way: Way::Rebuild | Way::AddAgain, .. });
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_another_node_proves_nothing() {
+    fn list_without_another_node_proves_nothing() {
         let of = |names: &[&str]| Standing::among(&name(), names.iter().map(|name| (*name).to_owned()).collect());
         for empty in [&[][..], &[""], &["", "  ", "\t"], &["\0\0\0"]] {
             assert_eq!(of(empty), None, "{empty:?}");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_about_to_be_deleted_is_not_changed_before() {
+    fn node_that_is_about_to_be_deleted_is_not_changed_before() {
         each(|intent, verdict, standing, purpose, step| {
             let changes = matches!(step, Step::Assign | Step::Republish | Step::AddAgain);
             assert!(purpose == Purpose::Keep || !changes, "{intent:?} {verdict:?} {standing:?}");

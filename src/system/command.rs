@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_built_not_inherited() {
+    fn environment_is_built_not_inherited() {
         let ended = sh("env | sort").capture(vec![], soon()).unwrap();
         let text = String::from_utf8(ended.stdout).unwrap();
         let names: Vec<_> = text.lines().filter_map(|line| line.split('=').next()).collect();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hung_command_is_stopped_even_when_it_ignores_sigterm() {
+    fn hung_command_is_stopped_even_when_it_ignores_sigterm() {
         let until = Deadline::after(Duration::from_millis(100));
         let result = sh("trap '' TERM; while :; do sleep 1; done").capture(vec![], until);
         assert!(matches!(result, Err(CommandError::TimedOut)));
@@ -315,20 +315,20 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_stopped() {
+    fn flood_is_stopped() {
         assert!(matches!(sh("yes").capture(vec![], soon()), Err(CommandError::TooMuchOutput)));
         let ended = sh("head -c 8388608 /dev/zero").capture(vec![], soon()).unwrap();
         assert_eq!(ended.stdout.len(), MAX_OUTPUT);
     }
 
     #[test]
-    fn a_child_that_holds_the_output_open_does_not_hold_us() {
+    fn child_that_holds_the_output_open_does_not_hold_us() {
         let ended = sh("sleep 1000 & echo done").capture(vec![], soon()).unwrap();
         assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"done\n"[..]));
     }
 
     #[test]
-    fn a_missing_program_is_an_error_that_names_it() {
+    fn missing_program_is_an_error_that_names_it() {
         let program = Program { argv: vec!["/nonexistent/rake".into()], environment: vec![], directory: "/".into() };
         let error = program.capture(vec![], soon()).unwrap_err().to_string();
         assert!(error.starts_with("/nonexistent/rake cannot be started"), "{error}");

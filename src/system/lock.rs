@@ -209,7 +209,7 @@ mod tests {
     use crate::system::trusted_file;
 
     #[test]
-    fn a_lock_is_exclusive_and_free_again_when_dropped() {
+    fn lock_is_exclusive_and_free_again_when_dropped() {
         let path = scratch("lock-one").join("lock");
         let lock = try_acquire(&path).unwrap().unwrap();
         assert!(try_acquire(&path).unwrap().is_none());
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passing_lock_leaves_no_file() {
+    fn passing_lock_leaves_no_file() {
         let path = scratch("lock-passing").join("lock");
         let lock = try_acquire_removed(&path).unwrap().unwrap();
         assert!(try_acquire_removed(&path).unwrap().is_none());
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passing_lock_is_not_had_of_a_file_that_its_last_holder_has_removed() {
+    fn passing_lock_is_not_had_of_a_file_that_its_last_holder_has_removed() {
         let path = scratch("lock-removed").join("lock");
         let late = || trusted_file::open_lock(&path).unwrap();
         let [one, two] = [late(), late()];

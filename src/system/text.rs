@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_hidden_however_a_command_quotes_it() {
+    fn value_is_hidden_however_a_command_quotes_it() {
         let values = ["hunter2 it's-ü".to_owned(), "a/b".to_owned(), "!!".to_owned()];
         for quoted in [
             "VALUES('web01', 'hunter2 it\\'s-ü')",
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_one_short_line() {
+    fn excerpt_is_one_short_line() {
         assert_eq!(excerpt("1\n2\n3\n\n4\n5\n 6\u{0} \n"), "2 | 3 | 4 | 5 | 6 ");
         assert_eq!(excerpt(&"x".repeat(10_000)).len(), 500);
         assert_eq!(excerpt(""), "");

@@ -12,6 +12,7 @@ pub mod concurrency;
 mod fixtures;
 pub mod inspection;
 pub mod installed;
+mod plan;
 pub mod processes;
 mod programs;
 pub mod raw_http;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
 pub use self::inspection::without_copies;
+pub use self::plan::{Plan, Server};
 pub use self::programs::template;
 pub use self::requests::node;
 use self::sockets::{Port, Syslog};
@@ -45,61 +47,6 @@ pub const USER: &str = "www-data";
 /// Puppet 4 and 5 look for these directories below the home of another user than root.
 pub const PUPPET_CERT: &str = "cert --confdir /etc/puppet --vardir /var/lib/puppet --codedir /etc/puppet/code \
                                --logdir /var/log/puppet --rundir /run/puppet";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
-    Nginx,
-    Apache,
-    ApacheCgi,
-}
-
-impl Server {
-    pub fn chosen() -> Self {
-        match std::env::var("ESPM_TEST_SERVER").as_deref() {
-            Ok("apache") => Self::Apache,
-            Ok("apache-cgi") => Self::ApacheCgi,
-            Ok("nginx") | Err(_) => Self::Nginx,
-            Ok(other) => panic!("ESPM_TEST_SERVER: want nginx, apache or apache-cgi, found {other:?}"),
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Nginx => "nginx",
-            Self::Apache => "apache",
-            Self::ApacheCgi => "apache-cgi",
-        }
-    }
-}
-
-/// What a test wants to be different from the usual site.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub release: &'static str,
-    pub authority: &'static str,
-    /// Lines for sections of espm.ini.
-    pub ini: Vec<(&'static str, &'static str)>,
-    pub setup: Vec<&'static str>,
-    pub server: Server,
-    /// Whether the web server limits how often one asks, as its vhost says.
-    pub limited: bool,
-    /// Whether a worker serves the console.
-    pub console: Temperature,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            release: "1.2.8",
-            authority: "puppet-cert",
-            ini: vec![],
-            setup: vec![],
-            server: Server::chosen(),
-            limited: false,
-            console: Temperature::chosen(),
-        }
-    }
-}
 
 pub struct Site {
     pub dir: PathBuf,

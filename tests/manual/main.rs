@@ -80,7 +80,7 @@ fn every_value_of_the_sample_is_accepted() {
 }
 
 #[test]
-fn every_key_of_the_catalogue_is_accepted_and_shown() {
+fn every_key_of_catalogue_is_accepted_and_shown() {
     let sample = std::fs::read_to_string(root().join("conf/catalogue.ini")).unwrap();
     let catalogue = Catalogue::from_text(&sample).unwrap();
     assert_eq!(catalogue.groups(), ["databases", "web servers"]);
@@ -104,7 +104,7 @@ fn every_key_of_the_catalogue_is_accepted_and_shown() {
 }
 
 #[test]
-fn the_changelog_begins_with_this_version() {
+fn changelog_begins_with_this_version() {
     let changelog = std::fs::read_to_string(root().join("conf/CHANGELOG.md")).unwrap();
     let newest = changelog.lines().filter_map(|line| line.strip_prefix("## [")).find(|line| !line.starts_with("Unr"));
     let version = newest.and_then(|line| line.split_once(']')).map(|(version, _)| version);

@@ -40,7 +40,7 @@ fn read(page: &str) -> String {
 }
 
 #[test]
-fn a_block_in_no_scene_is_named_with_its_page_and_line() {
+fn block_in_no_scene_is_named_with_its_page_and_line() {
     let same = plan("same", "README.md", str::to_owned);
     assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stderr));
     for page in ["README.md", "docs/install.md"] {

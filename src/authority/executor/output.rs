@@ -47,7 +47,7 @@ mod tests {
 
         /// Neither another's name nor noise around this one is taken for the word of the CA.
         #[test]
-        fn a_certificate_is_signed_only_by_a_whole_line_about_exactly_this_name(
+        fn certificate_is_signed_only_by_a_whole_line_about_exactly_this_name(
             noise in "(.{0,30}\n){0,4}",
             before in "[a-z -]{0,4}",
             after in "[a-z0-9._-]{0,4}",

@@ -328,7 +328,7 @@ parameter panic = 0
     }
 
     #[test]
-    fn an_error_names_line_section_key_and_remedy() {
+    fn error_names_line_section_key_and_remedy() {
         for (from, to, message) in [
             (
                 "classes = apache",

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_is_taken_away_takes_its_parameters() {
+    fn class_that_is_taken_away_takes_its_parameters() {
         let own = json!({"ntp": {"panic": 1}});
         for (before, change, keeps) in [
             (json!({"classes": ["ntp"]}), json!({"classes": []}), false),

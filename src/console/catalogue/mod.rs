@@ -228,7 +228,7 @@ parameter iburst = false
     }
 
     #[test]
-    fn a_node_has_what_its_groups_and_itself_are_given() {
+    fn node_has_what_its_groups_and_itself_are_given() {
         let catalogue = catalogue();
         assert_eq!(catalogue.environments(), ["production", "staging"]);
         assert_eq!(catalogue.classes(), ["apache", "ntp"]);

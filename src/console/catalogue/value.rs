@@ -39,7 +39,7 @@ mod tests {
     use super::read_value;
 
     #[test]
-    fn a_value_is_json_or_else_a_string_as_it_stands() {
+    fn value_is_json_or_else_a_string_as_it_stands() {
         for (text, value) in [
             ("web", json!("web")),
             ("a b, c: \"d\"", json!("a b, c: \"d\"")),

@@ -3,6 +3,7 @@
 //! Exit codes and messages both lie on their own; a success is its marker lines, complete lists and exit code 0.
 //! Unknown lines are noise.
 
+use crate::console::change::without_head;
 use crate::model::fold::Twins;
 use crate::model::name::{ClassName, GroupName, NodeName};
 use crate::model::node::{Assignment, List, Lost};
@@ -175,7 +176,7 @@ pub fn names(output: &str) -> Vec<String> {
 pub(crate) fn excerpt(output: &str) -> String {
     match output.rfind(ABORTED).and_then(|at| output.get(at..)) {
         Some(abort) => text::excerpt(&abort.lines().take(3).collect::<Vec<_>>().join("\n")),
-        None => text::excerpt(output),
+        None => text::excerpt(without_head(output)),
     }
 }
 
@@ -201,14 +202,14 @@ mod tests {
     const CREATED: &str = "Node successfully created!\nNode parameters successfully edited for t1!\n";
 
     #[test]
-    fn a_whole_run_is_whole() {
+    fn whole_run_is_whole() {
         let output = format!("(in /)\nnoise\n{CREATED}web\nNode groups successfully edited for t1!\ndefault\nweb\n");
         assert_eq!(complete(&output), Completeness::Whole);
         assert!(Output::read(&output, &NodeName::parse("t1").unwrap()).created());
     }
 
     #[test]
-    fn a_name_in_the_other_list_does_not_count() {
+    fn name_in_the_other_list_does_not_count() {
         let lost = |list| Completeness::Lost(vec![Lost::Name(list, "web".to_owned())]);
         let output = format!("{CREATED}web\nNode groups successfully edited for t1!\ndefault\n");
         assert_eq!(complete(&output), lost(List::Groups));
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_is_unfinished() {
+    fn interrupted_run_is_unfinished() {
         assert_eq!(complete(""), Completeness::Unfinished);
         assert_eq!(complete(CREATED), Completeness::Unfinished);
         let without_parameters = "Node successfully created!\nweb\nNode groups successfully edited for t1!\nweb\n";
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_is_proven_by_the_list_that_follows() {
+    fn deletion_is_proven_by_the_list_that_follows() {
         let name = NodeName::parse("t1").unwrap();
         let nodes = ["t1", "t11"].map(str::to_owned);
         let deleted = |output: &str| Output::read(output, &name).deleted(&nodes);
@@ -259,15 +260,19 @@ mod tests {
     }
 
     #[test]
-    fn an_abort_is_kept_and_its_backtrace_is_not() {
+    fn abort_is_kept_and_its_backtrace_is_not() {
         let output =
             format!("(in /)\nrake aborted!\nMysql::Error: x\n{}(See full trace)\n", "/a.rb:1:in `b'\n".repeat(9));
         assert_eq!(excerpt(&output), "rake aborted! | Mysql::Error: x | /a.rb:1:in `b'");
         assert_eq!(excerpt("(in /)\nNode  doesn't exist!\n"), "(in /) | Node  doesn't exist!");
+        // Of espm's own lines, those before the command's say nothing about a failure.
+        let whole = "espm: boot a\nespm: rebuild\nNode  doesn't exist!\nespm: exit 1\n";
+        assert_eq!(excerpt(whole), "Node  doesn't exist! | espm: exit 1");
+        assert_eq!(excerpt("espm: boot a"), "");
     }
 
     #[test]
-    fn a_listing_keeps_names_as_they_are() {
+    fn listing_keeps_names_as_they_are() {
         let output = "(in /)\n padded \na,b\n(in /x\ny (z)\nGröße 日本\n\nDEPRECATION WARNING: x\nweb servers\n";
         assert_eq!(names(output), [" padded ", "a,b", "(in /x", "y (z)", "Größe 日本", "", "web servers"]);
         assert!(names("").is_empty());

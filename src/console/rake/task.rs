@@ -19,7 +19,7 @@ use crate::model::node::{Assignment, List, Node};
 pub enum Release {
     /// 1.2.2 to 1.2.6: no parameters.
     V1_2_2,
-    /// 1.2.7 to 1.2.22: `node:classes` may fail; a parameter gets a second value.
+    /// 1.2.7 to 1.2.22: only groups change in place; `node:classes` may fail, a parameter gets a second value.
     V1_2_7,
     /// 1.2.23 and 2.0: changes in place, but no parameter can be removed.
     V1_2_23,
@@ -65,13 +65,17 @@ impl Release {
         self >= Self::V1_2_23
     }
 
-    /// True if a change can be made in place; otherwise the node is rebuilt.
-    pub(crate) fn changes_in_place(self, before: &Assignment, after: &Assignment) -> bool {
-        match self {
+    /// The way of a change: in place where that can be made, otherwise the node is rebuilt.
+    pub(crate) fn way(self, before: &Assignment, after: &Assignment) -> Way {
+        let in_place = match self {
             Self::V1_2_2 => true,
+            Self::V1_2_7 if before.classes == after.classes && before.parameters == after.parameters => {
+                return Way::Groups;
+            }
             Self::V1_2_7 => false,
             Self::V1_2_23 | Self::V3_0 => before.parameters.keys().all(|name| after.parameters.contains_key(name)),
-        }
+        };
+        if in_place { Way::InPlace } else { Way::Rebuild }
     }
 }
 
@@ -110,6 +114,13 @@ pub enum Task {
         /// The node with the new assignment.
         node: RakeNode,
     },
+    /// Change a node's groups alone.
+    Groups {
+        /// The node's name.
+        name: NodeName,
+        /// The new groups.
+        groups: Vec<GroupName>,
+    },
     /// Change an assignment by deleting the node and adding it again.
     Rebuild {
         /// The node with the new assignment.
@@ -146,6 +157,9 @@ impl Task {
         Ok(match intent {
             Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: carried(node)? },
             Intent::Change { node, way: Way::InPlace } => Self::Change { node: carried(node)? },
+            Intent::Change { node, way: Way::Groups } => {
+                Self::Groups { name: node.name.clone(), groups: node.assignment.groups.clone() }
+            }
             Intent::Change { node, way: Way::Rebuild } => Self::Rebuild { node: carried(node)? },
             Intent::Delete { node } => Self::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() },
         })
@@ -160,7 +174,11 @@ impl Task {
     pub(crate) fn changes(&self) -> bool {
         match self {
             Self::Tasks | Self::Names { .. } | Self::Nodes | Self::Assigned { .. } | Self::Parameters { .. } => false,
-            Self::Add { .. } | Self::Change { .. } | Self::Rebuild { .. } | Self::Delete { .. } => true,
+            Self::Add { .. }
+            | Self::Change { .. }
+            | Self::Groups { .. }
+            | Self::Rebuild { .. }
+            | Self::Delete { .. } => true,
         }
     }
 
@@ -169,7 +187,10 @@ impl Task {
         match self {
             Self::Tasks | Self::Names { .. } | Self::Nodes => None,
             Self::Add { node } | Self::Change { node } | Self::Rebuild { node } => Some(&node.name),
-            Self::Assigned { name, .. } | Self::Parameters { name } | Self::Delete { name, .. } => Some(name),
+            Self::Assigned { name, .. }
+            | Self::Parameters { name }
+            | Self::Groups { name, .. }
+            | Self::Delete { name, .. } => Some(name),
         }
     }
 
@@ -217,14 +238,21 @@ impl Task {
                 tasks(&["node:groups", "node:del", "node:add", "nodeclass:list", "node:parameters", "nodegroup:list"]);
                 words.extend(variables(node));
             }
+            Self::Groups { name, groups } => {
+                tasks(&["node:groups", "nodegroup:list"]);
+                words.extend(variables(&with_groups(name, groups)));
+            }
             Self::Delete { name, groups } => {
                 tasks(&["node:groups", "node:del", "node:list"]);
-                let (name, groups) = (name.clone(), groups.clone());
-                words.extend(variables(&RakeNode { name, groups, classes: Vec::new(), parameters: BTreeMap::new() }));
+                words.extend(variables(&with_groups(name, groups)));
             }
         }
         words
     }
+}
+
+fn with_groups(name: &NodeName, groups: &[GroupName]) -> RakeNode {
+    RakeNode { name: name.clone(), groups: groups.to_vec(), classes: Vec::new(), parameters: BTreeMap::new() }
 }
 
 /// All four variables, so that none comes from the environment.
@@ -257,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_add_is_one_run_that_also_lists() {
+    fn add_is_one_run_that_also_lists() {
         let words = Task::Add { node: node() }.words(Release::V1_2_7);
         assert_eq!(
             words,
@@ -279,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_console_without_parameters_gets_no_task_for_them() {
+    fn console_without_parameters_gets_no_task_for_them() {
         let mut plain = node();
         plain.parameters.clear();
         for task in [Task::Add { node: plain.clone() }, Task::Change { node: plain }] {
@@ -288,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_release_is_read_off_the_task_list() {
+    fn release_is_read_off_the_task_list() {
         let list = |tasks: &[&str]| tasks.iter().map(|task| format!("rake {task}  # x\n")).collect::<String>();
         let old = ["node:add", "nodeclass:list"];
         let with = |more: &[&str]| Release::from_task_list(&list(&[&old, more].concat()));
@@ -302,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_with_a_bad_name_is_no_order() {
+    fn order_with_a_bad_name_is_no_order() {
         let order = |name: &str| format!(r#"{{"task":{{"task":"delete","name":"{name}","groups":[]}},"limit":1}}"#);
         assert!(serde_json::from_str::<Request>(&order("web01")).is_ok());
         for bad in ["--all", "WEB01", "a b", "ca", "0x1"] {

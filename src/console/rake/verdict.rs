@@ -18,9 +18,14 @@ pub(in crate::console) fn verdict(intent: &Intent, evidence: Evidence<'_>) -> Ve
 fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Verdict {
     let output = Output::read(evidence.output, &node.name);
     let separator = if way == Some(Way::Rebuild) { Separator::Parameters } else { Separator::Groups };
+    let keeps_node = way.is_some_and(Way::keeps_node);
     // In place, only the exit code proves that all was assigned.
-    let succeeded = evidence.exit.map_or(way != Some(Way::InPlace) && output.created(), |code| code == 0);
-    match output.complete(&node.assignment, separator) {
+    let succeeded = evidence.exit.map_or(!keeps_node && output.created(), |code| code == 0);
+    let mut assigned = node.assignment.clone();
+    if way == Some(Way::Groups) {
+        (assigned.classes, assigned.parameters) = Default::default();
+    }
+    match output.complete(&assigned, separator) {
         Completeness::Whole if succeeded => return Verdict::Done,
         Completeness::Lost(names) if succeeded => return Verdict::Partial(Gap::UnknownNames(names)),
         Completeness::Whole | Completeness::Lost(_) | Completeness::Unfinished => {}
@@ -36,7 +41,7 @@ fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Ve
         Verdict::Refused(Refusal::Missing)
     } else {
         match way {
-            Some(Way::InPlace) => Verdict::Partial(Gap::Unfinished(said)),
+            Some(Way::InPlace | Way::Groups) => Verdict::Partial(Gap::Unfinished(said)),
             Some(Way::Rebuild) if !output.groups_edited() && ended => Verdict::Refused(Refusal::Error(said)),
             Some(Way::Rebuild) if !output.groups_edited() && evidence.whole => Verdict::NotBegun,
             Some(Way::Rebuild) if rolled_back(By::Deletion) => Verdict::Refused(Refusal::Error(said)),
@@ -100,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_gone_when_the_run_and_its_list_say_so() {
+    fn node_is_gone_when_the_run_and_its_list_say_so() {
         for (output, code, gone) in [
             (format!("{DONE}\nweb011\n"), 0, true),
             (format!("{DONE}\n"), 0, true),
@@ -119,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_without_an_exit_code_is_done_when_a_list_follows_it_and_never_when_it_was_not_reached() {
+    fn deletion_without_an_exit_code_is_done_when_a_list_follows_it_and_never_when_it_was_not_reached() {
         let deletion = Intent::Delete { node: node(&[]) };
         let unknown = Verdict::Unknown(String::new());
         for (output, expected) in [
@@ -134,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_assignment_is_judged_by_what_was_said_and_how_it_ended() {
+    fn assignment_is_judged_by_what_was_said_and_how_it_ended() {
         let created = "Node successfully created!\n";
         let (whole, lost) = (format!("{created}ntp\n{DONE}\n"), format!("{created}{DONE}\n"));
         let edited = format!("ntp\n{DONE}\n");
@@ -142,6 +147,7 @@ mod tests {
         let add = Intent::Add { node: node(&["ntp"]) };
         let change = |way| Intent::Change { node: node(&["ntp"]), way };
         let (place, rebuild, again) = (change(Way::InPlace), change(Way::Rebuild), change(Way::AddAgain));
+        let groups = change(Way::Groups);
         let missing = || Verdict::Partial(Gap::UnknownNames(vec![Lost::Name(List::Classes, "ntp".to_owned())]));
         let rest = || Verdict::Partial(Gap::Unfinished(String::new()));
         let said = || Verdict::Refused(Refusal::Error(String::new()));
@@ -163,6 +169,12 @@ mod tests {
             // What was edited was there, and may lack the rest.
             (&place, &edited, None, rest()),
             (&place, "", None, rest()),
+            // The class is not listed, because it was not set.
+            (&groups, DONE, Some(0), Verdict::Done),
+            (&groups, DONE, Some(1), rest()),
+            (&groups, DONE, None, rest()),
+            (&groups, "", Some(0), rest()),
+            (&groups, "Node web01 doesn't exist!\n", Some(1), Verdict::Refused(Refusal::Missing)),
             (&rebuild, &format!("{DONE}\n{created}{parameters}"), Some(0), Verdict::Done),
             (&rebuild, &format!("{DONE}\n{created}{parameters}"), None, Verdict::Done),
             (&rebuild, &format!("{DONE}\n{created}"), None, rest()),
@@ -188,7 +200,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_node_is_there_when_its_deletion_was_rolled_back() {
+    fn node_is_there_when_its_deletion_was_rolled_back() {
         let (error, unknown) = (Verdict::Refused(Refusal::Error(String::new())), Verdict::Unknown(String::new()));
         let rebuild = Intent::Change { node: node(&[]), way: Way::Rebuild };
         for intent in [rebuild, Intent::Delete { node: node(&[]) }] {
@@ -210,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_addition_that_was_rolled_back_has_added_nothing() {
+    fn addition_that_was_rolled_back_has_added_nothing() {
         let add = Intent::Add { node: node(&[]) };
         let again = Intent::Change { node: node(&[]), way: Way::AddAgain };
         for said in ROLLED_BACK {
@@ -224,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_a_power_loss_may_have_taken_proves_nothing_by_its_absence() {
+    fn line_that_a_power_loss_may_have_taken_proves_nothing_by_its_absence() {
         let rebuild = Intent::Change { node: node(&[]), way: Way::Rebuild };
         let begun = "espm: boot a\nespm: rebuild\n";
         for intent in [rebuild, Intent::Delete { node: node(&[]) }] {

@@ -66,7 +66,7 @@ mod tests {
     use crate::system::trusted_file::{replace, write_new};
 
     #[test]
-    fn a_file_is_itself_by_any_name_and_no_other_file_is() {
+    fn file_is_itself_by_any_name_and_no_other_file_is() {
         let directory = scratch("file-identity");
         let (one, two) = (directory.join("one"), directory.join("two"));
         assert_eq!(Identity::at(&one).unwrap(), None);

@@ -10,7 +10,7 @@ use crate::harness::{Server, Site, USER, as_user, run, wait_until};
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Site) -> String);
 
-const FAULTS: [Fault; 34] = [
+const FAULTS: [Fault; 35] = [
     ("these directories are missing; make them first:", None, |site| set_up(site, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |site| set_up(site, "etc")),
     ("[console] command: there is no ", None, |site| set_up_anew(site, USER, &[])),
@@ -38,13 +38,10 @@ const FAULTS: [Fault; 34] = [
         said(as_nobody.env("LANG", "C.UTF-8"))
     }),
     ("Permission denied (os error 13); add the Puppet server's user to the group of ...: usermod -aG", None, |site| {
-        let nodes = site.dir.join("nodes");
-        fs::create_dir(&nodes).unwrap();
-        give(&nodes, 33, 0o750);
-        let enc = site.write("etc/enc.ini", &format!("[enc]\npublished = {}\n", nodes.display()));
-        let mut as_nobody = Command::new("setpriv");
-        as_nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(site.bin("espm-enc"));
-        said(as_nobody.args(["-c", &enc, "web01"]))
+        classify(site, 33)
+    }),
+    ("Permission denied (os error 13); ... belongs to root's group; give it that of its owner: chown", None, |site| {
+        classify(site, 0)
     }),
     ("started with SIGCHLD ignored, so children cannot be reaped", None, |site| {
         let mut ignoring = as_user("env");
@@ -177,6 +174,18 @@ fn set_up(site: &Site, directory: &str) -> String {
     let mut setup = Command::new(site.bin("espm-setup"));
     setup.arg("-d").arg(at(directory)).arg("-c").arg(at("etc/certs"));
     said(setup.arg("--state").arg(at("state")).arg("--records").arg(at("records")))
+}
+
+/// What nobody's espm-enc says where the published nodes belong to www-data and a group.
+fn classify(site: &Site, group: u32) -> String {
+    let nodes = site.dir.join("nodes");
+    fs::create_dir_all(&nodes).unwrap();
+    chown(&nodes, Some(33), Some(group)).unwrap();
+    fs::set_permissions(&nodes, Permissions::from_mode(0o750)).unwrap();
+    let enc = site.write("etc/enc.ini", &format!("[enc]\npublished = {}\n", nodes.display()));
+    let mut as_nobody = Command::new("setpriv");
+    as_nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(site.bin("espm-enc"));
+    said(as_nobody.args(["-c", &enc, "web01"]))
 }
 
 /// A console and a CA that are here, but say nothing.
