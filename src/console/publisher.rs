@@ -18,6 +18,15 @@ const MAX_CATALOGUE: u64 = 4 * 1024 * 1024;
 /// Most bytes of a classification.
 pub(crate) const MAX_NODE: u64 = 1024 * 1024;
 
+/// A node that is to be published.
+#[derive(Debug)]
+pub(crate) struct Anew {
+    pub(crate) name: NodeName,
+    yaml: String,
+    /// Whether an earlier file of espm's is published.
+    replaces: bool,
+}
+
 /// A catalogue, and the directory of published nodes.
 #[derive(Debug)]
 pub(crate) struct Publisher {
@@ -54,37 +63,36 @@ impl Publisher {
         }
     }
 
-    /// A node's classification where another one is published, or none.
+    /// What is to be published of a node, where that is not what is published.
     ///
     /// # Errors
     /// Among others where another user's file is published, which is not to be replaced.
-    pub(crate) fn anew(&self, node: &Node) -> Result<Option<String>, ConsoleError> {
+    pub(crate) fn anew(&self, node: &Node) -> Result<Option<Anew>, ConsoleError> {
         let yaml = self.classify(node)?;
         let path = self.file(&node.name);
         let published = trusted_file::read(&path, MAX_NODE, Owner::RootOrSelf);
-        if trusted_file::optional(published).map_err(ConsoleError::File)?.is_some_and(|published| published == yaml) {
+        let published = trusted_file::optional(published).map_err(ConsoleError::File)?;
+        if published.as_ref() == Some(&yaml) {
             return Ok(None);
         }
-        match path.symlink_metadata() {
-            Ok(file) if file.uid() != process::user() => {
-                let error = io::Error::other(format!("is owned by user {}", file.uid()));
-                Err(ConsoleError::File(FileError::io(&path, error)))
-            }
-            _ => Ok(Some(yaml)),
-        }
+        let replaces = is_own(&path).map_err(ConsoleError::File)?;
+        Ok(Some(Anew { name: node.name.clone(), yaml, replaces }))
     }
 
     /// Publishes nodes that are espm's and have no open intent; their locks are held. What became of each, in order.
     ///
     /// A power loss before [`Publisher::finish`] may bring back what was published before.
-    pub(crate) fn publish(&self, nodes: &[(NodeName, String)]) -> Result<Vec<Result<(), ConsoleError>>, ConsoleError> {
-        let files: Vec<_> = nodes.iter().map(|(name, _)| self.file(name)).collect();
-        let contents = files.iter().map(PathBuf::as_path).zip(nodes.iter().map(|(_, yaml)| yaml.as_bytes()));
+    pub(crate) fn publish(&self, nodes: &[Anew]) -> Result<Vec<Result<(), ConsoleError>>, ConsoleError> {
+        let files: Vec<_> = nodes.iter().map(|node| self.file(&node.name)).collect();
+        let contents = files.iter().map(PathBuf::as_path).zip(nodes.iter().map(|node| node.yaml.as_bytes()));
         let written = trusted_file::write_all_beside(&self.directory, 0o644, contents).map_err(ConsoleError::File)?;
-        let named = written.iter().zip(&files).map(|(beside, file)| match file.symlink_metadata() {
-            Ok(_) => trusted_file::rename_for_now(beside, file),
-            // What a human puts there in this moment stays.
-            Err(_) => trusted_file::name_new_for_now(beside, file),
+        let named = nodes.iter().zip(written.iter().zip(&files)).map(|(node, (beside, file))| {
+            // What a human has put there meanwhile stays.
+            match is_own(file) {
+                Ok(true) if node.replaces => trusted_file::rename_for_now(beside, file),
+                Ok(_) => trusted_file::name_new_for_now(beside, file),
+                Err(error) => trusted_file::discard(beside).and(Err(error)),
+            }
         });
         Ok(named.map(|named| named.map_err(ConsoleError::File)).collect())
     }
@@ -100,6 +108,65 @@ impl Publisher {
     }
 }
 
+/// True for a file of this user's, false for none.
+///
+/// # Errors
+/// For another user's file.
+fn is_own(path: &Path) -> Result<bool, FileError> {
+    match path.symlink_metadata() {
+        Ok(file) if file.uid() == process::user() => Ok(true),
+        Ok(file) => Err(FileError::io(path, io::Error::other(format!("is owned by user {}", file.uid())))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::io(path, error)),
+    }
+}
+
 fn read(path: &Path) -> Result<String, ConsoleError> {
     trusted_file::read(path, MAX_CATALOGUE, Owner::Root).map_err(ConsoleError::CatalogueFile)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Publisher;
+    use crate::console::catalogue::Catalogue;
+    use crate::model::name::{ClassName, NodeName};
+    use crate::model::node::{Assignment, Node};
+    use crate::system::scratch::scratch;
+    use crate::system::trusted_file::{self, Owner};
+
+    #[test]
+    fn node_is_published_once_and_file_written_meanwhile_stays() {
+        let publisher = Publisher {
+            path: "/nonexistent".into(),
+            text: String::new(),
+            catalogue: Catalogue::from_text("[classes]\nnames = ntp\n").unwrap(),
+            directory: scratch("publisher"),
+        };
+        let node = |name: &str, classes: &[&str]| Node {
+            name: NodeName::parse(name).unwrap(),
+            assignment: Assignment {
+                classes: classes.iter().map(|name| ClassName::parse(name).unwrap()).collect(),
+                ..Assignment::default()
+            },
+        };
+        let anew = |node: &Node| publisher.anew(node).unwrap();
+        let read = |name: &str| {
+            let path = publisher.directory.join(format!("{name}.yaml"));
+            trusted_file::read(&path, 1000, Owner::RootOrSelf).unwrap()
+        };
+        let (one, two) = (node("one", &["ntp"]), node("two", &["ntp"]));
+        let first = [anew(&one).unwrap(), anew(&two).unwrap()];
+        // While they are written, a human writes the second one.
+        let humans = publisher.directory.join("two.yaml");
+        trusted_file::write_new(&humans, 0o644, b"---\nclasses: {mysql: {}}\n").unwrap();
+        let published = publisher.publish(&first).unwrap();
+        assert!(published[0].is_ok() && published[1].is_err(), "{published:?}");
+        publisher.finish().unwrap();
+        assert!(read("one").contains("ntp") && read("two").contains("mysql"));
+        assert!(anew(&one).is_none());
+        let changed = node("one", &[]);
+        publisher.publish(&[anew(&changed).unwrap()]).unwrap().remove(0).unwrap();
+        assert_eq!(read("one"), "---\nclasses: {}\n");
+        assert_eq!(std::fs::read_dir(&publisher.directory).unwrap().count(), 2, "nothing is left beside");
+    }
 }

@@ -135,15 +135,15 @@ impl Run<'_> {
             }
             let entry = self.ledger.entry(&name)?.filter(|entry| entry.state == NodeState::Active);
             match entry.map_or(Ok(None), |entry| self.publisher.anew(&entry.node)) {
-                Ok(yaml) => nodes.extend(yaml.map(|yaml| (name, yaml))),
+                Ok(anew) => nodes.extend(anew),
                 Err(error) => self.failed(&name, &error.into()),
             }
         }
         if !nodes.is_empty() {
-            for ((name, _), published) in nodes.iter().zip(self.publisher.publish(&nodes)?) {
+            for (node, published) in nodes.iter().zip(self.publisher.publish(&nodes)?) {
                 match published {
                     Ok(()) => self.tally.anew += 1,
-                    Err(error) => self.failed(name, &error.into()),
+                    Err(error) => self.failed(&node.name, &error.into()),
                 }
             }
         }
