@@ -10,7 +10,7 @@ use crate::console::Standing;
 use crate::ledger::{Entry, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue};
-use crate::model::node::{Assignment, Lost, Node};
+use crate::model::node::{Assignment, Change, Lost, Node};
 use crate::model::problem::Problem;
 use crate::model::value::{Parameters, Value};
 use crate::service::change::LockedName;
@@ -184,6 +184,29 @@ fn command(name: &NodeName, assignment: &Assignment) -> String {
     format!("espm adopt {name} --groups={groups} --classes={classes} --parameters={parameters}")
 }
 
+/// Refuses what a console cannot assign: every later change of the node would fail.
+fn refuse_unassignable(context: &Context, assignment: &Assignment) -> Result<(), Fault> {
+    // A catalogue can have it again.
+    if context.console.publisher().is_some() {
+        return Ok(());
+    }
+    let set =
+        |parameters: &Parameters| parameters.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+    let of_classes =
+        assignment.class_parameters.iter().map(|(class, parameters)| (class.clone(), Some(set(parameters))));
+    let change = Change {
+        parameters: set(&assignment.parameters),
+        environment: assignment.environment.clone().map(Some),
+        class_parameters: of_classes.collect(),
+        ..Change::default()
+    };
+    let errors = context.console.judge(&change, &Assignment::default(), &mut assignment.clone())?;
+    match errors.first() {
+        None => Ok(()),
+        Some(first) => Err(Fault::new(Problem::Invalid, format!("{}: {}", first.field, first.detail))),
+    }
+}
+
 /// Records a node of the console as espm's, with what it has now.
 pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: &mut Vec<String>) -> Result<(), Fault> {
     let ledger = context.ledger()?;
@@ -207,6 +230,7 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: 
         false => assigned(locked.context, name, entry, doubts)?,
     };
     told.replace(&mut assignment);
+    refuse_unassignable(locked.context, &assignment)?;
     locked.context.audit.assignment(&assignment);
     Ok(locked.audited()?.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
 }
