@@ -29,7 +29,7 @@ words! {
         Environment = "environment",
         /// The names of the parameters of classes that are set.
         ClassParameters = "class_parameters",
-        /// What is assigned and the console no longer has.
+        /// Assigned names that the console no longer has.
         Lost = "lost",
         /// The number of nodes that were published anew.
         Published = "published",

@@ -253,12 +253,12 @@ struct Row<'a> {
     state: &'static str,
     certificate: Option<&'static str>,
     since: String,
-    /// What it has and the catalogue has no more.
+    /// Names that it has and the catalogue has no more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lost: Vec<String>,
 }
 
-/// What a node has and the catalogue has no more.
+/// The names that a node has and the catalogue has no more.
 type LostOf<'a> = &'a dyn Fn(&Entry) -> Vec<Lost>;
 
 /// Prints the lines of `espm nodes`, or an array of JSON.

@@ -68,7 +68,7 @@ pub(crate) trait Console: Debug {
     fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError>;
 
     /// Judges the values that a change sends.
-    /// What the node loses with it is taken out of the assignment `after` it.
+    /// Parameters that the node loses with it are taken out of the assignment `after` it.
     fn judge(
         &self,
         change: &Change,
@@ -76,7 +76,7 @@ pub(crate) trait Console: Debug {
         after: &mut Assignment,
     ) -> Result<Vec<FieldError>, ConsoleError>;
 
-    /// What publishes nodes, where the kind does.
+    /// The publisher of nodes, where the kind has one.
     fn publisher(&self) -> Option<Result<Publisher, ConsoleError>> {
         None
     }

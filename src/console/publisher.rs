@@ -1,4 +1,4 @@
-//! What the catalogue makes of nodes, compared with what is published of them.
+//! The comparison of nodes as the catalogue makes them with the published ones.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -49,7 +49,7 @@ impl Publisher {
         Ok(read(&self.path)? == self.text)
     }
 
-    /// What an assignment has and the catalogue has no more.
+    /// The names that an assignment has and the catalogue has no more.
     pub(crate) fn lost(&self, assignment: &Assignment) -> Vec<Lost> {
         self.catalogue.lost(assignment)
     }
@@ -63,7 +63,7 @@ impl Publisher {
         }
     }
 
-    /// What is to be published of a node, where that is not what is published.
+    /// The new classification of a node, where it is not the published one.
     ///
     /// # Errors
     /// Among others where another user's file is published, which is not to be replaced.
@@ -79,7 +79,8 @@ impl Publisher {
         Ok(Some(Anew { name: node.name.clone(), yaml, replaces }))
     }
 
-    /// Publishes nodes that are espm's and have no open intent; their locks are held. What became of each, in order.
+    /// Publishes nodes that are espm's and have no open intent; their locks are held. The results are
+    /// in the order of the nodes.
     ///
     /// A power loss before [`Publisher::finish`] may bring back what was published before.
     pub(crate) fn publish(&self, nodes: &[Anew]) -> Result<Vec<Result<(), ConsoleError>>, ConsoleError> {
@@ -87,7 +88,7 @@ impl Publisher {
         let contents = files.iter().map(PathBuf::as_path).zip(nodes.iter().map(|node| node.yaml.as_bytes()));
         let written = trusted_file::write_all_beside(&self.directory, 0o644, contents).map_err(ConsoleError::File)?;
         let named = nodes.iter().zip(written.iter().zip(&files)).map(|(node, (beside, file))| {
-            // What a human has put there meanwhile stays.
+            // A file that a human has put there meanwhile stays.
             match is_own(file) {
                 Ok(true) if node.replaces => trusted_file::rename_for_now(beside, file),
                 Ok(_) => trusted_file::name_new_for_now(beside, file),
@@ -127,21 +128,39 @@ fn read(path: &Path) -> Result<String, ConsoleError> {
 
 #[cfg(test)]
 mod tests {
-    use super::Publisher;
+    use super::{MAX_NODE, Publisher};
+    use crate::console::ConsoleError;
     use crate::console::catalogue::Catalogue;
-    use crate::model::name::{ClassName, NodeName};
+    use crate::model::name::{ClassName, GroupName, NodeName};
     use crate::model::node::{Assignment, Node};
     use crate::system::scratch::scratch;
     use crate::system::trusted_file::{self, Owner};
 
+    fn publisher(name: &str, catalogue: &str) -> Publisher {
+        let catalogue = Catalogue::from_text(catalogue).unwrap();
+        Publisher { path: "/nonexistent".into(), text: String::new(), catalogue, directory: scratch(name) }
+    }
+
+    #[test]
+    fn classification_that_espm_enc_would_not_read_is_error() {
+        let long = "x".repeat(MAX_NODE as usize / 2);
+        let publisher =
+            publisher("publisher-long", &format!("[group a]\nparameter a = {long}\n[group b]\nparameter b = {long}\n"));
+        let with = |groups: &[&str]| Node {
+            name: NodeName::parse("web01").unwrap(),
+            assignment: Assignment {
+                groups: groups.iter().map(|name| GroupName::parse(name).unwrap()).collect(),
+                ..Assignment::default()
+            },
+        };
+        assert!(publisher.classify(&with(&["a"])).is_ok());
+        let error = publisher.classify(&with(&["a", "b"])).unwrap_err();
+        assert!(matches!(error, ConsoleError::TooLong(..)) && error.nothing_was_run(), "{error}");
+    }
+
     #[test]
     fn node_is_published_once_and_file_written_meanwhile_stays() {
-        let publisher = Publisher {
-            path: "/nonexistent".into(),
-            text: String::new(),
-            catalogue: Catalogue::from_text("[classes]\nnames = ntp\n").unwrap(),
-            directory: scratch("publisher"),
-        };
+        let publisher = publisher("publisher", "[classes]\nnames = ntp\n");
         let node = |name: &str, classes: &[&str]| Node {
             name: NodeName::parse(name).unwrap(),
             assignment: Assignment {

@@ -45,7 +45,7 @@ pub struct Assignment {
     pub class_parameters: ClassParameters,
 }
 
-/// What a node is assigned and the console no longer has.
+/// A name that a node is assigned and the console no longer has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
     /// A group or a class.

@@ -17,7 +17,7 @@ const PAGE: u32 = 1000;
 /// and each lock is an open file.
 const BATCH: usize = 200;
 
-/// What became of the nodes.
+/// The numbers of nodes by their result.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub all: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Tally {
     pub failed: usize,
 }
 
-/// What is told on the way.
+/// Hears how far a run is.
 pub(crate) trait Observer {
     fn seen(&mut self, tally: &Tally);
     fn failed(&mut self, name: &NodeName, fault: &Fault);

@@ -10,7 +10,7 @@ use super::{SetupError, detect};
 use crate::config::layout;
 use crate::model::name::{ClassName, EnvironmentName, ParameterName};
 
-/// What Puppet's own Ruby runs.
+/// The script for Puppet's own Ruby.
 const SCRIPT: &str = include_str!("catalogue.rb");
 
 /// An environment's classes.

@@ -42,9 +42,9 @@ pub(super) enum Unit {
     Service,
     /// The warm console
     Console,
-    /// What watches the catalogue
+    /// The watch on the catalogue
     PublishPath,
-    /// What publishes nodes anew
+    /// The publishing of nodes that it starts
     Publish,
 }
 

@@ -40,7 +40,7 @@ fn file(site: &Site, name: &str) -> PathBuf {
     site.dir.join(format!("nodes/{name}.yaml"))
 }
 
-/// What Ruby's YAML, which is Puppet's, reads.
+/// The published file as Ruby's YAML, which is Puppet's, reads it.
 fn published(site: &Site, name: &str) -> Value {
     let mut ruby = Command::new("ruby");
     ruby.args(["-rjson", "-ryaml", "-e", "puts YAML.safe_load(File.read(ARGV[0])).to_json"]).arg(file(site, name));
@@ -277,7 +277,7 @@ fn console_that_takes_strings_alone_refuses_the_rest() {
     assert!(refused["environment"].contains("kind = rake"), "{refused:?}");
     assert!(refused["parameters.number"].starts_with("must be a string"), "{refused:?}");
     assert!(site.states().is_empty() && site.node_in_console("web01").is_null());
-    // What removes nothing is no error.
+    // To remove nothing is no error.
     site.add("web01");
     let nothing = json!({"environment": null, "class_parameters": {"ntp": null}});
     assert_eq!(site.patch(WEB01, &nothing).expect(200).json(), crate::harness::node("web01"));

@@ -325,7 +325,7 @@ fn catalogue(date: &str) -> String {
         "DESCRIPTION",
         &[
             ("", "On a Puppet master without a console ([console] kind = enc in espm.ini(5)), this file says which environments, classes and groups a client may assign, and which parameters of classes it may set. Owner root, mode 0644."),
-            ("", "A client may set any top-scope variable but environment, facts, server_facts and trusted, which are Puppet's own. What a client sets for a node counts more than what a group sets, a later group of the node more than an earlier one, and the value in the section of a class least."),
+            ("", "A client may set any top-scope variable but environment, facts, server_facts and trusted, which are Puppet's own. The value that a client sets for a node counts more than a group's, a later group's more than an earlier one's, and the value in the section of a class least."),
             ("", "Requests read the file anew. Nodes that are published already follow with 'espm publish', which espm-publish.path starts when the file changes. A node keeps what the file no longer has: 'espm nodes' and 'espm check' show it. It is not published, except for the environment."),
         ],
     )]));

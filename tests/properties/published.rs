@@ -1,5 +1,5 @@
-//! What is published is read as it was meant, values, types and no more, by the YAML that Puppet reads it with: libyaml
-//! of Ruby, and SnakeYAML of the JRuby that runs the Puppet server.
+//! A published node is read as it was meant, values, types and no more, by the YAML that Puppet reads it with: libyaml of
+//! Ruby, and SnakeYAML of the JRuby that runs the Puppet server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -75,7 +75,7 @@ type Group = (Option<String>, BTreeMap<String, Parameters>, Parameters);
 #[derive(Debug, Clone)]
 struct Shop {
     environments: BTreeSet<String>,
-    /// What a client may set, and what is there where nobody sets it.
+    /// The parameters that a client may set, and the values where nobody sets one.
     classes: BTreeMap<String, (BTreeSet<ParameterName>, Parameters)>,
     groups: BTreeMap<String, Group>,
 }
@@ -110,7 +110,7 @@ impl Shop {
         text
     }
 
-    /// What a node with this assignment is to get.
+    /// The classification that a node with this assignment is to get.
     fn meant(&self, assignment: &Assignment) -> Json {
         let (mut environment, mut parameters) = (None, Parameters::new());
         let mut classes: BTreeMap<String, Parameters> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What nodes have and the catalogue has no more.
+//! Names that nodes have and the catalogue has no more.
 
 use std::collections::BTreeMap;
 

@@ -86,7 +86,7 @@ pub const SECTIONS: [(&str, &[(&str, &str)]); 5] = [
     ),
 ];
 
-/// What a section is about.
+/// The subject of a section.
 enum Heading {
     Environments,
     Classes,

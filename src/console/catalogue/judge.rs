@@ -1,4 +1,4 @@
-//! What the catalogue lets a client set.
+//! The values that the catalogue lets a client set.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

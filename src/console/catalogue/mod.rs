@@ -23,7 +23,7 @@ struct Class {
     parameters: Parameters,
 }
 
-/// What a group gives its nodes.
+/// A group: all that it gives its nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Group {
     environment: Option<EnvironmentName>,
@@ -32,7 +32,7 @@ struct Group {
     class_parameters: ClassParameters,
 }
 
-/// What may be assigned.
+/// All that may be assigned.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Catalogue {
     environments: BTreeSet<EnvironmentName>,
@@ -71,7 +71,7 @@ impl Catalogue {
         assignment.classes.contains(class) || self.groups_of(assignment).any(|group| group.classes.contains(class))
     }
 
-    /// What an assignment has and the catalogue has no more.
+    /// The names that an assignment has and the catalogue has no more.
     pub(crate) fn lost(&self, assignment: &Assignment) -> Vec<Lost> {
         let groups = assignment.groups.iter().filter(|name| !self.groups.contains_key(*name));
         let classes = assignment.classes.iter().filter(|name| !self.classes.contains_key(*name));
@@ -94,8 +94,8 @@ impl Catalogue {
 
     /// Writes the YAML that an external node classifier prints for an assignment.
     ///
-    /// What the catalogue no longer has is left out, but for the environment: without it, the node would get another
-    /// one. A later group's value replaces an earlier group's; the node's own replaces both.
+    /// Names that the catalogue no longer has are left out, but for the environment: without it, the node would get
+    /// another one. A later group's value replaces an earlier group's; the node's own replaces both.
     pub fn classify(&self, assignment: &Assignment) -> String {
         let mut environment = None;
         let mut parameters: BTreeMap<&ParameterName, &Value> = BTreeMap::new();

@@ -93,7 +93,7 @@ fn write(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
 }
 
 /// Writes many files beside others' places, with one sync for all of them.
-/// What has then no other name is to be discarded.
+/// The caller renames or discards each.
 ///
 /// # Errors
 /// When one cannot be written; then all are discarded.
