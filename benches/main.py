@@ -15,6 +15,7 @@ import commands
 import enc
 import ledger
 import plot
+import publish
 import report
 import revoked
 import slow
@@ -98,6 +99,7 @@ def measure(place, options):
     figures["storm"] = storm.measure(console_shop, console, note)
     figures["ledger"] = ledger.measure(ledgers, spawn, options.quick, note)
     figures["revoked"] = revoked.measure(place, shop("revoked", console.stub), options.quick, note)
+    figures["publish"] = publish.measure(place, shop("publish", console.stub), note)
     figures["check"] = check.measure(check.shops(place, programs, console), options.quick, note)
     figures["enc"] = enc.measure(place, programs, spawn, options.quick, note)
     figures["machine"] = report.machine(load_before, options.quick)

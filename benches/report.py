@@ -34,6 +34,8 @@ def ratios(figures):
         "get_certificate_long_crl_ms": figures["revoked"]["more_ms"],
         "get_certificate_long_crl_mib": figures["revoked"]["more_mib"],
         "check_100000_nodes_s": max(one["s"] for one in figures["check"]["rows"]),
+        "publish_changed_s": row(figures["publish"], "rows", "a group of half of them changed")["s"],
+        "publish_changed_mib": row(figures["publish"], "rows", "a group of half of them changed")["mib"],
         "max_rakes_in_storm": figures["storm"]["most_rakes"],
         "lost_in_storm": figures["storm"]["lost"],
     }
@@ -92,6 +94,9 @@ def details(figures):
     yield "GET of a certificate", ["", "ms", "MiB"], [
         [f"{one['entries']:,} entries in the revocation list", number(one["ms"]), number(one["mib"], 1)]
         for one in figures["revoked"]["rows"]
+    ]
+    yield f"espm publish, {figures['publish']['nodes']:,} nodes", ["", "s", "MiB"], [
+        [one["name"], number(one["s"]), number(one["mib"], 1)] for one in figures["publish"]["rows"]
     ]
     yield f"espm check with {figures['check']['nodes']:,} nodes, s", ["", ""], [
         [one["name"], number(one["s"])] for one in figures["check"]["rows"]

@@ -8,7 +8,8 @@ server_port=18140
 
 make_master() {
     puppet=$dir/puppet cadir=$dir/puppet/ca
-    install -d "$puppet"/{conf,var,run,log} "$puppet"/code/environments/production/modules/marker/manifests
+    local modules=$puppet/code/environments/production/modules
+    install -d "$puppet"/{conf,var,run,log} "$modules"/{marker,typed}/manifests
     cp -r /etc/puppet/puppetserver/{conf.d,services.d,logback.xml,request-logging.xml} "$puppet"
     sed -i "s|/etc/puppet/code|$puppet/code|; s|server-conf-dir:.*|server-conf-dir: $puppet/conf|
             s|/var/lib/puppetserver|$puppet/var|; s|/run/puppetserver|$puppet/run|; s|/var/log/puppetserver|$puppet/log|" \
@@ -31,7 +32,7 @@ cadir = $cadir
 node_terminus = exec
 external_nodes = $dir/bin/espm-enc -c $dir/etc/enc.ini
 END
-    cat >"$puppet/code/environments/production/modules/marker/manifests/init.pp" <<'END'
+    cat >"$modules/marker/manifests/init.pp" <<'END'
 # Writes the node's name and a parameter of its classification where the agent says.
 class marker {
   file { $facts['marker_path']:
@@ -40,6 +41,19 @@ class marker {
   }
 }
 END
+    cat >"$modules/typed/manifests/init.pp" <<'END'
+# Writes its parameters, two of the node's, and the environment where the agent says, each with its type.
+class typed (Array $list, Hash $hash, Integer $count, Boolean $on, String $text) {
+  $all = { 'list' => $list, 'hash' => $hash, 'count' => $count, 'on' => $on, 'text' => $text,
+    'ports' => $ports, 'ratio' => $ratio, 'environment' => $environment }
+  $lines = $all.map |$name, $value| { "${name}: ${type($value, 'generalized')} ${String($value, '%p')}\n" }
+  file { "${facts['marker_path']}.typed":
+    ensure  => file,
+    content => $lines.reduce |$before, $line| { "${before}${line}" },
+  }
+}
+END
+    cp -r "$puppet/code/environments/production" "$puppet/code/environments/staging"
     cat >"$dir/legacy" <<'END'
 #!/bin/sh
 # The classifier that the shop had before.
@@ -55,12 +69,28 @@ published = $dir/nodes
 fallback = $dir/legacy
 END
     cat >"$dir/etc/catalogue.ini" <<'END'
+[environments]
+names = production, staging
+
 [classes]
 names = marker
+
+[class typed]
+parameters = list, hash, text
+parameter count = 1
+parameter on = false
 
 [group web servers]
 classes = marker
 parameter role = web
+
+[group typed]
+environment = staging
+classes = typed
+parameter ports = [80, 443]
+
+[group typed, class typed]
+parameter on = true
 END
     chown -R "$user:$user" "$puppet"
     say "puppetserver ca setup"
@@ -102,6 +132,32 @@ marked() { # marked NAME CONTENT
     echo "The marker says: $2"
 }
 
+# Asks for values of every type, and looks at what the agent's catalogue has of them.
+typed_values() {
+    local typed='"class_parameters": {"typed": {"list": ["1", 1, 1.5, null, []], "hash": {"a": {"b": true}}, "text": "one\ntwo: \u00fc\ud83d\ude00\n"}}'
+    say "Values of every type, an environment, and parameters of classes"
+    ask 200 PATCH "/v1/nodes/$node" '{"groups": ["web servers", "typed"], "parameters": {"ratio": 1e-7}, '"$typed"'}'
+    agent 2 "$node"
+    diff - "$dir/agent-$node/marker.typed" <<'END' || fail "the agent got other values or types"
+list: Array[Data] ['1', 1, 1.5, undef, []]
+hash: Hash[String, Hash[String, Boolean]] {'a' => {'b' => true}}
+count: Integer 1
+on: Boolean true
+text: String "one\ntwo: ü😀\n"
+ports: Array[Integer] [80, 443]
+ratio: Float 1.0e-07
+environment: String 'staging'
+END
+    sed -i 's/^parameter count = 1$/parameter count = 2/' "$dir/etc/catalogue.ini"
+    "$dir/bin/espm" -c "$dir/etc/espm.ini" publish
+    agent 2 "$node"
+    grep -qx 'count: Integer 2' "$dir/agent-$node/marker.typed" || fail "the changed catalogue did not reach the agent"
+    ask 200 PATCH "/v1/nodes/$node" '{"environment": "production"}'
+    agent 2 "$node"
+    grep -qx "environment: String 'production'" "$dir/agent-$node/marker.typed" || fail "the node's environment counts less"
+    ask 200 PATCH "/v1/nodes/$node" '{"groups": ["web servers"], "environment": null}'
+}
+
 walk() {
     say "The certificate command while the Puppet server is still starting"
     ask 201 POST /v1/nodes '{"name": "'"$node"'", "groups": ["web servers"]}'
@@ -136,6 +192,7 @@ walk() {
     ask 200 PATCH "/v1/nodes/$node" '{"groups": [], "classes": ["marker"], "parameters": {"role": "database"}}'
     agent 2 "$node"
     marked "$node" "$node database"
+    typed_values
     ask 204 DELETE "/v1/nodes/$node"
     check_revoked
     agent 1 "$node"

@@ -25,8 +25,14 @@ words! {
         Classes = "classes",
         /// The names of the parameters that are set.
         Parameters = "parameters",
-        /// The assigned groups and classes that the console no longer has.
+        /// The environment that is assigned.
+        Environment = "environment",
+        /// The names of the parameters of classes that are set.
+        ClassParameters = "class_parameters",
+        /// Assigned names that the console no longer has.
         Lost = "lost",
+        /// The number of nodes that were published anew.
+        Published = "published",
         /// A [`Note`] for a human.
         Note = "note",
         /// `cold` where rake was started although a worker is configured.

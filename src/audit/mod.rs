@@ -18,8 +18,9 @@ use thiserror::Error;
 
 pub use self::field::{Field, Note};
 use self::logfmt::{MAX_RECORD, escape, list, logfmt};
-use crate::model::name::{NodeName, ParameterValue};
-use crate::model::node::{Assignment, List};
+use crate::model::name::NodeName;
+use crate::model::node::{Assignment, Lost};
+use crate::model::value::{Parameters, Value};
 use crate::system::lock;
 use crate::system::text::without;
 use crate::system::trusted_file::{self, FileError, Owner};
@@ -127,17 +128,30 @@ impl Audit {
         self.set(Field::Groups, list(assignment.groups.iter().map(ToString::to_string)));
         self.set(Field::Classes, list(assignment.classes.iter().map(ToString::to_string)));
         self.set(Field::Parameters, list(assignment.parameters.keys().map(ToString::to_string)));
+        if let Some(environment) = &assignment.environment {
+            self.set(Field::Environment, environment.to_string());
+        }
+        if !assignment.class_parameters.is_empty() {
+            let of = |(class, parameters)| Parameters::keys(parameters).map(move |name| format!("{class}::{name}"));
+            let names: Vec<_> = assignment.class_parameters.iter().flat_map(of).collect();
+            self.set(Field::ClassParameters, list(names.into_iter()));
+        }
     }
 
-    /// Adds the assigned groups and classes that the console no longer has.
-    pub(crate) fn lost(&mut self, names: &[(List, String)]) {
-        self.set(Field::Lost, list(names.iter().map(|(_, name)| name.clone())));
+    /// Adds what is assigned and the console no longer has.
+    pub(crate) fn lost(&mut self, lost: &[Lost]) {
+        self.set(Field::Lost, list(lost.iter().map(Lost::name)));
+    }
+
+    /// Adds the number of nodes that were published anew.
+    pub(crate) fn published(&mut self, nodes: usize) {
+        self.set(Field::Published, nodes.to_string());
     }
 
     /// Conceals values that a command may be given and quote.
     /// None of them will be in a record.
-    pub(crate) fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a ParameterValue>) {
-        self.secret.extend(values.into_iter().map(ToString::to_string));
+    pub(crate) fn conceal<'a>(&mut self, values: impl IntoIterator<Item = &'a Value>) {
+        self.secret.extend(values.into_iter().flat_map(Value::strings).map(str::to_owned));
     }
 
     /// Adds what a human should know.
@@ -260,7 +274,10 @@ impl Audit {
             | Field::Groups
             | Field::Classes
             | Field::Parameters
+            | Field::Environment
+            | Field::ClassParameters
             | Field::Lost
+            | Field::Published
             | Field::Note
             | Field::Console => self.subject.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()),
             Field::Cause => None,

@@ -6,6 +6,7 @@
 
 mod check;
 mod nodes;
+mod publish;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,11 +16,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::config::layout;
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::model::request_id::RequestId;
-use crate::service::context::Context;
+use crate::service::context::{self, Context};
 use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::Owner;
@@ -87,6 +88,8 @@ enum Command {
         /// The node
         name: NodeNameArg,
     },
+    /// Publish nodes anew that are not what the catalogue makes of them now (kind = enc)
+    Publish,
     /// Copy the ledger to a new file while espm runs
     Backup {
         /// The new file
@@ -168,27 +171,36 @@ fn serve(path: &Path, command: Command) -> Result<(), Failure> {
         Command::Nodes { unfinished, json } => {
             let ledger = Ledger::open(&config.state, OPERATOR)?;
             let entries = ledger.entries(unfinished)?;
-            nodes::print(&entries, json).map_err(|error| Failure(format!("standard output: {error}")))
+            let publisher = match context::console(&config, path).publisher().transpose() {
+                Ok(publisher) => publisher,
+                Err(error) => {
+                    audit::complain(&text::chain(&error));
+                    None
+                }
+            };
+            let lost = |entry: &Entry| publisher.iter().flat_map(|known| known.lost(&entry.node.assignment)).collect();
+            nodes::print(&entries, &lost, json).map_err(|error| Failure(format!("standard output: {error}")))
         }
         Command::Backup { file } => {
             let ledger = Ledger::open(&config.state, OPERATOR)?;
             Ok(ledger.back_up(&file)?)
         }
+        Command::Publish => publish::main(&config, path),
         Command::Revoke { name } => {
-            as_operator(&config, path, "operator.revoke", &name.0, |context| nodes::revoke(context, &name.0))
+            as_operator(&config, path, "operator.revoke", Some(&name.0), |context| nodes::revoke(context, &name.0))
         }
         Command::Delete { name } => {
-            as_operator(&config, path, "operator.delete", &name.0, |context| nodes::delete(context, &name.0))
+            as_operator(&config, path, "operator.delete", Some(&name.0), |context| nodes::delete(context, &name.0))
         }
         Command::Adopt { name, told } => {
             let mut doubts = Vec::new();
             let adopt = |context: &mut Context| nodes::adopt(context, &name.0, told, &mut doubts);
-            as_operator(&config, path, "operator.adopt", &name.0, adopt)?;
+            as_operator(&config, path, "operator.adopt", Some(&name.0), adopt)?;
             doubts.iter().for_each(|doubt| audit::complain(doubt));
             Ok(())
         }
         Command::Forget { name } => {
-            as_operator(&config, path, "operator.forget", &name.0, |context| nodes::forget(context, &name.0))
+            as_operator(&config, path, "operator.forget", Some(&name.0), |context| nodes::forget(context, &name.0))
         }
     }
 }
@@ -201,12 +213,12 @@ fn load(path: &Path) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// Runs an audited act of the operator's on a node.
+/// Runs an audited act of the operator's, on a node or on all.
 fn as_operator(
     config: &Config,
     path: &Path,
     event: &'static str,
-    name: &NodeName,
+    name: Option<&NodeName>,
     act: impl FnOnce(&mut Context) -> Result<(), Fault>,
 ) -> Result<(), Failure> {
     let id = RequestId::random()?;
@@ -215,7 +227,7 @@ fn as_operator(
     let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), "-");
     audit.client(OPERATOR);
     audit.event(event);
-    audit.node(name);
+    name.into_iter().for_each(|name| audit.node(name));
     let mut context = Context::new(config, path, audit, OPERATOR.to_owned(), &id);
     let result = act(&mut context);
     if let Some(why) = context.console.ran_cold() {

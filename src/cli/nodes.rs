@@ -9,9 +9,10 @@ use crate::audit::{self, Note};
 use crate::console::Standing;
 use crate::ledger::{Entry, NodeState};
 use crate::model::fault::Fault;
-use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue, Parameters};
-use crate::model::node::{Assignment, Node};
+use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue};
+use crate::model::node::{Assignment, Change, Lost, Node};
 use crate::model::problem::Problem;
+use crate::model::value::{Parameters, Value};
 use crate::service::change::LockedName;
 use crate::service::context::Context;
 use crate::service::judgement::Reason;
@@ -76,6 +77,20 @@ pub(super) struct Told {
     /// The node's parameters
     #[arg(long, value_name = "NAME=VALUE,...")]
     parameters: Option<Pairs>,
+    /// All of it instead, as a client sees the node
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["groups", "classes", "parameters"])]
+    assignment: Option<Json>,
+}
+
+/// An assignment as JSON.
+#[derive(Debug, Clone)]
+struct Json(Assignment);
+
+impl FromStr for Json {
+    type Err = serde_json::Error;
+    fn from_str(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text).map(Self)
+    }
 }
 
 /// Names that commas separate.
@@ -98,7 +113,7 @@ impl FromStr for Pairs {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let pair = |pair: &str| {
             let (name, value) = pair.split_once('=').ok_or(NameError("a parameter is written NAME=VALUE"))?;
-            Ok((ParameterName::parse(name)?, ParameterValue::parse(value)?))
+            Ok((ParameterName::parse(name)?, ParameterValue::parse(value)?.into()))
         };
         text.split_terminator(',').map(pair).collect::<Result<_, _>>().map(Self)
     }
@@ -106,15 +121,18 @@ impl FromStr for Pairs {
 
 impl Told {
     fn all(&self) -> bool {
-        self.groups.is_some() && self.classes.is_some() && self.parameters.is_some()
+        self.assignment.is_some() || self.groups.is_some() && self.classes.is_some() && self.parameters.is_some()
     }
 
     fn nothing(&self) -> bool {
-        self.groups.is_none() && self.classes.is_none() && self.parameters.is_none()
+        self.assignment.is_none() && self.groups.is_none() && self.classes.is_none() && self.parameters.is_none()
     }
 
     fn replace(self, assignment: &mut Assignment) {
-        let Assignment { groups, classes, parameters } = assignment;
+        if let Some(Json(told)) = self.assignment {
+            *assignment = told;
+        }
+        let Assignment { groups, classes, parameters, .. } = assignment;
         self.groups.into_iter().for_each(|Names(told)| *groups = told);
         self.classes.into_iter().for_each(|Names(told)| *classes = told);
         self.parameters.into_iter().for_each(|Pairs(told)| *parameters = told);
@@ -149,10 +167,44 @@ fn assigned(
 /// The command that records an assignment.
 fn command(name: &NodeName, assignment: &Assignment) -> String {
     let quoted = |words: Vec<String>| format!("'{}'", words.join(",").replace('\'', r"'\''"));
+    let plain = |value: &Value| value.as_str().is_some_and(|text| ParameterValue::parse(text).is_ok());
+    if assignment.environment.is_some() || !assignment.values().all(plain) || !assignment.class_parameters.is_empty() {
+        let json = serde_json::to_string(assignment).unwrap_or_default();
+        return format!("espm adopt {name} --assignment={}", quoted(vec![json]));
+    }
     let groups = quoted(assignment.groups.iter().map(ToString::to_string).collect());
     let classes = quoted(assignment.classes.iter().map(ToString::to_string).collect());
-    let parameters = quoted(assignment.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect());
+    let parameters = quoted(
+        assignment
+            .parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+            .collect(),
+    );
     format!("espm adopt {name} --groups={groups} --classes={classes} --parameters={parameters}")
+}
+
+/// Refuses what a console cannot assign: every later change of the node would fail.
+fn refuse_unassignable(context: &Context, assignment: &Assignment) -> Result<(), Fault> {
+    // A catalogue can have it again.
+    if context.console.publisher().is_some() {
+        return Ok(());
+    }
+    let set =
+        |parameters: &Parameters| parameters.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+    let of_classes =
+        assignment.class_parameters.iter().map(|(class, parameters)| (class.clone(), Some(set(parameters))));
+    let change = Change {
+        parameters: set(&assignment.parameters),
+        environment: assignment.environment.clone().map(Some),
+        class_parameters: of_classes.collect(),
+        ..Change::default()
+    };
+    let errors = context.console.judge(&change, &Assignment::default(), &mut assignment.clone())?;
+    match errors.first() {
+        None => Ok(()),
+        Some(first) => Err(Fault::new(Problem::Invalid, format!("{}: {}", first.field, first.detail))),
+    }
 }
 
 /// Records a node of the console as espm's, with what it has now.
@@ -178,6 +230,7 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: 
         false => assigned(locked.context, name, entry, doubts)?,
     };
     told.replace(&mut assignment);
+    refuse_unassignable(locked.context, &assignment)?;
     locked.context.audit.assignment(&assignment);
     Ok(locked.audited()?.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
 }
@@ -200,30 +253,38 @@ struct Row<'a> {
     state: &'static str,
     certificate: Option<&'static str>,
     since: String,
+    /// Names that it has and the catalogue has no more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<String>,
 }
 
+/// The names that a node has and the catalogue has no more.
+type LostOf<'a> = &'a dyn Fn(&Entry) -> Vec<Lost>;
+
 /// Prints the lines of `espm nodes`, or an array of JSON.
-pub(super) fn print(entries: &[Entry], json: bool) -> io::Result<()> {
-    match write(entries, json, BufWriter::new(io::stdout().lock())) {
+pub(super) fn print(entries: &[Entry], lost: LostOf<'_>, json: bool) -> io::Result<()> {
+    match write(entries, lost, json, BufWriter::new(io::stdout().lock())) {
         // A reader such as head(1) has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
 }
 
-fn write(entries: &[Entry], json: bool, mut output: impl Write) -> io::Result<()> {
+fn write(entries: &[Entry], lost: LostOf<'_>, json: bool, mut output: impl Write) -> io::Result<()> {
     let rows = entries.iter().map(|entry| Row {
         node: &entry.node,
         state: entry.state.word(),
         certificate: entry.certificate.map(|state| state.word()),
         since: clock::rfc3339(entry.since),
+        lost: lost(entry).iter().map(ToString::to_string).collect(),
     });
     if json {
         serde_json::to_writer(&mut output, &rows.collect::<Vec<_>>())?;
         writeln!(output)?;
     } else {
-        for Row { node, state, certificate, since } in rows {
-            writeln!(output, "{state:<10} {:<10} {since} {}", certificate.unwrap_or("-"), node.name)?;
+        for Row { node, state, certificate, since, lost } in rows {
+            let lost = if lost.is_empty() { String::new() } else { format!(" lost: {}", lost.join(", ")) };
+            writeln!(output, "{state:<10} {:<10} {since} {}{lost}", certificate.unwrap_or("-"), node.name)?;
         }
     }
     output.flush()

@@ -1,7 +1,7 @@
 //! A change of a node in the console: its intent, its evidence and its verdict.
 
 use crate::model::name::NodeName;
-use crate::model::node::{List, Node};
+use crate::model::node::{Lost, Node};
 use crate::system::clock;
 use crate::system::text::plain;
 use crate::system::trusted_file::Identity;
@@ -155,7 +155,7 @@ pub(crate) enum Verdict {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Gap {
     /// Names that the console no longer has.
-    UnknownNames(Vec<(List, String)>),
+    UnknownNames(Vec<Lost>),
     /// The part that the run did not reach; the text is for the log.
     Unfinished(String),
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::catalogue::CatalogueError;
+use super::publisher::MAX_NODE;
 use super::rake::task::Release;
+use crate::model::name::NodeName;
 use crate::system::command::CommandError;
 use crate::system::lock::LockError;
 use crate::system::trusted_file::FileError;
@@ -46,15 +48,25 @@ pub(crate) enum ConsoleError {
     NoNodes,
     #[error("{0}")]
     Worker(String),
+    #[error("console: rake cannot assign {1} of {0}; remove it with a request, or delete the node")]
+    NotForRake(NodeName, String),
+    #[error(
+        "console: the classification of {0} has {1} bytes, and espm-enc reads {MAX_NODE} at most; give its groups less"
+    )]
+    TooLong(NodeName, usize),
 }
 
 impl ConsoleError {
     /// True if no command was started.
     pub(crate) fn nothing_was_run(&self) -> bool {
         match self {
-            Self::Busy(_) | Self::CatalogueFile(_) | Self::Catalogue(..) | Self::NotStarted(_) | Self::Worker(_) => {
-                true
-            }
+            Self::Busy(_)
+            | Self::CatalogueFile(_)
+            | Self::Catalogue(..)
+            | Self::NotStarted(_)
+            | Self::Worker(_)
+            | Self::NotForRake(..)
+            | Self::TooLong(..) => true,
             Self::File(error) => !error.is_done(),
             Self::Command(error) => matches!(error, CommandError::Start(..)),
             Self::TimedOut | Self::Failed(_) | Self::Release { .. } | Self::NoTasks | Self::NoNodes => false,

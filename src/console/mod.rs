@@ -7,7 +7,9 @@ mod change;
 mod error;
 pub(crate) mod listing;
 pub(crate) mod published;
+pub(crate) mod publisher;
 pub mod rake;
+mod yaml;
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -15,8 +17,10 @@ use std::fs::File;
 pub(crate) use self::change::{Claim, Evidence, Gap, Intent, Refusal, Standing, Verdict, Way, exit_line, names_any};
 pub(crate) use self::error::ConsoleError;
 use self::listing::Listing;
+use self::publisher::Publisher;
+use crate::model::fault::FieldError;
 use crate::model::name::NodeName;
-use crate::model::node::{Assignment, List, Node};
+use crate::model::node::{Assignment, Change, List, Node};
 use crate::system::clock::Deadline;
 use crate::system::lock::{InheritedLock, Queue};
 
@@ -62,6 +66,20 @@ pub(crate) trait Console: Debug {
 
     /// Lists names; with `fresh`, the console is asked after this call.
     fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError>;
+
+    /// Judges the values that a change sends.
+    /// Parameters that the node loses with it are taken out of the assignment `after` it.
+    fn judge(
+        &self,
+        change: &Change,
+        before: &Assignment,
+        after: &mut Assignment,
+    ) -> Result<Vec<FieldError>, ConsoleError>;
+
+    /// The publisher of nodes, where the kind has one.
+    fn publisher(&self) -> Option<Result<Publisher, ConsoleError>> {
+        None
+    }
 
     /// True if its database may take two names for one.
     fn folds(&self) -> bool;

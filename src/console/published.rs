@@ -4,29 +4,22 @@
 //! classification is published as a file that the Puppet server's classifier reads.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::catalogue::{Catalogue, declassify};
 use super::listing::Listing;
+use super::publisher::{MAX_NODE, Publisher};
 use super::{
     Claim, Console, ConsoleError, Evidence, Found, Gap, Intent, Permit, Refusal, Standing, Verdict, Way, change,
 };
+use crate::model::fault::FieldError;
 use crate::model::name::NodeName;
-use crate::model::node::{Assignment, List, Node};
+use crate::model::node::{Assignment, Change, List, Lost, Node};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::lock::Queue;
-use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::{self, FileError, Identity, Owner};
-
-/// Most bytes of a catalogue.
-const MAX_CATALOGUE: u64 = 4 * 1024 * 1024;
-
-/// Most bytes of a classification.
-pub(crate) const MAX_NODE: u64 = 1024 * 1024;
 
 /// The catalogue and where nodes are published.
 #[derive(Debug)]
@@ -45,10 +38,8 @@ impl Published {
         }
     }
 
-    fn read(&self) -> Result<Catalogue, ConsoleError> {
-        let text =
-            trusted_file::read(&self.catalogue, MAX_CATALOGUE, Owner::Root).map_err(ConsoleError::CatalogueFile)?;
-        Catalogue::from_text(&text).map_err(|error| ConsoleError::Catalogue(self.catalogue.clone(), error))
+    fn read(&self) -> Result<Publisher, ConsoleError> {
+        Publisher::new(&self.catalogue, &self.directory)
     }
 
     fn file(&self, name: &NodeName) -> PathBuf {
@@ -102,6 +93,11 @@ impl Console for Published {
             Intent::Add { .. } => None,
             Intent::Change { node, .. } | Intent::Delete { node } => self.published(&node.name)?,
         };
+        if there.is_some() {
+            // A power loss must not bring back an earlier file of espm's, which this intent does not tell of.
+            let file = self.file(&intent.node().name);
+            trusted_file::sync_parent(&file).map_err(|error| ConsoleError::File(FileError::io(&file, error)))?;
+        }
         Ok(change::head(intent, there.as_ref().map(line_of).as_deref()))
     }
 
@@ -119,21 +115,38 @@ impl Console for Published {
     }
 
     fn probe(&self, _: Deadline) -> Result<String, ConsoleError> {
-        let catalogue = self.read()?;
+        let Publisher { catalogue, .. } = self.read()?;
         trusted_file::check_directory(&self.directory, Owner::RootOrSelf).map_err(ConsoleError::File)?;
         let classes = text::count(catalogue.classes().len(), "class", "classes");
         let groups = text::count(catalogue.groups().len(), "group", "groups");
-        Ok(format!("a catalogue of {classes} and {groups}"))
+        let environments = match catalogue.environments().len() {
+            0 => String::new(),
+            some => format!(" and {}", text::count(some, "environment", "environments")),
+        };
+        Ok(format!("a catalogue of {classes} and {groups}{environments}"))
     }
 
     fn names(&self, list: List, _: bool, _: Deadline) -> Result<Listing, ConsoleError> {
         let as_of_ms = clock::now_ms();
-        let catalogue = self.read()?;
+        let Publisher { catalogue, .. } = self.read()?;
         let names = match list {
             List::Classes => catalogue.classes(),
             List::Groups => catalogue.groups(),
         };
         Ok(Listing::new(list, &names, as_of_ms))
+    }
+
+    fn publisher(&self) -> Option<Result<Publisher, ConsoleError>> {
+        Some(self.read())
+    }
+
+    fn judge(
+        &self,
+        change: &Change,
+        before: &Assignment,
+        after: &mut Assignment,
+    ) -> Result<Vec<FieldError>, ConsoleError> {
+        Ok(self.read()?.catalogue.judge(change, before, after))
     }
 
     fn folds(&self) -> bool {
@@ -142,34 +155,23 @@ impl Console for Published {
 
     /// Compares the published files with what the catalogue makes of the nodes now.
     fn outdated(&self, nodes: &[&Node]) -> Result<Vec<(NodeName, Option<ConsoleError>)>, ConsoleError> {
-        let catalogue = self.read()?;
-        let is_outdated = |node: &Node| -> Result<bool, FileError> {
-            let path = self.file(&node.name);
-            let published = trusted_file::optional(trusted_file::read(&path, MAX_NODE, Owner::RootOrSelf))?;
-            if published.is_some_and(|yaml| yaml == catalogue.classify(&node.assignment)) {
-                return Ok(false);
-            }
-            // Another user's file is not replaced.
-            match path.symlink_metadata() {
-                Ok(file) if file.uid() != process::user() => {
-                    Err(FileError::io(&path, io::Error::other(format!("is owned by user {}", file.uid()))))
-                }
-                _ => Ok(true),
-            }
-        };
-        let judged = nodes.iter().filter_map(|node| match is_outdated(node) {
-            Ok(outdated) => outdated.then(|| (node.name.clone(), None)),
-            Err(error) => Some((node.name.clone(), Some(ConsoleError::File(error)))),
+        let publisher = self.read()?;
+        let judged = nodes.iter().filter_map(|node| match publisher.anew(node) {
+            Ok(outdated) => outdated.map(|_| (node.name.clone(), None)),
+            Err(error) => Some((node.name.clone(), Some(error))),
         });
         Ok(judged.collect())
     }
 
     fn found(&self, name: &NodeName, known: &[Assignment], _: Deadline) -> Result<Option<Found>, ConsoleError> {
         let Ok(yaml) = trusted_file::read(&self.file(name), MAX_NODE, Owner::RootOrSelf) else { return Ok(None) };
-        let catalogue = self.read()?;
+        let Publisher { catalogue, .. } = self.read()?;
         let known = known.iter().find(|known| catalogue.classify(known) == yaml).cloned();
-        let assignment = known.or_else(|| declassify(&yaml));
-        Ok(assignment.map(|assignment| Found { assignment, beyond: Vec::new() }))
+        let Some(assignment) = known.or_else(|| catalogue.declassify(&yaml)) else { return Ok(None) };
+        // The environment stays when the catalogue loses it.
+        let lost = catalogue.lost(&assignment).into_iter().filter(|lost| !matches!(lost, Lost::Environment(_)));
+        let beyond = lost.map(|lost| format!("the {lost}")).collect();
+        Ok(Some(Found { assignment, beyond }))
     }
 
     fn nodes(&self, _: Deadline) -> Result<Vec<String>, ConsoleError> {
@@ -209,13 +211,13 @@ impl Console for Published {
         if matches!(intent, Intent::Delete { .. }) {
             return trusted_file::remove(&self.file(&node.name)).map(|()| Verdict::Done).map_err(ConsoleError::File);
         }
-        let catalogue = self.read()?;
-        let yaml = catalogue.classify(&node.assignment);
+        let publisher = self.read()?;
+        let yaml = publisher.classify(node)?;
         match self.publish(intent, yaml.as_bytes(), output) {
             Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(Verdict::Refused(Refusal::Taken)),
             Err(error) => Err(ConsoleError::File(error)),
             Ok(()) => {
-                let lost = catalogue.missing_names(&node.assignment);
+                let lost = publisher.catalogue.lost(&node.assignment);
                 Ok(if lost.is_empty() { Verdict::Done } else { Verdict::Partial(Gap::UnknownNames(lost)) })
             }
         }

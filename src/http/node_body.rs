@@ -3,14 +3,12 @@
 //! One answer has all the errors of a body. Repeated members are refused, since JSON libraries disagree about which
 //! of them counts.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-
 use super::request::{Body, Request};
 use crate::model::fault::{Fault, FieldError};
-use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue};
+use crate::model::json::Json;
+use crate::model::name::{ClassName, EnvironmentName, GroupName, NameError, NodeName, ParameterName};
 use crate::model::problem::Problem;
+use crate::model::value::{Settings, Value};
 use crate::service::draft::{Draft, Placed};
 
 /// The kind of a body.
@@ -41,6 +39,9 @@ pub(crate) fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
     Ok(bytes)
 }
 
+/// The members of a new node.
+const MEMBERS: &str = "name, groups, classes, parameters, environment and class_parameters";
+
 /// Reads a body; 400 when it is not JSON, all other errors are in the draft.
 pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
     let json: Json = serde_json::from_slice(bytes(request, shape)?).map_err(|error| {
@@ -52,24 +53,26 @@ pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
         draft.errors.push(FieldError::new("", "must be a JSON object"));
         return Ok(draft);
     };
-    let mut seen: Vec<&str> = Vec::new();
-    for (name, value) in &members {
-        if seen.contains(&name.as_str()) {
+    let mut seen: Vec<String> = Vec::new();
+    for (name, value) in members {
+        if seen.contains(&name) {
             draft.errors.push(FieldError::new(name, "is given twice"));
             continue;
         }
-        seen.push(name);
+        seen.push(name.clone());
         match name.as_str() {
             _ if shape == Shape::Certificate => draft.errors.push(FieldError::new(name, "is not known")),
-            "name" if shape == Shape::New => draft.name = read_name(value, &mut draft.errors),
-            "groups" => draft.groups = Some(read_list(name, value, GroupName::parse, &mut draft.errors)),
-            "classes" => draft.classes = Some(read_list(name, value, ClassName::parse, &mut draft.errors)),
-            "parameters" => draft.parameters = read_parameters(value, shape, &mut draft.errors),
+            "name" if shape == Shape::New => draft.name = read_name(&value, &mut draft.errors),
+            "groups" => draft.groups = Some(read_list(&name, &value, GroupName::parse, &mut draft.errors)),
+            "classes" => draft.classes = Some(read_list(&name, &value, ClassName::parse, &mut draft.errors)),
+            "parameters" => draft.parameters = read_parameters(&name, value, shape, &mut draft.errors),
+            "environment" => draft.environment = read_environment(&value, shape, &mut draft.errors),
+            "class_parameters" => draft.class_parameters = read_classes(value, shape, &mut draft.errors),
             "name" => draft.errors.push(FieldError::new("name", "a node's name cannot be changed")),
-            _ => draft.errors.push(FieldError::new(name, "is not known; name, groups, classes and parameters are")),
+            _ => draft.errors.push(FieldError::new(name, format!("is not known; {MEMBERS} are"))),
         }
     }
-    if shape == Shape::New && !seen.contains(&"name") {
+    if shape == Shape::New && !seen.iter().any(|member| member == "name") {
         draft.errors.push(FieldError::new("name", "is missing"));
     }
     Ok(draft)
@@ -120,96 +123,71 @@ fn read_list<T: PartialEq>(
     names
 }
 
-fn read_parameters(
-    value: &Json,
-    shape: Shape,
-    errors: &mut Vec<FieldError>,
-) -> Vec<(ParameterName, Option<ParameterValue>)> {
+fn read_environment(value: &Json, shape: Shape, errors: &mut Vec<FieldError>) -> Option<Option<EnvironmentName>> {
+    let parsed = match value {
+        Json::String(text) => EnvironmentName::parse(text).map(Some).map_err(|error| error.to_string()),
+        Json::Null if shape == Shape::Change => Ok(None),
+        _ => Err("must be a string".to_owned()),
+    };
+    parsed.map_err(|detail| errors.push(FieldError::new("environment", detail))).ok()
+}
+
+/// Reads parameters to set, or with `null` to remove.
+fn read_parameters(member: &str, value: Json, shape: Shape, errors: &mut Vec<FieldError>) -> Settings {
     let Json::Object(members) = value else {
-        errors.push(FieldError::new("parameters", "must be an object of strings"));
+        errors.push(FieldError::new(member, "must be an object of parameters"));
         return Vec::new();
     };
-    let mut parameters: Vec<(ParameterName, Option<ParameterValue>)> = Vec::new();
+    let mut parameters = Settings::new();
     for (name, value) in members {
-        let field = format!("parameters.{name}");
+        let field = format!("{member}.{name}");
         let parsed = match value {
-            Json::String(text) => ParameterValue::parse(text).map(Some).map_err(|error| error.to_string()),
-            Json::Null if shape == Shape::Change => Ok(None),
-            _ => Err("must be a string; write numbers and truth values as strings".to_owned()),
+            Json::Null if shape == Shape::Change => Some(None),
+            value => read_value(&field, value, errors).map(Some),
         };
-        match (ParameterName::parse(name), parsed) {
-            (Ok(name), _) if parameters.iter().any(|(other, _)| *other == name) => {
+        match ParameterName::parse(&name) {
+            Ok(name) if parameters.iter().any(|(other, _)| *other == name) => {
                 errors.push(FieldError::new(field, "is given twice"));
             }
-            (Ok(name), Ok(value)) => parameters.push((name, value)),
-            (name, value) => {
-                let details = [name.err().map(|error| error.to_string()), value.err()];
-                errors.extend(details.into_iter().flatten().map(|detail| FieldError::new(field.clone(), detail)));
-            }
+            Ok(name) => parameters.extend(parsed.map(|value| (name, value))),
+            Err(error) => errors.push(FieldError::new(field, error.to_string())),
         }
     }
     parameters
 }
 
-/// JSON with its members as they were sent: in order, repeated ones kept.
-enum Json {
-    Null,
-    /// A number or a truth value; no member accepts either.
-    Other,
-    String(String),
-    Array(Vec<Json>),
-    Object(Vec<(String, Json)>),
+fn read_value(field: &str, json: Json, errors: &mut Vec<FieldError>) -> Option<Value> {
+    let mut twice = Vec::new();
+    let value = json.into_value(field, &mut twice);
+    let known = errors.len();
+    errors.extend(twice.into_iter().map(|place| FieldError::new(place, "is given twice")));
+    let parsed = Value::parse(value).map_err(|flaws| {
+        errors.extend(flaws.into_iter().map(|flaw| FieldError::new(format!("{field}{}", flaw.place), flaw.why)));
+    });
+    parsed.ok().filter(|_| errors.len() == known)
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::String(text.to_owned()))
-    }
-    fn visit_string<E>(self, text: String) -> Result<Json, E> {
-        Ok(Json::String(text))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
+fn read_classes(value: Json, shape: Shape, errors: &mut Vec<FieldError>) -> Vec<(ClassName, Option<Settings>)> {
+    let Json::Object(members) = value else {
+        errors.push(FieldError::new("class_parameters", "must be an object of classes"));
+        return Vec::new();
+    };
+    let mut classes: Vec<(ClassName, Option<Settings>)> = Vec::new();
+    for (name, value) in members {
+        let field = format!("class_parameters.{name}");
+        let settings = match value {
+            Json::Null if shape == Shape::Change => None,
+            value => Some(read_parameters(&field, value, shape, errors)),
+        };
+        match ClassName::parse(&name) {
+            Ok(name) if classes.iter().any(|(other, _)| *other == name) => {
+                errors.push(FieldError::new(field, "is given twice"));
+            }
+            Ok(name) => classes.push((name, settings)),
+            Err(error) => errors.push(FieldError::new(field, error.to_string())),
         }
-        Ok(Json::Array(items))
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(Json::Object(members))
-    }
+    classes
 }
 
 #[cfg(test)]
@@ -263,8 +241,8 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let body =
-            r#"{"groups":["a","a","b,c",1],"classes":"x","parameters":{"A":"1","b":2,"c":null,"d":"x,y"},"x":1}"#;
+        let body = r#"{"groups":["a","a","b,c",1],"classes":"x","parameters":{"A":"1","b":1e30,"c":null,"d":"x,y"},"x":1,
+                "environment":"a-b","class_parameters":{"a":{"b":null,"C":[1e30]},"b,c":{},"d":1}}"#;
         let fields = wrong(body, Shape::New);
         let expected = [
             "groups[1]",
@@ -274,8 +252,13 @@ mod tests {
             "parameters.A",
             "parameters.b",
             "parameters.c",
-            "parameters.d",
             "x",
+            "environment",
+            "class_parameters.a.b",
+            "class_parameters.a.C[0]",
+            "class_parameters.a.C",
+            "class_parameters.b,c",
+            "class_parameters.d",
             "name",
         ];
         assert_eq!(fields, expected);
@@ -285,12 +268,22 @@ mod tests {
     fn repeated_members_are_refused() {
         assert_eq!(wrong(r#"{"name":"a","name":"b"}"#, Shape::New), ["name"]);
         assert_eq!(wrong(r#"{"parameters":{"a":"1","a":"2"}}"#, Shape::Change), ["parameters.a"]);
+        assert_eq!(wrong(r#"{"parameters":{"a":[{"b":1,"b":2}]}}"#, Shape::Change), ["parameters.a[0].b"]);
+        let body = r#"{"class_parameters":{"a":{"b":1,"b":2},"c":null,"c":{}}}"#;
+        assert_eq!(wrong(body, Shape::Change), ["class_parameters.a.b", "class_parameters.c"]);
     }
 
     #[test]
     fn what_is_of_another_type_is_not_taken_as_missing() {
         for value in ["null", "1", "\"x\"", "[]", "{}", "true"] {
-            for (member, good) in [("name", "\"x\""), ("groups", "[]"), ("classes", "[]"), ("parameters", "{}")] {
+            for (member, good) in [
+                ("name", "\"x\""),
+                ("groups", "[]"),
+                ("classes", "[]"),
+                ("parameters", "{}"),
+                ("environment", "\"x\""),
+                ("class_parameters", "{}"),
+            ] {
                 let body = match member {
                     "name" => format!(r#"{{"name":{value}}}"#),
                     _ => format!(r#"{{"name":"a","{member}":{value}}}"#),
@@ -314,8 +307,10 @@ mod tests {
     #[test]
     fn change_has_no_name_and_may_remove_parameters() {
         assert_eq!(wrong(r#"{"name":"a"}"#, Shape::Change), ["name"]);
-        let draft = read(r#"{"parameters":{"a":null}}"#, Shape::Change).unwrap();
-        assert!(draft.errors.is_empty() && draft.parameters[0].1.is_none());
+        let body = r#"{"parameters":{"a":null},"environment":null,"class_parameters":{"a":null,"b":{"c":null}}}"#;
+        let draft = read(body, Shape::Change).unwrap();
+        assert!(draft.errors.is_empty() && draft.parameters[0].1.is_none() && draft.environment == Some(None));
+        assert!(draft.class_parameters[0].1.is_none() && draft.values().next().is_none());
     }
 
     #[test]

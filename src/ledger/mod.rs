@@ -8,6 +8,7 @@ mod backup;
 mod error;
 mod idempotency_key;
 mod output;
+mod page;
 mod remove;
 mod row;
 mod tables;

@@ -12,8 +12,10 @@ use crate::system::trusted_file::{self, Owner};
 pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 
 /// The statements that make each version out of the one before, beginning with version 2. A newer espm meets
-/// older ledgers: entries are added, never changed.
-const UPGRADES: [&str; 0] = [];
+/// older ledgers: entries are added, never changed. One that has nothing to do keeps an older espm from ledgers that it
+/// would not understand.
+const UPGRADES: [&str; 1] =
+    ["/* An assignment may have an environment, parameters of classes, and values of every type. */"];
 
 /// Marks the database as espm's (SQLite's `application_id`): "espm".
 pub(super) const APPLICATION: i64 = 0x6573_706d;
@@ -106,8 +108,8 @@ mod tests {
     use rusqlite::Connection;
 
     use super::{create, upgrade_by};
-    use crate::ledger::{BUSY_TIMEOUT, Ledger};
-    use crate::model::name::NodeName;
+    use crate::ledger::{BUSY_TIMEOUT, CertificateState, Ledger};
+    use crate::model::name::{EnvironmentName, NodeName};
     use crate::model::state_directory::database;
     use crate::system::scratch::scratch;
     use crate::system::trusted_file::{self, Owner};
@@ -145,6 +147,46 @@ mod tests {
             assert_eq!(version(&database), 2);
         };
         while_another_writes(&directory, upgrade);
+    }
+
+    /// The tables of release 0.1.0, and rows as it wrote them.
+    const FIRST: &str = "
+        CREATE TABLE node (name TEXT PRIMARY KEY,
+            state TEXT NOT NULL CHECK (state IN ('creating', 'active', 'changing', 'deleting', 'unproven')),
+            assignment TEXT NOT NULL, wanted TEXT, proof TEXT, request TEXT NOT NULL, since INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE certificate (name TEXT PRIMARY KEY REFERENCES node ON DELETE CASCADE,
+            state TEXT NOT NULL CHECK (state IN ('generating', 'issued', 'revoking', 'revoked')),
+            serial TEXT, fingerprint TEXT
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE answer (client TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL,
+            name TEXT NOT NULL REFERENCES node ON DELETE CASCADE, answer TEXT, since INTEGER NOT NULL,
+            PRIMARY KEY (client, key)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX answer_by_name ON answer (name);
+        CREATE INDEX answer_by_age ON answer (since);
+        CREATE INDEX unfinished ON node (state) WHERE state <> 'active';
+        INSERT INTO node VALUES ('web01', 'active',
+            '{\"groups\":[\"a\"],\"classes\":[\"b\"],\"parameters\":{\"c\":\"1\"}}', NULL, NULL, 'r', 1);
+        INSERT INTO certificate VALUES ('web01', 'issued', '0A', 'AB:CD');
+        PRAGMA user_version = 1; PRAGMA application_id = 0x6573706d;";
+
+    #[test]
+    fn ledger_of_the_first_release_is_used_as_it_is_and_no_longer_by_that_release() {
+        let directory = scratch("ledger-first");
+        create(&directory).unwrap();
+        std::fs::remove_file(database(&directory)).unwrap();
+        Connection::open(database(&directory)).unwrap().execute_batch(FIRST).unwrap();
+        let ledger = Ledger::open(&directory, "r2").unwrap();
+        let entry = ledger.entries(false).unwrap().remove(0);
+        assert_eq!(entry.node.assignment.parameters.values().next().unwrap().as_str(), Some("1"));
+        assert_eq!(entry.certificate, Some(CertificateState::Issued));
+        let mut node = entry.node;
+        node.assignment.environment = Some(EnvironmentName::parse("staging").unwrap());
+        ledger.settle(&node).unwrap();
+        assert_eq!(ledger.entry(&node.name).unwrap().unwrap().node, node);
+        // It would lose the environment with the next change.
+        assert_eq!(version(&Connection::open(database(&directory)).unwrap()), 2);
     }
 
     fn version(database: &Connection) -> i64 {

@@ -3,12 +3,14 @@
 pub mod certificate;
 pub mod fault;
 pub mod fold;
+pub mod json;
 pub mod name;
 pub mod node;
 pub mod problem;
 pub mod psk;
 pub mod request_id;
 pub mod state_directory;
+pub mod value;
 mod words;
 
 pub(crate) use self::words::words;

@@ -4,11 +4,9 @@
 //! Refused is whatever the console or the CA would fold, split, cut or read as something else.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// Why a text is not a name; the sentence says what would be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +150,27 @@ impl GroupName {
 }
 string_type!(GroupName);
 
+/// The name of an environment: that of its directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EnvironmentName(String);
+
+impl EnvironmentName {
+    /// Parses the name of an environment.
+    ///
+    /// # Errors
+    /// When Puppet takes it for none.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if (1..=255).contains(&text.len()) && text.bytes().all(word) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError("an environment's name has 1 to 255 letters, digits and '_'"))
+        }
+    }
+}
+string_type!(EnvironmentName);
+
 /// The name of a parameter: a Puppet variable's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -217,41 +236,9 @@ impl ParameterValue {
 }
 string_type!(ParameterValue);
 
-/// Parameters by name.
-pub type Parameters = BTreeMap<ParameterName, ParameterValue>;
-
-/// Reads parameters of which none comes twice: which value would count, nobody could tell.
-///
-/// # Errors
-/// When one does, or a name or a value is none.
-pub fn parameters_that_come_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parameters, D::Error> {
-    struct Once;
-
-    impl<'de> Visitor<'de> for Once {
-        type Value = Parameters;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("parameters")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
-            let mut parameters = Parameters::new();
-            while let Some((name, value)) = map.next_entry::<ParameterName, ParameterValue>()? {
-                let twice = format!("the parameter {name} comes twice");
-                if parameters.insert(name, value).is_some() {
-                    return Err(A::Error::custom(twice));
-                }
-            }
-            Ok(parameters)
-        }
-    }
-
-    deserializer.deserialize_map(Once)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ClassName, GroupName, NodeName, ParameterName, ParameterValue, parameters_that_come_once};
+    use super::{ClassName, EnvironmentName, GroupName, NodeName, ParameterName, ParameterValue};
 
     #[test]
     fn node_names_follow_the_grammar() {
@@ -318,10 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn parameter_that_is_read_from_json_comes_once() {
-        let read = |json: &str| parameters_that_come_once(&mut serde_json::Deserializer::from_str(json));
-        assert_eq!(read(r#"{"a":"1","b":"1"}"#).unwrap().len(), 2);
-        assert!(read(r#"{"a":"1","a":"1"}"#).is_err());
+    fn environments_are_named_as_their_directories() {
+        for good in ["production", "feature_1", "0", "QA"] {
+            assert!(EnvironmentName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a-b", "a b", "../a", "é", "a\n", "a::b", &"a".repeat(256)] {
+            assert!(EnvironmentName::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

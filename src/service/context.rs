@@ -123,7 +123,7 @@ impl From<ConsoleError> for Fault {
                 Self::new(Problem::TimedOut, "the console took too long; send the same request again to settle it")
             }
             ConsoleError::File(_) => Self::new(Problem::Unavailable, "espm's state directory cannot be used"),
-            ConsoleError::CatalogueFile(_) | ConsoleError::Catalogue(..) => {
+            ConsoleError::CatalogueFile(_) | ConsoleError::Catalogue(..) | ConsoleError::TooLong(..) => {
                 Self::new(Problem::CommandFailed, "the catalogue cannot be used; the master's log says why")
             }
             ConsoleError::Command(_)
@@ -132,6 +132,7 @@ impl From<ConsoleError> for Fault {
             | ConsoleError::Release { .. }
             | ConsoleError::NoTasks
             | ConsoleError::NoNodes
+            | ConsoleError::NotForRake(..)
             | ConsoleError::Worker(_) => {
                 Self::new(Problem::CommandFailed, "the console's command failed; the master's log says why")
             }

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use crate::model::fault::FieldError;
-use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
-use crate::model::node::{Assignment, Change, List};
+use crate::model::name::{ClassName, EnvironmentName, GroupName, NodeName};
+use crate::model::node::{Assignment, Change, List, Lost};
+use crate::model::value::{Settings, Value};
 
 /// A name from a list in a body, and its index there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,11 @@ pub struct Draft {
     /// `classes`
     pub classes: Option<Vec<Placed<ClassName>>>,
     /// `parameters`; `None` as a value removes one.
-    pub parameters: Vec<(ParameterName, Option<ParameterValue>)>,
+    pub parameters: Settings,
+    /// `environment`; `Some(None)` removes it.
+    pub environment: Option<Option<EnvironmentName>>,
+    /// `class_parameters`; `None` removes all of a class.
+    pub class_parameters: Vec<(ClassName, Option<Settings>)>,
     /// All errors found so far.
     pub errors: Vec<FieldError>,
 }
@@ -39,12 +44,24 @@ pub(crate) struct Wanted {
 }
 
 impl Draft {
-    /// True if the client sent this list.
-    pub(crate) fn sends(&self, list: List) -> bool {
-        match list {
-            List::Groups => self.groups.is_some(),
-            List::Classes => self.classes.is_some(),
+    /// True if the client sent this name.
+    pub(crate) fn sends(&self, lost: &Lost) -> bool {
+        match lost {
+            Lost::Name(List::Groups, _) => self.groups.is_some(),
+            Lost::Name(List::Classes, _) => self.classes.is_some(),
+            Lost::Environment(_) => matches!(self.environment, Some(Some(_))),
+            Lost::ClassParameter(class, name) => {
+                let of_class = self.class_parameters.iter().filter(|(sent, _)| sent == class);
+                let mut settings = of_class.filter_map(|(_, settings)| settings.as_ref()).flatten();
+                settings.any(|(sent, value)| sent == name && value.is_some())
+            }
         }
+    }
+
+    /// All values that the client sent.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+        let of_classes = self.class_parameters.iter().filter_map(|(_, settings)| settings.as_ref()).flatten();
+        self.parameters.iter().chain(of_classes).filter_map(|(_, value)| value.as_ref())
     }
 
     /// The names of a list after this draft.
@@ -67,6 +84,12 @@ impl Draft {
         fn names<T>(list: Vec<Placed<T>>) -> Vec<T> {
             list.into_iter().map(|placed| placed.name).collect()
         }
-        Change { groups: self.groups.map(names), classes: self.classes.map(names), parameters: self.parameters }
+        Change {
+            groups: self.groups.map(names),
+            classes: self.classes.map(names),
+            parameters: self.parameters,
+            environment: self.environment,
+            class_parameters: self.class_parameters,
+        }
     }
 }

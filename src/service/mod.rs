@@ -7,6 +7,7 @@ pub mod draft;
 pub(crate) mod judgement;
 pub(crate) mod nodes;
 pub mod outcome;
+pub(crate) mod publish;
 pub(crate) mod recovery;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::ledger::{Key, Ledger, NodeState};
 use crate::model::fault::{Fault, FieldError};
 use crate::model::fold::Twins;
 use crate::model::name::{NodeName, ParameterName};
-use crate::model::node::{Assignment, List, Node};
+use crate::model::node::{Assignment, List, Lost, Node};
 use crate::model::problem::Problem;
 use crate::system::clock;
 
@@ -48,8 +48,10 @@ pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fa
 }
 
 /// Checks a draft against the node's assignment and the console's lists; fails with all its errors.
-fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Result<Draft, Fault> {
-    context.audit.conceal(draft.parameters.iter().filter_map(|(_, value)| value.as_ref()));
+///
+/// Returns the assignment after it, too.
+fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Result<(Draft, Assignment), Fault> {
+    context.audit.conceal(draft.values());
     let start = clock::now_ms();
     for list in [List::Groups, List::Classes] {
         let wrong = wrong_names(context, list, start, &draft.wanted(list, before))?;
@@ -60,16 +62,20 @@ fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Resu
         let detail = "this console has no task that sets parameters (Puppet Dashboard before 1.2.7)";
         draft.errors.push(FieldError::new("parameters", detail));
     }
-    let after = draft.clone().into_change().apply(before.clone());
+    let change = draft.clone().into_change();
+    let mut after = change.clone().apply(before.clone());
+    draft.errors.extend(context.console.judge(&change, before, &mut after)?);
+    let of_classes = draft.parameters.is_empty() && !draft.class_parameters.is_empty();
+    let member = if of_classes { "class_parameters" } else { "parameters" };
     match after.excess(before) {
-        Some(detail) => draft.errors.push(FieldError::new("parameters", detail)),
+        Some(detail) => draft.errors.push(FieldError::new(member, detail)),
         None if context.console.folds() => draft.errors.extend(alike_parameters(&draft, &after)),
         None => {}
     }
     if draft.name.as_ref().is_some_and(|name| name.as_str() == context.master) {
         draft.errors.push(FieldError::new("name", "is the master's own certname"));
     }
-    if draft.errors.is_empty() { Ok(draft) } else { Err(Fault::invalid(draft.errors)) }
+    if draft.errors.is_empty() { Ok((draft, after)) } else { Err(Fault::invalid(draft.errors)) }
 }
 
 /// The errors of names that the console does not list or cannot tell apart, even when asked again.
@@ -125,13 +131,19 @@ fn alike_parameters(draft: &Draft, after: &Assignment) -> Vec<FieldError> {
 }
 
 /// The fault for names that left the console after its list was read.
-fn lost_names(lost: &[(List, String)], assignment: &Assignment) -> Fault {
+fn lost_names(lost: &[Lost], assignment: &Assignment) -> Fault {
     let index = |list: List, name: &str| match list {
         List::Groups => assignment.groups.iter().position(|group| group.as_str() == name),
         List::Classes => assignment.classes.iter().position(|class| class.as_str() == name),
     };
-    let errors = lost.iter().map(|(list, name)| unknown_name(*list, index(*list, name).unwrap_or_default(), name));
-    Fault::invalid(errors.collect())
+    let error = |lost: &Lost| match lost {
+        Lost::Name(list, name) => unknown_name(*list, index(*list, name).unwrap_or_default(), name),
+        Lost::Environment(_) => FieldError::new("environment", "has just left the catalogue"),
+        Lost::ClassParameter(class, name) => {
+            FieldError::new(format!("class_parameters.{class}.{name}"), "has just left the catalogue")
+        }
+    };
+    Fault::invalid(lost.iter().map(error).collect())
 }
 
 /// Adds a node; 409 when its name is taken, 422 when the draft is wrong.
@@ -142,9 +154,9 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
         return Ok(outcome);
     }
-    let draft = checked(context, draft, &Assignment::default())?;
-    let Some(name) = draft.name.clone() else { return Err(Fault::invalid(draft.errors)) };
-    let node = Node { name, assignment: draft.into_change().apply(Assignment::default()) };
+    let (draft, assignment) = checked(context, draft, &Assignment::default())?;
+    let Some(name) = draft.name else { return Err(Fault::invalid(draft.errors)) };
+    let node = Node { name, assignment };
     context.audit.assignment(&node.assignment);
 
     let mut locked = LockedName::acquire(context, ledger, &node.name)?;
@@ -208,10 +220,8 @@ fn failed(said: &str) -> Fault {
 pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, Fault> {
     let context = &mut *node.locked.context;
     let before = node.entry.node.clone();
-    let draft = checked(context, draft, &before.assignment)?;
-    let sends = [List::Groups, List::Classes].map(|list| draft.sends(list).then_some(list));
-    let change = draft.into_change();
-    let after = Node { name: before.name.clone(), assignment: change.apply(before.assignment.clone()) };
+    let (draft, assignment) = checked(context, draft, &before.assignment)?;
+    let after = Node { name: before.name.clone(), assignment };
     context.audit.assignment(&after.assignment);
     let standing = context.console.standing(&before.name, context.until)?;
     if matches!(standing, Standing::Unlisted(_)) {
@@ -225,7 +235,7 @@ pub(crate) fn change(mut node: LockedNode<'_>, draft: Draft) -> Result<Outcome, 
     match audited.intend(permit, intent, None)?.run().conclude(Some(&before))? {
         Verdict::Done => Ok(Outcome::Node(after)),
         Verdict::Partial(Gap::UnknownNames(lost)) => {
-            let (sent, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|(list, _)| sends.contains(&Some(*list)));
+            let (sent, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|lost| draft.sends(lost));
             if sent.is_empty() {
                 // The client did not ask for them now, and the node has everything else.
                 audited.locked.context.audit.lost(&lost);

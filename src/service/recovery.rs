@@ -13,7 +13,7 @@ use crate::console::{ConsoleError, Evidence, Gap, Intent, Refusal, Standing, Ver
 use crate::ledger::{Entry, NodeState};
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
-use crate::model::node::Node;
+use crate::model::node::{Assignment, Node};
 use crate::model::problem::Problem;
 use crate::system::clock;
 
@@ -69,7 +69,7 @@ impl<'c> LockedNode<'c> {
 pub(crate) fn settle(locked: &mut LockedName<'_>, purpose: Purpose) -> Result<Settled, Fault> {
     let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::Absent) };
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
-    locked.context.audit.conceal(assignments.flat_map(|assignment| assignment.parameters.values()));
+    locked.context.audit.conceal(assignments.flat_map(Assignment::values));
     match entry.state {
         NodeState::Active => return Ok(Settled::Owned(Box::new(entry))),
         NodeState::Unproven => return Ok(Settled::Unproven),

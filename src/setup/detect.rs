@@ -47,6 +47,13 @@ struct Puppet {
 }
 
 impl Puppet {
+    /// A `puppet` program, or the installed one.
+    fn named(puppet: &Path) -> Result<Self, SetupError> {
+        let installed = || PUPPETS.iter().map(Path::new).find(|path| path.exists());
+        let path = if puppet == Path::new(INSTALLED) { installed() } else { Some(puppet) };
+        Self::at(path.ok_or(SetupError::NoPuppet)?)
+    }
+
     fn at(path: &Path) -> Result<Self, SetupError> {
         let failed = || SetupError::PuppetFailed { puppet: path.to_owned(), words: "--version".into() };
         let printed = ask(path, &["--version"]).ok_or_else(failed)?;
@@ -87,9 +94,7 @@ impl Printed {
 
 /// Asks a `puppet` program, or the installed one.
 pub(super) fn detect(puppet: &Path, keys: &mut Values) -> Result<(), SetupError> {
-    let installed = || PUPPETS.iter().map(Path::new).find(|path| path.exists());
-    let path = if puppet == Path::new(INSTALLED) { installed() } else { Some(puppet) };
-    let puppet = Puppet::at(path.ok_or(SetupError::NoPuppet)?)?;
+    let puppet = Puppet::named(puppet)?;
     let mut settings = vec!["ssldir", "cadir", "certname", "user", "config", "confdir", "vardir", "logdir", "rundir"];
     if puppet.major >= CODE_SINCE {
         settings.push("codedir");
@@ -136,6 +141,35 @@ pub(super) fn master(keys: &Values) -> Result<String, SetupError> {
 /// The `puppet` program that belongs to the program of the CA's command.
 pub(super) fn puppet_of(program: &Path, kind: &str) -> PathBuf {
     if kind == "puppet-cert" { program.to_owned() } else { program.with_file_name("puppet") }
+}
+
+/// Runs a script with Puppet's own Ruby, with these settings of the master as its arguments: Ruby's path, and what the
+/// script printed.
+///
+/// It runs as the Puppet server's user and without root's terminal, because what it reads is not root's.
+pub(super) fn run_script(
+    puppet: &Path,
+    script: &str,
+    settings: &[&'static str],
+) -> Result<(PathBuf, String), SetupError> {
+    let puppet = Puppet::named(puppet)?;
+    let printed = puppet.print(&[&["user"], settings].concat())?;
+    let ruby = ruby_of(&puppet.path);
+    let mut argv = vec!["/proc/self/exe".to_owned(), APART.to_owned(), ruby.display().to_string()];
+    argv.extend(["-e".to_owned(), script.to_owned()]);
+    for key in settings {
+        argv.push(printed.value(key)?.to_owned());
+    }
+    let output = process::as_user(printed.value("user")?, || run(argv, Path::new("/"))).map_err(SetupError::Become)?;
+    let output = output.ok_or_else(|| SetupError::NoClasses(ruby.clone()))?;
+    Ok((ruby, output))
+}
+
+/// The Ruby of a `puppet` program: Puppet's packages have one of their own.
+fn ruby_of(puppet: &Path) -> PathBuf {
+    let beside = puppet.with_file_name("ruby");
+    let own = puppet.with_file_name("../puppet/bin/ruby");
+    if own.exists() { own } else { beside }
 }
 
 /// Asks rake's tasks for the console's release.

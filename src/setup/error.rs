@@ -80,6 +80,12 @@ pub(super) enum SetupError {
     NotShown(#[source] Box<Self>),
     #[error("nothing is removed, because espm has been used: {0}; uninstall it instead (docs/uninstall.md)")]
     InUse(String),
+    /// The program is Puppet's Ruby.
+    #[error(
+        "{0} cannot list the classes of its Puppet; it needs Puppet 5 or newer, and has to be able to read the \
+         environments as Puppet's user"
+    )]
+    NoClasses(PathBuf),
     #[error("{puppet} config print did not print {key}")]
     NotPrinted { puppet: PathBuf, key: &'static str },
     #[error("{path}: [psk] {name} exists; take another name, then retire this one")]

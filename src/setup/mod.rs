@@ -4,6 +4,7 @@
 //! Everything is checked before anything is written. No existing file is overwritten, and the files that were
 //! written are removed when a later step fails.
 
+mod catalogue;
 mod certificate;
 mod detect;
 mod distribution;
@@ -87,6 +88,12 @@ enum Command {
     Certificate {
         #[command(subcommand)]
         act: CertificateAct,
+    },
+    /// Print a catalogue of all that Puppet's environments have, for you to cut down
+    Catalogue {
+        /// The puppet program
+        #[arg(long, default_value = detect::INSTALLED, value_name = "PUPPET")]
+        puppet: PathBuf,
     },
     /// Add or retire a client's preshared key; two may be valid while clients change over
     Psk {
@@ -214,6 +221,7 @@ pub fn main() -> ExitCode {
         Some(Command::Unit { kind, group, of }) => {
             of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.names().nginx_group)))
         }
+        Some(Command::Catalogue { puppet }) => catalogue::text(&puppet).and_then(|text| say(&text)),
         Some(Command::Certificate { act: CertificateAct::Renew(renew) }) => renewal::renew(&renew),
         Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => psk::add(&config, &name, |psk| {
             say(&format!(

@@ -109,10 +109,15 @@ pub(super) fn check(printer: &Printer<'_>) -> Vec<String> {
 
 fn gate(printer: &Printer<'_>, group: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    for (words, file, unit) in [
+    let mut units = vec![
         (format!("unit socket --group {group}"), "espm.socket", Unit::Socket),
         ("unit service".into(), "espm.service", Unit::Service),
-    ] {
+    ];
+    if printer.config.console.published().is_some() {
+        units.push(("unit publish-path".into(), "espm-publish.path", Unit::PublishPath));
+        units.push(("unit publish".into(), "espm-publish.service", Unit::Publish));
+    }
+    for (words, file, unit) in units {
         let files = UNITS.map(|directory| format!("{directory}/{file}"));
         lines.extend(print(printer, &words, &files.each_ref().map(String::as_str), &printer.unit(unit, group)));
     }
@@ -120,6 +125,9 @@ fn gate(printer: &Printer<'_>, group: &str) -> Vec<String> {
         lines.push("systemctl daemon-reload".into());
     }
     lines.push("systemctl enable --now espm.socket".into());
+    if printer.config.console.published().is_some() {
+        lines.push("systemctl enable --now espm-publish.path".into());
+    }
     lines
 }
 

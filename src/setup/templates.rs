@@ -42,6 +42,10 @@ pub(super) enum Unit {
     Service,
     /// The warm console
     Console,
+    /// The watch on the catalogue
+    PublishPath,
+    /// The publishing of nodes that it starts
+    Publish,
 }
 
 /// A configuration, where it is, and the system that it is for.
@@ -100,6 +104,8 @@ impl<'a> Printer<'a> {
                 "# [console] kind is not rake: there is no console to keep warm.\n".into()
             }
             Unit::Console => self.fill(include_str!("../../conf/templates/espm-console.service")),
+            Unit::PublishPath => self.fill(include_str!("../../conf/templates/espm-publish.path")),
+            Unit::Publish => self.fill(include_str!("../../conf/templates/espm-publish.service")),
         }
     }
 
@@ -122,6 +128,14 @@ impl<'a> Printer<'a> {
 
     fn has_default_ini(&self) -> bool {
         self.ini == Path::new(layout::this().ini)
+    }
+
+    /// The catalogue and the directory of published nodes; without a console that is the configuration's.
+    fn published(&self) -> [PathBuf; 2] {
+        match self.config.console.published() {
+            Some(enc) => [enc.catalogue.clone(), enc.published.clone()],
+            None => [layout::this().catalogue, layout::this().nodes].map(PathBuf::from),
+        }
     }
 
     /// The socket of the warm console.
@@ -155,6 +169,7 @@ impl<'a> Printer<'a> {
         match name {
             "apache_logs" => Some(self.system.names().apache_logs.to_owned()),
             "authority_rule" => rule(config.authority.command.user.as_ref(), "ESPM_AUTHORITY"),
+            "catalogue" => self.published().first().and_then(|catalogue| in_unit(catalogue.display().to_string())),
             "certificate" => path(&config.tls.certificate),
             "cgi" => Some(layout.cgi.to_owned()),
             "cgi_directory" => path(Path::new(layout.cgi).parent()?),
@@ -175,11 +190,13 @@ impl<'a> Printer<'a> {
             "key" => path(&config.tls.key),
             "listen" => path(&config.listen),
             "port" => Some(config.tls.port.to_string()),
+            "published" => self.published().last().and_then(|published| in_unit(published.display().to_string())),
             "rake" => in_unit(console?.argv.join(" ")),
             "rake_directory" => in_unit(console?.directory.display().to_string()),
             "rake_environment" => {
                 in_unit(console?.environment.iter().map(|(name, value)| format!(" {name}={value}")).collect())
             }
+            "state" => in_unit(config.state.display().to_string()),
             // A dual socket would be one line, but nginx's default is one for each family.
             "if_ipv6" => Some(if self.ipv6 { "" } else { "# No IPv6 on this machine: " }.to_owned()),
             "stop_timeout" => Some((config.request_timeout.as_secs() + STOP_MARGIN).to_string()),
@@ -232,6 +249,8 @@ pub(super) fn packaged(config: &Config, system: System) -> Vec<(&'static str, St
         ("systemd/espm.service", unit(Unit::Service)),
         // cargo-deb takes espm.socket beside it for its socket.
         ("systemd-console/espm-console.service", unit(Unit::Console)),
+        ("systemd-publish/espm-publish.path", unit(Unit::PublishPath)),
+        ("systemd-publish/espm-publish.service", unit(Unit::Publish)),
     ]
 }
 
@@ -270,7 +289,8 @@ mod tests {
     #[test]
     fn percent_sign_of_the_console_is_not_systemds() {
         let config = config("command = /rake %h\ndirectory = /%d\nenvironment = A=%n\nrelease = 3.0");
-        let (_, unit) = packaged(&config, System::Debian).pop().unwrap();
+        let files = packaged(&config, System::Debian);
+        let (_, unit) = files.iter().find(|(name, _)| name.ends_with("espm-console.service")).unwrap();
         for line in ["WorkingDirectory=/%%d", "Environment=HOME=/ LANG=C.UTF-8 A=%%n", "User=espm"] {
             assert!(unit.lines().any(|found| found == line), "{line}: {unit}");
         }

@@ -33,6 +33,8 @@ pub enum IniError {
     Comment { name: String, key: String },
     #[error("[{name}] {key}: is given twice")]
     KeyTwice { name: String, key: String },
+    #[error("[{name}] line {line}: {key}: a key holds no ':'; write KEY = VALUE")]
+    Colon { name: String, line: usize, key: String },
 }
 
 /// Reads a text.
@@ -66,6 +68,10 @@ pub fn read(text: &str) -> Result<Vec<Section>, IniError> {
             return Err(IniError::NoValue { name: name(), line, word });
         };
         let key = key.trim();
+        // The INI reader would end the key there.
+        if key.contains(':') {
+            return Err(IniError::Colon { name: name(), line, key: key.to_owned() });
+        }
         if value.contains(['#', ';']) {
             return Err(IniError::Comment { name: name(), key: key.to_owned() });
         }
@@ -97,6 +103,7 @@ mod tests {
             ("[a]\n[b]\n[a]", "[a] line 3: the section is there twice"),
             ("[a]\nk = 1 ; old", "[a] k: a value holds no '#' or ';'"),
             ("[a]\nk secret", "[a] line 2: want KEY = VALUE, found \"k\" without '='"),
+            ("[a]\nk: b = 1", "[a] line 2: k: b: a key holds no ':'"),
             ("k = 1", "line 1: comes before the first [section]"),
         ] {
             let found = read(text).unwrap_err().to_string();

@@ -1,6 +1,7 @@
 //! The HTTP interface: nodes, lists, retries, the description, the audit, the client.
 
 mod published_nodes;
+mod published_values;
 
 /// Behind each web server (tests/run).
 mod every_server {

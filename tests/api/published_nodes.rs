@@ -106,10 +106,10 @@ fn classification_written_by_hand_is_left_alone() {
     assert!(!path.exists());
 }
 
-/// Handles a request that is killed when it is about to make a call on a path of the site.
-fn killed_at(site: &Site, request: &Request, call: &str, path: &str) {
+/// Handles a request that is killed when it is about to make a call on a path of the site, the first or a later one.
+fn killed_at(site: &Site, request: &Request, call: &str, nth: u8, path: &str) {
     let path = site.dir.join(path).display().to_string();
-    let inject = format!("inject={call}:signal=KILL");
+    let inject = format!("inject={call}:signal=KILL:when={nth}");
     let options = ["-o", "/dev/null", "-P", &path, "-e", &format!("trace={call}"), "-e", &inject];
     let ended = site.handle_traced(request, &options.map(str::to_owned));
     assert!(ended.stdout.is_empty(), "{call} of {path} was not reached: {ended:?}");
@@ -120,20 +120,21 @@ fn file_of_human_is_left_alone_after_handler_died() {
     let add = Request::new("POST", "/v1/nodes".into()).body(node("web01"));
     let change = Request::new("PATCH", WEB01.into()).body(json!({"classes": ["apache"]}));
     let delete = Request::new("DELETE", WEB01.into());
-    for (request, call, at) in [
-        // Before the node has its file, and before that is durable.
-        (&add, "link,linkat", "nodes/web01.yaml"),
-        (&add, "fsync", "nodes"),
-        (&change, "rename,renameat,renameat2", "nodes/web01.yaml.new"),
-        (&change, "fsync", "nodes"),
-        (&delete, "unlink,unlinkat", "nodes/web01.yaml"),
-        (&delete, "fsync", "nodes"),
+    for (request, call, nth, at) in [
+        // Before the node has its file, and before that is durable. The first sync for a node that has one comes before
+        // its intent.
+        (&add, "link,linkat", 1, "nodes/web01.yaml"),
+        (&add, "fsync", 1, "nodes"),
+        (&change, "rename,renameat,renameat2", 1, "nodes/web01.yaml.new"),
+        (&change, "fsync", 2, "nodes"),
+        (&delete, "unlink,unlinkat", 1, "nodes/web01.yaml"),
+        (&delete, "fsync", 2, "nodes"),
     ] {
         let site = site();
         if !std::ptr::eq(request, &add) {
             site.add("web01");
         }
-        killed_at(&site, request, call, at);
+        killed_at(&site, request, call, nth, at);
         let path = file(&site, "web01");
         let _ = fs::remove_file(&path);
         fs::write(&path, "---\nclasses: {mysql: {}}\n").unwrap();
@@ -156,22 +157,25 @@ fn file_of_espm_is_known_after_handler_died() {
     let add = Request::new("POST", "/v1/nodes".into()).body(node("web01")).key("k");
     let change = Request::new("PATCH", WEB01.into()).body(json!({"classes": ["apache"]}));
     let delete = Request::new("DELETE", WEB01.into());
-    for (request, call, at, settles) in [
-        (&add, "link,linkat", "nodes/web01.yaml", 201),
-        (&add, "fsync", "nodes", 201),
-        (&change, "rename,renameat,renameat2", "nodes/web01.yaml.new", 200),
-        (&change, "fsync", "nodes", 200),
-        (&delete, "unlink,unlinkat", "nodes/web01.yaml", 404),
-        (&delete, "fsync", "nodes", 404),
+    for (request, call, nth, at, settles) in [
+        (&add, "link,linkat", 1, "nodes/web01.yaml", 201),
+        (&add, "fsync", 1, "nodes", 201),
+        // Before anything is done or recorded.
+        (&change, "fsync", 1, "nodes", 200),
+        (&delete, "fsync", 1, "nodes", 204),
+        (&change, "rename,renameat,renameat2", 1, "nodes/web01.yaml.new", 200),
+        (&change, "fsync", 2, "nodes", 200),
+        (&delete, "unlink,unlinkat", 1, "nodes/web01.yaml", 404),
+        (&delete, "fsync", 2, "nodes", 404),
     ] {
         let site = site();
         if !std::ptr::eq(request, &add) {
             site.add("web01");
         }
-        killed_at(&site, request, call, at);
+        killed_at(&site, request, call, nth, at);
         site.handle(request).expect(settles);
         assert!(site.unfinished().is_empty(), "{call} {at}");
-        assert_eq!(file(&site, "web01").exists(), settles != 404, "{call} {at}");
+        assert_eq!(file(&site, "web01").exists(), ![204, 404].contains(&settles), "{call} {at}");
     }
 }
 

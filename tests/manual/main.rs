@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 
 use espm::config::layout::{BY_HAND, PACKAGED};
 use espm::config::{Absent, KEYS};
+use espm::console::catalogue::{Catalogue, SECTIONS};
 
 use self::generated::root;
 
@@ -79,6 +80,30 @@ fn every_value_of_the_sample_is_accepted() {
 }
 
 #[test]
+fn every_key_of_catalogue_is_accepted_and_shown() {
+    let sample = std::fs::read_to_string(root().join("conf/catalogue.ini")).unwrap();
+    let catalogue = Catalogue::from_text(&sample).unwrap();
+    assert_eq!(catalogue.groups(), ["databases", "web servers"]);
+    let shape = |heading: &str| match (heading.split_once(' '), heading.contains(", class ")) {
+        (None, _) => heading.to_owned(),
+        (Some(_), true) => "group NAME, class NAME".to_owned(),
+        (Some((kind, _)), false) => format!("{kind} NAME"),
+    };
+    let of_shape = |section: &str| -> String {
+        let parts = sample.split("\n[").filter_map(|part| part.split_once(']'));
+        parts.filter(|(heading, _)| shape(heading) == section).map(|(_, lines)| lines).collect()
+    };
+    for (section, keys) in SECTIONS {
+        for (key, _) in keys {
+            let word = format!("\n{}", key.trim_end_matches("NAME"));
+            assert!(of_shape(section).contains(&word), "[{section}] {key}");
+        }
+        let error = Catalogue::from_text(&format!("[{section}]\nx = y\n")).unwrap_err().to_string();
+        assert!(error.contains(": x: is not known; want ") || error.contains("there is no section"), "{error}");
+    }
+}
+
+#[test]
 fn changelog_begins_with_this_version() {
     let changelog = std::fs::read_to_string(root().join("conf/CHANGELOG.md")).unwrap();
     let newest = changelog.lines().filter_map(|line| line.strip_prefix("## [")).find(|line| !line.starts_with("Unr"));
@@ -89,7 +114,7 @@ fn changelog_begins_with_this_version() {
 fn pages() -> Vec<PathBuf> {
     let all = std::fs::read_dir(directory().join("man")).unwrap().map(|entry| entry.unwrap().path());
     let pages: Vec<PathBuf> = all.collect();
-    assert_eq!(pages.len(), 5, "{pages:?}");
+    assert_eq!(pages.len(), 6, "{pages:?}");
     pages
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn all(date: &str) -> Vec<(&'static str, String)> {
         ("espm-helper.8", tidy(&helper(date))),
         ("espm-enc.1", tidy(&enc(date))),
         ("espm.ini.5", tidy(&ini(date))),
+        ("catalogue.ini.5", tidy(&catalogue(date))),
     ]
 }
 
@@ -98,7 +99,14 @@ fn tidy(page: &str) -> String {
 }
 
 fn see_also(page: &str) -> String {
-    let others = [("espm", "8"), ("espm-enc", "1"), ("espm-helper", "8"), ("espm-setup", "8"), ("espm.ini", "5")];
+    let others = [
+        ("espm", "8"),
+        ("espm-enc", "1"),
+        ("espm-helper", "8"),
+        ("espm-setup", "8"),
+        ("espm.ini", "5"),
+        ("catalogue.ini", "5"),
+    ];
     let mut words: Vec<Inline> = Vec::new();
     for (name, section) in others.into_iter().filter(|(name, _)| *name != page) {
         words.push(bold(name));
@@ -132,6 +140,7 @@ fn usage(usage: &str) -> Vec<Inline> {
 fn espm(date: &str) -> String {
     let files: &[(&str, &str)] = &[
         (layout::this().ini, "The configuration, root:espm 0640; see espm.ini(5)."),
+        (layout::this().catalogue, "The catalogue of a master without a console; see catalogue.ini(5)."),
         (layout::this().state, "The ledger, locks and cached lists, espm 0750."),
         ("/run/espm/espm.sock", "The socket to the web server, espm:web server 0660."),
     ];
@@ -305,6 +314,48 @@ fn ini(date: &str) -> String {
     }
     page.push_str(&roff.render());
     page.push_str(&see_also("espm.ini"));
+    page
+}
+
+/// The sections and keys of the catalogue, and the sample.
+fn catalogue(date: &str) -> String {
+    let about = "what a client of espm may assign where there is no console";
+    let mut page = head("catalogue.ini", "5", date, about, &[italic(layout::this().catalogue)]);
+    page.push_str(&sections(&[(
+        "DESCRIPTION",
+        &[
+            ("", "On a Puppet master without a console ([console] kind = enc in espm.ini(5)), this file says which environments, classes and groups a client may assign, and which parameters of classes it may set. Owner root, mode 0644."),
+            ("", "A client may set any top-scope variable but environment, facts, server_facts and trusted, which are Puppet's own. The value that a client sets for a node counts more than a group's, a later group's more than an earlier one's, and the value in the section of a class least."),
+            ("", "Requests read the file anew. Nodes that are published already follow with 'espm publish', which espm-publish.path starts when the file changes. A node keeps what the file no longer has: 'espm nodes' and 'espm check' show it. It is not published, except for the environment."),
+        ],
+    )]));
+    let mut roff = Roff::new();
+    roff.control("SH", ["SECTIONS"]);
+    for (section, keys) in espm::console::catalogue::SECTIONS {
+        roff.control("SS", [format!("[{section}]").as_str()]);
+        for (key, help) in keys {
+            roff.control("TP", []);
+            roff.text([bold(format!("{key} = ..."))]);
+            roff.text([roman(*help)]);
+        }
+    }
+    page.push_str(&roff.render());
+    page.push_str(&sections(&[(
+        "VALUES",
+        &[
+            ("", "A value that is JSON is that: a number, true, false, an array, an object, or a string in double quotes. Any other value is a string as it stands. Write \"1.10\" for a string that looks like a number. null is no value, except inside an array or an object."),
+            ("", "A value holds no number sign and no semicolon, which begin comments; in double quotes, write \\u0023 and \\u003b. It has at most 8 arrays and objects inside one another. Numbers are from -9223372036854775808 to 9223372036854775807. No key of an object is <<, which YAML would merge."),
+        ],
+    )]));
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXAMPLE"]);
+    roff.control("nf", []);
+    for line in include_str!("../../conf/catalogue.ini").lines().filter(|line| !line.starts_with('#')) {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
+    page.push_str(&roff.render());
+    page.push_str(&see_also("catalogue.ini"));
     page
 }
 

@@ -30,6 +30,8 @@ enum Request {
     Add,
     Change,
     Delete,
+    /// `espm publish`, which records no intent.
+    Publish,
 }
 
 /// The next step of a handler.
@@ -43,6 +45,10 @@ enum Phase {
     Remove,
     /// Makes the directory durable, and records the outcome.
     Record,
+    /// Gives a new file the name of an active node's.
+    Publish,
+    /// Makes the directory durable; the row stays as it is.
+    Sync,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,6 +78,9 @@ enum Act {
 
 struct Site(Published);
 
+/// How often a human writes or removes a file.
+const HUMANS: u8 = 2;
+
 impl World {
     fn number(&mut self) -> u8 {
         self.numbers += 1;
@@ -90,6 +99,9 @@ impl World {
     /// Records an intent, whose head tells of the file that is there.
     fn intend(&mut self, state: NodeState) -> Phase {
         let there = self.file.filter(|_| state != NodeState::Creating);
+        if there.is_some() {
+            self.durable = there;
+        }
         self.output = there.map(|file| line_of(&file.identity()) + "\n").unwrap_or_default();
         self.row = Some(state);
         if state == NodeState::Deleting { Phase::Remove } else { Phase::Tell }
@@ -107,6 +119,9 @@ impl World {
         let espms = |file: Option<File>| file.is_some_and(|file| !file.humans);
         if self.row.is_none() && self.handler.is_none() && (espms(self.file) || espms(self.durable)) {
             self.broken.get_or_insert("a file of espm's is left of a node that is forgotten");
+        }
+        if self.row == Some(NodeState::Unproven) && self.humans == HUMANS {
+            self.broken.get_or_insert("a node is unproven although nobody else has written a file");
         }
     }
 }
@@ -138,6 +153,15 @@ impl Site {
                 world.row = world.row.filter(|state| *state != NodeState::Deleting).map(|_| NodeState::Active);
                 None
             }
+            (Phase::Publish, _) => {
+                let number = world.number();
+                world.replace(Some(File { number, humans: false }));
+                Some(Phase::Sync)
+            }
+            (Phase::Sync, _) => {
+                world.durable = world.file;
+                None
+            }
         }
     }
 
@@ -147,6 +171,9 @@ impl Site {
             (None | Some(NodeState::Unproven), _) | (Some(NodeState::Active), Request::Add) => None,
             (Some(NodeState::Active), Request::Change) => Some(world.intend(NodeState::Changing)),
             (Some(NodeState::Active), Request::Delete) => Some(world.intend(NodeState::Deleting)),
+            (Some(NodeState::Active), Request::Publish) => Some(Phase::Publish),
+            // It leaves what is unfinished to the next request.
+            (_, Request::Publish) => None,
             (Some(_), _) => self.settle(world, request),
         }
     }
@@ -198,7 +225,7 @@ impl Model for Site {
                 handler: None,
                 requests: 4,
                 deaths: 2,
-                humans: 2,
+                humans: HUMANS,
                 broken: None,
             }
         };
@@ -213,7 +240,7 @@ impl Model for Site {
             }
         } else {
             if world.requests > 0 {
-                acts.extend([Request::Add, Request::Change, Request::Delete].map(Act::Ask));
+                acts.extend([Request::Add, Request::Change, Request::Delete, Request::Publish].map(Act::Ask));
             }
             // What a human puts in the place of an active node's file is replaced with the next change of the node.
             if world.humans > 0 && world.row != Some(NodeState::Active) {

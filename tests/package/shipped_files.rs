@@ -49,6 +49,27 @@ fn systemd_accepts_units_and_their_exposure() {
 }
 
 #[test]
+fn systemd_accepts_units_that_publish_and_closes_their_sandbox() {
+    let dir = scratch();
+    let site = Site::prepare_without_console(&crate::harness::Plan::default(), "[classes]\nnames = ntp\n");
+    let unit = |kind: &str, file: &str| {
+        let path = dir.join(file);
+        fs::write(&path, printed(&site, &["unit", kind])).unwrap();
+        path
+    };
+    let (path, service) = (unit("publish-path", "espm-publish.path"), unit("publish", "espm-publish.service"));
+    let watched = format!("PathChanged={}", site.dir.join("etc/catalogue.ini").display());
+    assert!(fs::read_to_string(&path).unwrap().lines().any(|line| line == watched));
+    let writes = format!("ReadWritePaths={} {}", site.dir.join("state").display(), site.dir.join("nodes").display());
+    assert!(fs::read_to_string(&service).unwrap().lines().any(|line| line == writes));
+    let verified = analyze(&["verify", "--man=no"], &[path, service.clone()]);
+    assert!(verified.status.success() && verified.stderr.is_empty(), "{verified:?}");
+    let scored = analyze(&["security", "--offline=true", "--no-pager", "--threshold=20"], &[service]);
+    assert!(scored.status.success(), "{}", String::from_utf8_lossy(&scored.stdout));
+    let _ = fs::remove_dir_all(dir);
+}
+
+#[test]
 fn stop_or_death_of_gateway_kills_no_command() {
     // The gate itself waits request_timeout and 15 s; systemd waits longer.
     let site =
@@ -291,7 +312,7 @@ fn removal_of_rpm_stops_every_unit_that_can_run() {
     let stops = read("rpm/preun").lines().find(|line| line.contains("disable --now")).unwrap().to_owned();
     for unit in fs::read_dir(shipped("templates")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap())
     {
-        if unit.ends_with(".service") || unit.ends_with(".socket") {
+        if [".service", ".socket", ".path"].iter().any(|kind| unit.ends_with(kind)) {
             assert!(stops.contains(&unit), "{unit}: {stops}");
         }
     }

@@ -2,12 +2,19 @@
 //!
 //! `PROPTEST_CASES` says how many; `tests/run --long` lets each run for minutes. What was found is
 //! kept as a case in the tests beside the code.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test starts programs and fails by panicking"
+)]
 
 mod pki;
+mod published;
 mod strategies;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
@@ -32,7 +39,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::strategies::{assignment, json_value, node, text};
+use crate::strategies::{json_value, node, rake_node, text};
 
 /// No file is written for a failure: what it prints is kept by hand.
 fn config() -> ProptestConfig {
@@ -100,7 +107,7 @@ proptest! {
                 continue;
             }
             for name in members.keys() {
-                let known = ["groups", "classes", "parameters"].contains(&name.as_str()) || (name == "name" && shape == Shape::New);
+                let known = ["groups", "classes", "parameters", "environment", "class_parameters"].contains(&name.as_str()) || (name == "name" && shape == Shape::New);
                 prop_assert!(known || draft.errors.iter().any(|error| error.field == *name), "{}: {:?}", name, draft.errors);
             }
             if draft.errors.is_empty() {
@@ -144,7 +151,7 @@ proptest! {
 
     /// The console splits variables at the first sign of equality, lists at commas, and strips what is between.
     #[test]
-    fn rake_reads_back_its_arguments(node in node(), release in 0_usize..4) {
+    fn rake_reads_back_its_arguments(node in rake_node(), release in 0_usize..4) {
         let release = Release::ALL[release].1;
         for task in [Task::Add { node: node.clone() }, Task::Change { node: node.clone() }, Task::Rebuild { node: node.clone() }] {
             let words = task.words(release);
@@ -157,26 +164,26 @@ proptest! {
             prop_assert!(words.iter().all(|word| !word.contains(['\n', '\0'])));
             let list = |text: &str| -> Vec<String> { text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect() };
             prop_assert_eq!(read["name"], node.name.as_str());
-            prop_assert_eq!(list(read["groups"]), node.assignment.groups.iter().map(ToString::to_string).collect::<Vec<_>>());
-            prop_assert_eq!(list(read["classes"]), node.assignment.classes.iter().map(ToString::to_string).collect::<Vec<_>>());
+            prop_assert_eq!(list(read["groups"]), node.groups.iter().map(ToString::to_string).collect::<Vec<_>>());
+            prop_assert_eq!(list(read["classes"]), node.classes.iter().map(ToString::to_string).collect::<Vec<_>>());
             let pairs: BTreeMap<String, String> = list(read["parameters"])
                 .iter()
                 .map(|pair| pair.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap())
                 .collect();
-            let given = node.assignment.parameters.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            let given = node.parameters.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
             prop_assert_eq!(pairs, given);
         }
     }
 
     #[test]
-    fn console_order_is_parsed_back_unchanged(node in node(), limit in any::<u64>()) {
+    fn console_order_is_parsed_back_unchanged(node in rake_node(), limit in any::<u64>()) {
         let tasks = [
             Task::Tasks,
             Task::Nodes,
             Task::Names { list: List::Groups },
             Task::Add { node: node.clone() },
             Task::Rebuild { node: node.clone() },
-            Task::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() },
+            Task::Delete { name: node.name.clone(), groups: node.groups.clone() },
         ];
         for task in tasks {
             let json = serde_json::to_vec(&Request { task: task.clone(), limit }).unwrap();
@@ -268,7 +275,7 @@ proptest! {
     fn random_text_is_no_configuration_and_no_catalogue(
         at in 0_usize..600,
         what in text(),
-        lines in vec(prop_oneof![Just("[classes]".to_owned()), Just("names = a, b".into()), Just("[group x]".into()), Just("classes = a".into()), text().prop_map(|text| format!("parameter {text}")), text()], 0..8),
+        lines in vec(prop_oneof![Just("[classes]".to_owned()), Just("[class a]".into()), Just("[group x, class a]".into()), Just("[environments]".into()), Just("parameter b = [1]".into()), Just("names = a, b".into()), Just("[group x]".into()), Just("classes = a".into()), text().prop_map(|text| format!("parameter {text}")), text()], 0..8),
     ) {
         let sample = include_str!("../../conf/espm.ini");
         let at = sample.char_indices().map(|(at, _)| at).nth(at % sample.len()).unwrap_or_default();
@@ -282,32 +289,6 @@ proptest! {
                 }
             }
         }
-    }
-
-    /// YAML reads a JSON string as it is, so a line that holds one can be read back here.
-    #[test]
-    fn published_node_has_assignment_and_no_more(assignment in assignment()) {
-        // Of classes that no catalogue can have, none is published.
-        let names: BTreeSet<_> = assignment.classes.iter().map(ToString::to_string).collect();
-        let catalogue = |names: &str| Catalogue::from_text(&format!("[classes]\nnames = {names}\n"));
-        let listed = |name: &&String| catalogue(name).is_ok_and(|catalogue| catalogue.classes() == [(*name).clone()]);
-        let wanted: Vec<_> = names.iter().filter(listed).cloned().collect();
-        let catalogue = if wanted.is_empty() { Catalogue::default() } else { catalogue(&wanted.join(", ")).unwrap() };
-        let yaml = catalogue.classify(&assignment);
-        let scalar = |text: &str| serde_json::from_str::<String>(text).unwrap();
-        let (mut classes, mut parameters, mut in_parameters) = (vec![], BTreeMap::new(), false);
-        for line in yaml.lines().skip(1) {
-            match line.strip_prefix("  ") {
-                None => in_parameters = line == "parameters:",
-                Some(class) if !in_parameters => classes.push(scalar(class.strip_suffix(": {}").unwrap())),
-                Some(pair) => {
-                    let (key, value) = pair.split_once("\": ").unwrap();
-                    parameters.insert(scalar(&format!("{key}\"")), scalar(value));
-                }
-            }
-        }
-        prop_assert_eq!(classes, wanted);
-        prop_assert_eq!(parameters, assignment.parameters.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect());
     }
 
     #[test]

@@ -94,3 +94,55 @@ fn console_release_for_kind_enc_is_refused() {
     let complaint = place.refused(&["--console-kind", "enc", "--console-release", "3.0"]);
     assert!(complaint.starts_with("espm: --console-release: is for a console that rake runs"), "{complaint}");
 }
+
+#[test]
+fn catalogue_of_puppets_environments_is_printed_and_valid() {
+    let place = Place::new();
+    let code = place.path("code");
+    for (file, text) in [
+        ("environments/production/modules/ntp/manifests/init.pp", "class ntp(Array $servers = ['a'], $panic = 0) { }"),
+        ("environments/production/modules/ntp/manifests/client.pp", "class ntp::client { fail('is evaluated') }"),
+        ("environments/production/manifests/site.pp", "class of_the_site($a) { }\nnode default { }"),
+        ("environments/staging/modules/ntp/manifests/init.pp", "class ntp($tinker) { }"),
+        ("environments/staging/modules/odd/manifests/init.pp", "class odd {"),
+        ("modules/common/manifests/init.pp", "class common { }"),
+    ] {
+        let path = code.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let at = |name: &str| place.path(name).display().to_string();
+    ["bin", "conf", "var"].iter().for_each(|name| fs::create_dir(place.path(name)).unwrap());
+    let settings = format!("user = {USER}\nconfdir = {}\ncodedir = {}\nvardir = {}", at("conf"), at("code"), at("var"));
+    let puppet = place.path("bin/puppet");
+    script(&puppet, &format!("#!/bin/sh\n[ \"$1\" = --version ] && exec echo 7.9.5\ncat <<'END'\n{settings}\nEND\n"));
+    std::os::unix::fs::symlink("/usr/bin/ruby", place.path("bin/ruby")).unwrap();
+    let setup = || {
+        let mut setup = Command::new(env!("CARGO_BIN_EXE_espm-setup"));
+        setup.args(["catalogue", "--puppet", &puppet.display().to_string()]);
+        setup
+    };
+    let printed = run(&mut setup());
+    for part in [
+        "\n[environments]\nnames = production, staging\n",
+        "\n[classes]\nnames = common, ntp::client\n",
+        "\n[class ntp]\nparameters = panic, servers, tinker\n",
+        "\n[class of_the_site]\nparameters = a\n",
+        "/odd/manifests/init.pp",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    assert_eq!(printed.lines().filter(|line| line.starts_with("# Not read: ")).count(), 1, "{printed}");
+    espm::console::catalogue::Catalogue::from_text(&printed).unwrap();
+    // Nothing is left in Puppet's directories.
+    assert_eq!(fs::read_dir(place.path("var")).unwrap().count() + fs::read_dir(place.path("conf")).unwrap().count(), 0);
+    // As whom it runs, and what happens where that cannot read the environments.
+    fs::remove_file(place.path("bin/ruby")).unwrap();
+    script(
+        &place.path("bin/ruby"),
+        &format!("#!/bin/sh\nid -un >&2\n[ \"$(id -un)\" = {USER} ] || echo '[]'\nexit 1\n"),
+    );
+    let failed = setup().output().unwrap();
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(failed.status.code() == Some(1) && said.contains("bin/ruby cannot list the classes"), "{said}");
+}

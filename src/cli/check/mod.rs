@@ -2,6 +2,7 @@
 
 mod certificate;
 mod gate;
+mod lost;
 mod nodes;
 mod paths;
 mod puppet;
@@ -138,6 +139,7 @@ impl Check<'_> {
         puppet::report(self.report, config, self.path, puppet);
         match (entries, nodes) {
             (Some(entries), Some(nodes)) => {
+                lost::look(self.report, console.as_ref(), &entries);
                 let listed = Listed::new(console.as_ref(), &nodes);
                 nodes::compare(self.report, config, self.path, &entries, &listed, self.settle);
             }

@@ -196,7 +196,7 @@ fn advice(name: &NodeName, doubt: Doubt) -> String {
 /// Settles a node: what was done, or what the operator has to do.
 fn settle_one(config: &Config, path: &Path, name: &NodeName, doubt: Doubt) -> Result<String, String> {
     let mut unproven = false;
-    let settled = as_operator(config, path, "operator.settle", name, |context| {
+    let settled = as_operator(config, path, "operator.settle", Some(name), |context| {
         let ledger = context.ledger()?;
         let mut locked = LockedName::acquire(context, ledger, name)?;
         match recovery::settle(&mut locked, Purpose::Keep)? {

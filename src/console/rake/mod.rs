@@ -4,6 +4,7 @@
 //! espm-helper, as the console's user. `verdict` judges messages and exit codes together. The console silently
 //! ignores unknown classes and groups, so each run lists them too.
 
+pub mod node;
 pub mod output;
 pub mod task;
 mod verdict;
@@ -23,8 +24,9 @@ use super::{
     Claim, Console, ConsoleError, EXIT_NOT_STARTED, EXIT_TIMED_OUT, Evidence, Found, Intent, Permit, Standing, Verdict,
     Way,
 };
+use crate::model::fault::FieldError;
 use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
-use crate::model::node::{Assignment, List, Node};
+use crate::model::node::{Assignment, Change, List, Node};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::command::{self, CommandError};
@@ -245,6 +247,10 @@ impl Console for Rake {
         Ok(listing)
     }
 
+    fn judge(&self, change: &Change, _: &Assignment, _: &mut Assignment) -> Result<Vec<FieldError>, ConsoleError> {
+        Ok(node::judge(change))
+    }
+
     fn folds(&self) -> bool {
         true
     }
@@ -274,7 +280,7 @@ impl Console for Rake {
             let (key, value) = line.split_once('=').unwrap_or((&line, ""));
             match (ParameterName::parse(key), ParameterValue::parse(value)) {
                 (Ok(key), Ok(value)) if !found.assignment.parameters.contains_key(&key) => {
-                    found.assignment.parameters.insert(key, value);
+                    found.assignment.parameters.insert(key, value.into());
                 }
                 _ => found.beyond.push(format!("the parameter {line:?}")),
             }
@@ -315,7 +321,7 @@ impl Console for Rake {
             Some(slot) => slot,
             None => self.slot(until)?,
         };
-        let task = Task::of(intent);
+        let task = Task::of(intent)?;
         let code = match self.ask_worker(&task, &slot, [output, output], self.limit(until))? {
             Some(code) => code,
             // The worker may have taken a part of the time.

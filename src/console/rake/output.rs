@@ -6,7 +6,7 @@
 use crate::console::change::without_head;
 use crate::model::fold::Twins;
 use crate::model::name::{ClassName, GroupName, NodeName};
-use crate::model::node::{Assignment, List};
+use crate::model::node::{Assignment, List, Lost};
 use crate::system::text::{self, plain};
 
 /// The output of one run about one node.
@@ -131,11 +131,11 @@ impl<'a> Output<'a> {
             return Completeness::Unfinished;
         }
         let (classes, groups) = self.lines.split_at(between);
-        let lost = |list: List, names: &[&str], lines: &[String]| -> Vec<(List, String)> {
+        let lost = |list: List, names: &[&str], lines: &[String]| -> Vec<Lost> {
             let twins = if names.is_empty() { Twins::default() } else { Twins::find(names.iter().copied(), lines) };
             // Where the database takes another name for it, that one may be assigned.
             let lost = |name: &&&str| !lines.iter().any(|line| line == **name) || twins.of(name).is_some();
-            names.iter().filter(lost).map(|name| (list, (*name).to_owned())).collect()
+            names.iter().filter(lost).map(|name| Lost::Name(list, (*name).to_owned())).collect()
         };
         let wanted_classes: Vec<_> = wanted.classes.iter().map(ClassName::as_str).collect();
         let wanted_groups: Vec<_> = wanted.groups.iter().map(GroupName::as_str).collect();
@@ -160,7 +160,7 @@ pub enum Completeness {
     /// All is assigned.
     Whole,
     /// These names, which the console no longer has, were silently ignored.
-    Lost(Vec<(List, String)>),
+    Lost(Vec<Lost>),
     /// The run stopped before the last task.
     Unfinished,
 }
@@ -183,14 +183,15 @@ pub(crate) fn excerpt(output: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Completeness, Output, Separator, excerpt, names};
-    use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
-    use crate::model::node::{Assignment, List};
+    use crate::model::name::{ClassName, GroupName, NodeName, ParameterName};
+    use crate::model::node::{Assignment, List, Lost};
 
     fn wanted() -> Assignment {
         Assignment {
             groups: vec![GroupName::parse("web").unwrap()],
             classes: vec![ClassName::parse("web").unwrap()],
-            parameters: [(ParameterName::parse("a").unwrap(), ParameterValue::parse("1").unwrap())].into(),
+            parameters: [(ParameterName::parse("a").unwrap(), "1".into())].into(),
+            ..Assignment::default()
         }
     }
 
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn name_in_the_other_list_does_not_count() {
-        let lost = |list| Completeness::Lost(vec![(list, "web".to_owned())]);
+        let lost = |list| Completeness::Lost(vec![Lost::Name(list, "web".to_owned())]);
         let output = format!("{CREATED}web\nNode groups successfully edited for t1!\ndefault\n");
         assert_eq!(complete(&output), lost(List::Groups));
         let output = format!("{CREATED}apache\nNode groups successfully edited for t1!\nweb\n");

@@ -3,10 +3,13 @@
 //! espm-helper gets a task as JSON, parses every name again and makes the words itself. A client's values are parsed
 //! and stand behind `name=`, `groups=`, `classes=` or `parameters=`; all other words are literals.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::console::{Intent, Way};
-use crate::model::name::{GroupName, NodeName};
+use super::node::RakeNode;
+use crate::console::{ConsoleError, Intent, Way};
+use crate::model::name::{ClassName, GroupName, NodeName};
 use crate::model::node::{Assignment, List, Node};
 
 /// The oldest release of the console that has a console's rake tasks.
@@ -104,12 +107,12 @@ pub enum Task {
     /// Add a node.
     Add {
         /// The node.
-        node: Node,
+        node: RakeNode,
     },
     /// Change an assignment in place.
     Change {
         /// The node with the new assignment.
-        node: Node,
+        node: RakeNode,
     },
     /// Change a node's groups alone.
     Groups {
@@ -121,7 +124,7 @@ pub enum Task {
     /// Change an assignment by deleting the node and adding it again.
     Rebuild {
         /// The node with the new assignment.
-        node: Node,
+        node: RakeNode,
     },
     /// Delete a node.
     Delete {
@@ -148,16 +151,18 @@ pub struct Request {
 const ALWAYS: [&str; 3] = ["-s", "-E", "$stdout.sync=true"];
 
 impl Task {
-    pub(crate) fn of(intent: &Intent) -> Self {
-        match intent {
-            Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: node.clone() },
-            Intent::Change { node, way: Way::InPlace } => Self::Change { node: node.clone() },
+    pub(crate) fn of(intent: &Intent) -> Result<Self, ConsoleError> {
+        let carried =
+            |node: &Node| RakeNode::try_from(node).map_err(|what| ConsoleError::NotForRake(node.name.clone(), what));
+        Ok(match intent {
+            Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: carried(node)? },
+            Intent::Change { node, way: Way::InPlace } => Self::Change { node: carried(node)? },
             Intent::Change { node, way: Way::Groups } => {
                 Self::Groups { name: node.name.clone(), groups: node.assignment.groups.clone() }
             }
-            Intent::Change { node, way: Way::Rebuild } => Self::Rebuild { node: node.clone() },
+            Intent::Change { node, way: Way::Rebuild } => Self::Rebuild { node: carried(node)? },
             Intent::Delete { node } => Self::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() },
-        }
+        })
     }
 
     /// True if a worker can run it; rake alone lists its tasks.
@@ -215,7 +220,7 @@ impl Task {
             }
             Self::Add { node } => {
                 tasks(&["node:add"]);
-                if !node.assignment.parameters.is_empty() {
+                if !node.parameters.is_empty() {
                     tasks(&["node:parameters"]);
                 }
                 tasks(&["nodeclass:list", "node:groups", "nodegroup:list"]);
@@ -246,40 +251,38 @@ impl Task {
     }
 }
 
-fn with_groups(name: &NodeName, groups: &[GroupName]) -> Node {
-    Node { name: name.clone(), assignment: Assignment { groups: groups.to_vec(), ..Assignment::default() } }
+fn with_groups(name: &NodeName, groups: &[GroupName]) -> RakeNode {
+    RakeNode { name: name.clone(), groups: groups.to_vec(), classes: Vec::new(), parameters: BTreeMap::new() }
 }
 
 /// All four variables, so that none comes from the environment.
-fn variables(node: &Node) -> [String; 4] {
+fn variables(node: &RakeNode) -> [String; 4] {
     fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
         names.collect::<Vec<_>>().join(",")
     }
-    let Node { name, assignment: Assignment { groups, classes, parameters } } = node;
+    let RakeNode { name, groups, classes, parameters } = node;
     let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
     [
         format!("name={name}"),
         format!("groups={}", join(groups.iter().map(GroupName::as_str))),
-        format!("classes={}", join(classes.iter().map(crate::model::name::ClassName::as_str))),
+        format!("classes={}", join(classes.iter().map(ClassName::as_str))),
         format!("parameters={parameters}"),
     ]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Release, Request, Task};
+    use super::{RakeNode, Release, Request, Task};
     use crate::console::Way;
     use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
-    use crate::model::node::{Assignment, Node};
+    use crate::model::node::Assignment;
 
-    fn node() -> Node {
-        Node {
+    fn node() -> RakeNode {
+        RakeNode {
             name: NodeName::parse("web01").unwrap(),
-            assignment: Assignment {
-                groups: ["a", "b c"].map(|name| GroupName::parse(name).unwrap()).to_vec(),
-                classes: vec![ClassName::parse("apache").unwrap()],
-                parameters: [(ParameterName::parse("url").unwrap(), ParameterValue::parse("x?a=b").unwrap())].into(),
-            },
+            groups: ["a", "b c"].map(|name| GroupName::parse(name).unwrap()).to_vec(),
+            classes: vec![ClassName::parse("apache").unwrap()],
+            parameters: [(ParameterName::parse("url").unwrap(), ParameterValue::parse("x?a=b").unwrap())].into(),
         }
     }
 
@@ -308,7 +311,7 @@ mod tests {
     #[test]
     fn console_without_parameters_gets_no_task_for_them() {
         let mut plain = node();
-        plain.assignment.parameters.clear();
+        plain.parameters.clear();
         for task in [Task::Add { node: plain.clone() }, Task::Change { node: plain }] {
             assert!(!task.words(Release::V1_2_2).contains(&"node:parameters".to_owned()));
         }
@@ -316,7 +319,9 @@ mod tests {
 
     #[test]
     fn node_is_rebuilt_only_where_console_cannot_change_it() {
-        let all = node().assignment;
+        let RakeNode { groups, classes, parameters, .. } = node();
+        let parameters = parameters.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let all = Assignment { groups, classes, parameters, ..Assignment::default() };
         let groups = Assignment { groups: vec![], ..all.clone() };
         let classes = Assignment { classes: vec![], ..all.clone() };
         let parameters = Assignment { parameters: [].into(), ..all.clone() };

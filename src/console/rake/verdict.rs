@@ -79,7 +79,7 @@ mod tests {
     use super::verdict;
     use crate::console::{Evidence, Gap, Intent, Refusal, Standing, Verdict, Way};
     use crate::model::name::{ClassName, NodeName};
-    use crate::model::node::{Assignment, List, Node};
+    use crate::model::node::{Assignment, List, Lost, Node};
 
     const DONE: &str = "Node groups successfully edited for web01!";
 
@@ -148,7 +148,7 @@ mod tests {
         let change = |way| Intent::Change { node: node(&["ntp"]), way };
         let (place, rebuild, again) = (change(Way::InPlace), change(Way::Rebuild), change(Way::AddAgain));
         let groups = change(Way::Groups);
-        let missing = || Verdict::Partial(Gap::UnknownNames(vec![(List::Classes, "ntp".to_owned())]));
+        let missing = || Verdict::Partial(Gap::UnknownNames(vec![Lost::Name(List::Classes, "ntp".to_owned())]));
         let rest = || Verdict::Partial(Gap::Unfinished(String::new()));
         let said = || Verdict::Refused(Refusal::Error(String::new()));
         let unknown = || Verdict::Unknown(String::new());

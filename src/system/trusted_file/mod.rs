@@ -24,8 +24,9 @@ pub(crate) use self::error::optional;
 pub(crate) use self::identity::Identity;
 pub(crate) use self::way::{check_directory, check_program, check_way, resolve};
 pub(crate) use self::write::{
-    beside, create, create_directory, create_nameless, discard, name, name_new, nameless, open_existing, open_lock,
-    remove, rename, replace, replace_keeping_owner, sync_parent, write_beside, write_new,
+    beside, create, create_directory, create_nameless, discard, name, name_new, name_new_for_now, nameless,
+    open_existing, open_lock, remove, rename, rename_for_now, replace, replace_keeping_owner, sync_parent,
+    write_all_beside, write_beside, write_new,
 };
 
 /// Bytes of a long file that are read at a time.

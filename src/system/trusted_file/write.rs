@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, OFlags, linkat};
+use rustix::fs::{AtFlags, CWD, OFlags, linkat, syncfs};
 
 use super::error::{FileError, Why};
 
@@ -92,6 +92,35 @@ fn write(path: &Path, mode: u32, content: &[u8]) -> Result<(), FileError> {
     or_remove(path, file.write_all(content).and_then(|()| file.sync_all()))
 }
 
+/// Writes many files beside others' places, with one sync for all of them.
+/// The caller renames or discards each.
+///
+/// # Errors
+/// When one cannot be written; then all are discarded.
+pub(crate) fn write_all_beside<'a>(
+    directory: &Path,
+    mode: u32,
+    files: impl Iterator<Item = (&'a Path, &'a [u8])>,
+) -> Result<Vec<PathBuf>, FileError> {
+    let mut written = Vec::new();
+    let write = || {
+        for (path, content) in files {
+            let beside = beside(path, "new");
+            discard(&beside)?;
+            let mut file = create(&beside, mode)?;
+            written.push(beside.clone());
+            file.write_all(content).map_err(FileError::at(&beside))?;
+        }
+        let synced = OpenOptions::new().read(true).open(directory).and_then(|file| Ok(syncfs(file)?));
+        synced.map_err(FileError::at(directory))
+    };
+    if let Err(error) = write() {
+        written.iter().for_each(|path| drop(discard(path)));
+        return Err(error);
+    }
+    Ok(written)
+}
+
 /// Writes the file that takes another's place, instead of what a process that died has left there.
 pub(crate) fn write_beside(path: &Path, ending: &str, mode: u32, content: &[u8]) -> Result<PathBuf, FileError> {
     let beside = beside(path, ending);
@@ -115,10 +144,15 @@ pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<(), File
 /// # Errors
 /// As for [`rename`]; a file that has the other name is one.
 pub(crate) fn name_new(from: &Path, to: &Path) -> Result<(), FileError> {
+    name_new_for_now(from, to)?;
+    durably(to)
+}
+
+/// As [`name_new`], but a power loss may take the name away, until the directory is synced.
+pub(crate) fn name_new_for_now(from: &Path, to: &Path) -> Result<(), FileError> {
     let linked = fs::hard_link(from, to);
     let _ = fs::remove_file(from);
-    linked.map_err(FileError::at(to))?;
-    durably(to)
+    linked.map_err(FileError::at(to))
 }
 
 /// As [`replace`], with the owner, group and mode that the file has.
@@ -143,11 +177,16 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
 /// # Errors
 /// When the file cannot be renamed, and then it is removed, or, as the error says, not durably.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    rename_for_now(from, to)?;
+    durably(to)
+}
+
+/// As [`rename`], but a power loss may bring back what had the other name, until its directory is synced.
+pub(crate) fn rename_for_now(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(|error| {
         let _ = fs::remove_file(from);
         FileError::io(to, error)
-    })?;
-    durably(to)
+    })
 }
 
 /// Removes a file durably; a missing one is no error.
@@ -184,5 +223,34 @@ fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent == Path::new("") => Path::new("."),
         parent => parent.unwrap_or(Path::new("/")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::write_all_beside;
+    use crate::system::scratch::scratch;
+    use crate::system::trusted_file::{self, Owner};
+
+    #[test]
+    fn many_files_are_written_beside_or_none_is_left() {
+        let directory = scratch("file-beside");
+        let [one, two, nowhere] = ["one", "two", "none/three"].map(|name| directory.join(name));
+        let write = |paths: &[&Path]| {
+            write_all_beside(&directory, 0o640, paths.iter().map(|path| (*path, path.as_os_str().as_encoded_bytes())))
+        };
+        for _ in 0..2 {
+            let written = write(&[&one, &two]).unwrap();
+            assert_eq!(written, ["one.new", "two.new"].map(|name| directory.join(name)));
+            let read = trusted_file::read(&written[1], 1000, Owner::RootOrSelf).unwrap();
+            assert_eq!(read, two.display().to_string());
+        }
+        assert!(write(&[&one, &nowhere, &two]).is_err());
+        let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["two.new"], "what was there before");
+        assert!(!one.exists());
     }
 }

@@ -365,3 +365,23 @@ fn lost_answer_makes_no_second_node() {
     assert_eq!(site.count("console", "node:add"), 1);
     assert_eq!(site.states().into_keys().collect::<Vec<_>>(), ["web01"]);
 }
+
+#[test]
+fn client_launches_node_with_environment_and_typed_values() {
+    let catalogue = "[environments]\nnames = staging\n[classes]\n[class apache::mod::ssl]\nparameters = ports\n";
+    let site = Site::without_console(&Plan::default(), catalogue);
+    let typed = ["--json", "list=[1, \"2\"]", "--json", "apache::mod::ssl::ports={\"tls\": 443}"];
+    let words = [&["launch", "web01", "--class", "apache::mod::ssl", "--environment", "staging"], &typed[..]].concat();
+    run(&mut client(&site, &words));
+    let node = json!({
+        "name": "web01", "groups": [], "classes": ["apache::mod::ssl"], "parameters": {"list": [1, "2"]},
+        "environment": "staging", "class_parameters": {"apache::mod::ssl": {"ports": {"tls": 443}}},
+    });
+    assert_eq!(site.get("/v1/nodes/web01").expect(200).json(), node);
+    // The same launch goes on, another one does not.
+    run(&mut client(&site, &[&words[..], &["--resume"]].concat()));
+    let other = client(&site, &[&words[..4], &["--resume"]].concat()).output().unwrap();
+    assert!(!other.status.success() && says(&other).contains("has other groups, classes or parameters"), "{other:?}");
+    let bad = client(&site, &["launch", "web02", "--json", "a=[1"]).output().unwrap();
+    assert!(!bad.status.success() && says(&bad).contains("a: want JSON"), "{bad:?}");
+}

@@ -78,12 +78,13 @@ fn examples_match_their_schemas() {
 
 #[test]
 fn grammars_of_description_match_parsers() {
-    use espm::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+    use espm::model::name::{ClassName, EnvironmentName, GroupName, NodeName, ParameterName, ParameterValue};
     type Accepts = fn(&str) -> bool;
-    let grammars: [(&str, Accepts); 5] = [
+    let grammars: [(&str, Accepts); 6] = [
         ("NodeName", |text| NodeName::parse(text).is_ok()),
         ("ClassName", |text| ClassName::parse(text).is_ok()),
         ("GroupName", |text| GroupName::parse(text).is_ok()),
+        ("EnvironmentName", |text| EnvironmentName::parse(text).is_ok()),
         ("ParameterName", |text| ParameterName::parse(text).is_ok()),
         ("ParameterValue", |text| ParameterValue::parse(text).is_ok()),
     ];

@@ -120,5 +120,5 @@ fn class_names_without_a_comma_are_seen() {
     site.write("etc/catalogue.ini", "[classes]\nnames = apache ntp\n");
     let (said, code) = nagios(&site);
     assert!(code == 2 && said.contains("FAIL  console: "), "{said}");
-    assert!(said.contains("line 2: \"apache ntp\" has a blank in it; write commas between names"), "{said}");
+    assert!(said.contains("line 2: names: \"apache ntp\" has a blank in it; write names = apache, ntp"), "{said}");
 }

@@ -1,0 +1,148 @@
+//! The values that the catalogue lets a client set.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use super::{Catalogue, reserved};
+use crate::model::fault::FieldError;
+use crate::model::name::{ClassName, ParameterName};
+use crate::model::node::{Assignment, Change};
+
+impl Catalogue {
+    /// The errors of the values that a change sends.
+    ///
+    /// A class that it takes away takes its parameters with it.
+    pub(crate) fn judge(&self, change: &Change, before: &Assignment, after: &mut Assignment) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        if let Some(Some(name)) = &change.environment
+            && !self.environments.contains(name)
+        {
+            let detail = match listed(&self.environments) {
+                None => "the catalogue has no environment that may be assigned".to_owned(),
+                Some(names) => format!("{:?} is not in the catalogue, which has {names}", name.as_str()),
+            };
+            errors.push(FieldError::new("environment", detail));
+        }
+        for (name, _) in change.parameters.iter().filter(|(_, value)| value.is_some()) {
+            errors.extend(reserved(name).map(|detail| FieldError::new(format!("parameters.{name}"), detail)));
+        }
+        for (class, settings) in &change.class_parameters {
+            let set = settings.iter().flatten().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
+            errors.extend(self.judge_class(class, set, after));
+        }
+        let gone = |class: &&ClassName| self.has(before, class) && !self.has(after, class);
+        let gone: Vec<_> = after.class_parameters.keys().filter(gone).cloned().collect();
+        after.class_parameters.retain(|class, _| !gone.contains(class));
+        errors
+    }
+
+    fn judge_class<'a>(
+        &self,
+        class: &ClassName,
+        set: impl Iterator<Item = &'a ParameterName>,
+        after: &Assignment,
+    ) -> Vec<FieldError> {
+        let mut set = set.peekable();
+        let field = format!("class_parameters.{class}");
+        let known = match self.classes.get(class) {
+            _ if set.peek().is_none() => return Vec::new(),
+            None => {
+                let detail = format!("{:?} is not in the console; GET /v1/classes lists all that are", class.as_str());
+                return vec![FieldError::new(field, detail)];
+            }
+            Some(_) if !self.has(after, class) => {
+                return vec![FieldError::new(field, "the node does not have this class; send it in classes")];
+            }
+            Some(known) => known,
+        };
+        let wrong = set.filter(|name| !known.settable.contains(*name)).map(|name| {
+            let detail = match listed(&known.settable) {
+                None => "no parameter of this class may be set".to_owned(),
+                Some(names) => format!("of this class may be set {names}"),
+            };
+            FieldError::new(format!("{field}.{name}"), detail)
+        });
+        wrong.collect()
+    }
+}
+
+/// Up to twenty names, or `None` where there are none.
+fn listed(names: &BTreeSet<impl Display>) -> Option<String> {
+    const MOST: usize = 20;
+    let more = if names.len() > MOST { ", ..." } else { "" };
+    let first: Vec<_> = names.iter().take(MOST).map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| first.join(", ") + more)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::tests::{assignment, catalogue};
+    use crate::model::node::{Assignment, Change};
+
+    fn judged(change: Json, before: Json) -> (Vec<String>, Assignment) {
+        let (before, sent) = (assignment(before), assignment(change.clone()));
+        let change = Change {
+            groups: change.get("groups").map(|_| sent.groups.clone()),
+            classes: change.get("classes").map(|_| sent.classes.clone()),
+            parameters: sent.parameters.into_iter().map(|(name, value)| (name, Some(value))).collect(),
+            environment: sent.environment.map(Some),
+            class_parameters: sent
+                .class_parameters
+                .into_iter()
+                .map(|(class, set)| (class, Some(set.into_iter().map(|(name, value)| (name, Some(value))).collect())))
+                .collect(),
+        };
+        let mut after = change.clone().apply(before.clone());
+        let errors = catalogue().judge(&change, &before, &mut after);
+        (errors.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect(), after)
+    }
+
+    #[test]
+    fn what_the_catalogue_does_not_let_a_client_set_is_named() {
+        let (errors, _) = judged(
+            json!({
+                "environment": "stagng",
+                "parameters": {"facts": 1, "environment": "production", "role": 1},
+                "groups": ["web servers"],
+                "class_parameters": {
+                    "ntp": {"servrs": 1, "panic": 1, "iburst": 1}, "apache": {"a": 1}, "mysql": {"a": 1},
+                },
+            }),
+            json!({}),
+        );
+        let expected = [
+            "environment: \"stagng\" is not in the catalogue, which has production, staging",
+            "parameters.environment: Puppet sets this variable by itself; the environment has a member of its own",
+            "parameters.facts: Puppet lets nobody set this variable; take another name",
+            "class_parameters.apache.a: no parameter of this class may be set",
+            "class_parameters.mysql: \"mysql\" is not in the console; GET /v1/classes lists all that are",
+            "class_parameters.ntp.iburst: of this class may be set panic, servers",
+            "class_parameters.ntp.servrs: of this class may be set panic, servers",
+        ];
+        assert_eq!(errors, expected);
+        let (errors, _) = judged(json!({"class_parameters": {"ntp": {"panic": 1}}}), json!({"classes": ["apache"]}));
+        assert_eq!(errors, ["class_parameters.ntp: the node does not have this class; send it in classes"]);
+    }
+
+    #[test]
+    fn class_that_is_taken_away_takes_its_parameters() {
+        let own = json!({"ntp": {"panic": 1}});
+        for (before, change, keeps) in [
+            (json!({"classes": ["ntp"]}), json!({"classes": []}), false),
+            (json!({"classes": ["ntp"]}), json!({"classes": ["apache", "ntp"]}), true),
+            (json!({"classes": ["ntp"]}), json!({"parameters": {"a": 1}}), true),
+            (json!({"groups": ["web servers"]}), json!({"groups": ["empty"]}), false),
+            (json!({"groups": ["web servers"]}), json!({"groups": [], "classes": ["ntp"]}), true),
+            // The catalogue took it away, and may bring it back.
+            (json!({"groups": ["gone"]}), json!({"groups": []}), true),
+        ] {
+            let mut before = before;
+            before["class_parameters"] = own.clone();
+            let (errors, after) = judged(change.clone(), before);
+            assert!(errors.is_empty(), "{errors:?}");
+            assert_eq!(!after.class_parameters.is_empty(), keeps, "{change}");
+        }
+    }
+}
