@@ -16,16 +16,17 @@ use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::config::layout;
 use crate::ledger::Ledger;
+use crate::model::client::Caller;
 use crate::model::fault::Fault;
-use crate::model::name::NodeName;
+use crate::model::name::{ClientName, NodeName};
 use crate::model::request_id::RequestId;
 use crate::service::context::Context;
 use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::Owner;
 
-/// The operator's name as a client, and as a request in the ledger.
-const OPERATOR: &str = "operator";
+/// The operator's name in the audit, and as a request in the ledger.
+const OPERATOR: &str = ClientName::OPERATOR;
 
 /// The agent on a Puppet master that prepares nodes for a provisioning system.
 ///
@@ -87,6 +88,13 @@ enum Command {
         /// The node
         name: NodeNameArg,
     },
+    /// Give a node in the ledger to a client, which alone sees it from then on
+    Assign {
+        /// The node
+        name: NodeNameArg,
+        /// The client
+        client: ClientNameArg,
+    },
     /// Copy the ledger to a new file while espm runs
     Backup {
         /// The new file
@@ -116,6 +124,17 @@ impl std::str::FromStr for NodeNameArg {
     type Err = crate::model::name::NameError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         NodeName::parse(text).map(Self)
+    }
+}
+
+/// A client's name on the command line.
+#[derive(Debug, Clone)]
+struct ClientNameArg(ClientName);
+
+impl std::str::FromStr for ClientNameArg {
+    type Err = crate::model::name::NameError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        ClientName::parse(text).map(Self)
     }
 }
 
@@ -190,6 +209,16 @@ fn serve(path: &Path, command: Command) -> Result<(), Failure> {
         Command::Forget { name } => {
             as_operator(&config, path, "operator.forget", &name.0, |context| nodes::forget(context, &name.0))
         }
+        Command::Assign { name, client: ClientNameArg(client) } => {
+            let clients: Vec<_> = config.clients.iter().map(|client| client.name.to_string()).collect();
+            if !clients.iter().any(|there| there == client.as_str()) {
+                let there = clients.join(", ");
+                return failure(format!(
+                    "there is no client {client}; 'espm-setup client add {client}' adds it, or name one of {there}"
+                ));
+            }
+            as_operator(&config, path, "operator.assign", &name.0, |context| nodes::assign(context, &name.0, &client))
+        }
     }
 }
 
@@ -213,10 +242,10 @@ fn as_operator(
     // A ledger that cannot be opened has its own advice.
     drop(Ledger::open(&config.state, OPERATOR)?);
     let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), "-");
-    audit.client(OPERATOR);
+    audit.client(OPERATOR, None);
     audit.event(event);
     audit.node(name);
-    let mut context = Context::new(config, path, audit, OPERATOR.to_owned(), &id);
+    let mut context = Context::new(config, path, audit, Caller::Operator, &id);
     let result = act(&mut context);
     if let Some(why) = context.console.ran_cold() {
         context.audit.cold(why);

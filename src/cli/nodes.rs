@@ -9,7 +9,9 @@ use crate::audit::{self, Note};
 use crate::console::Standing;
 use crate::ledger::{Entry, NodeState};
 use crate::model::fault::Fault;
-use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue, Parameters};
+use crate::model::name::{
+    ClassName, ClientName, GroupName, NameError, NodeName, ParameterName, ParameterValue, Parameters,
+};
 use crate::model::node::{Assignment, Node};
 use crate::model::problem::Problem;
 use crate::service::change::LockedName;
@@ -164,6 +166,7 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: 
         return Ok(());
     }
     refuse_master(locked.context, name)?;
+    let belongs = entry.as_ref().is_some_and(|entry| entry.client.is_some());
     if let Some(entry) = &entry {
         locked.output(entry)?;
     }
@@ -178,6 +181,10 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: 
         false => assigned(locked.context, name, entry, doubts)?,
     };
     told.replace(&mut assignment);
+    if !belongs {
+        doubts
+            .push(format!("{name} belongs to no client, so none sees it; 'espm assign {name} CLIENT' gives it to one"));
+    }
     locked.context.audit.assignment(&assignment);
     Ok(locked.audited()?.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
 }
@@ -192,12 +199,22 @@ pub(super) fn forget(context: &mut Context, name: &NodeName) -> Result<(), Fault
     Ok(locked.audited()?.locked.ledger.forget(name)?)
 }
 
+/// Gives a node to a client.
+pub(super) fn assign(context: &mut Context, name: &NodeName, client: &ClientName) -> Result<(), Fault> {
+    let ledger = context.ledger()?;
+    let mut locked = LockedName::acquire(context, ledger, name)?;
+    locked.ledger.entry(name)?.ok_or_else(|| not_in_ledger(name))?;
+    locked.context.audit.given_to(client);
+    Ok(locked.audited()?.locked.ledger.assign(name, client)?)
+}
+
 /// A row of `espm nodes --json`.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(flatten)]
     node: &'a Node,
     state: &'static str,
+    client: Option<&'a ClientName>,
     certificate: Option<&'static str>,
     since: String,
 }
@@ -215,6 +232,7 @@ fn write(entries: &[Entry], json: bool, mut output: impl Write) -> io::Result<()
     let rows = entries.iter().map(|entry| Row {
         node: &entry.node,
         state: entry.state.word(),
+        client: entry.client.as_ref(),
         certificate: entry.certificate.map(|state| state.word()),
         since: clock::rfc3339(entry.since),
     });
@@ -222,8 +240,9 @@ fn write(entries: &[Entry], json: bool, mut output: impl Write) -> io::Result<()
         serde_json::to_writer(&mut output, &rows.collect::<Vec<_>>())?;
         writeln!(output)?;
     } else {
-        for Row { node, state, certificate, since } in rows {
-            writeln!(output, "{state:<10} {:<10} {since} {}", certificate.unwrap_or("-"), node.name)?;
+        for Row { node, state, client, certificate, since } in rows {
+            let client = client.map_or("-", ClientName::as_str);
+            writeln!(output, "{state:<10} {:<10} {since} {client:<10} {}", certificate.unwrap_or("-"), node.name)?;
         }
     }
     output.flush()

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, List, Node};
-use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::lock::Queue;
 use crate::system::process;
@@ -37,12 +36,8 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    pub(crate) fn new(catalogue: &Path, directory: &Path, queue: usize, state: &Path) -> Self {
-        Self {
-            catalogue: catalogue.to_owned(),
-            directory: directory.to_owned(),
-            queue: Queue::new(&state_directory::locks(state), "console-queue", queue),
-        }
+    pub(crate) fn new(catalogue: &Path, directory: &Path, queue: Queue) -> Self {
+        Self { catalogue: catalogue.to_owned(), directory: directory.to_owned(), queue }
     }
 
     fn read(&self) -> Result<Catalogue, ConsoleError> {

@@ -74,8 +74,8 @@ mod tests {
     use std::time::SystemTime;
 
     use super::UNUSED;
-    use crate::ledger::{Ledger, create};
-    use crate::model::name::NodeName;
+    use crate::ledger::{Ledger, NodeOwner, create};
+    use crate::model::name::{ClientName, NodeName};
     use crate::model::node::{Assignment, Node};
     use crate::system::scratch::{at_last, scratch};
 
@@ -84,12 +84,13 @@ mod tests {
         let directory = scratch("ledger-sweep");
         create(&directory).unwrap();
         let ledger = Ledger::open(&directory, "r").unwrap();
+        let owner = NodeOwner { client: &ClientName::parse("c").unwrap(), most: None };
         let long_ago = SystemTime::now() - UNUSED * 2;
         let (young, file) = ledger.new_output("").unwrap();
         drop(file);
         let (named, file) = ledger.new_output("").unwrap();
         let node = Node { name: NodeName::parse("web01").unwrap(), assignment: Assignment::default() };
-        ledger.intend_to_add(&node, &named, None).unwrap();
+        ledger.intend_to_add(&node, &named, owner, None).unwrap();
         file.set_modified(long_ago).unwrap();
         drop(file);
         let (held, holder) = ledger.new_output("").unwrap();

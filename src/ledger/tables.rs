@@ -13,7 +13,12 @@ pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 
 /// The statements that make each version out of the one before, beginning with version 2. A newer espm meets
 /// older ledgers: entries are added, never changed.
-const UPGRADES: [&str; 0] = [];
+const UPGRADES: [&str; 1] = [
+    // Each node has a client. Those from before have none, so their answers are no client's either.
+    "ALTER TABLE node ADD COLUMN client TEXT;
+     CREATE INDEX node_by_client ON node (client);
+     DELETE FROM answer",
+];
 
 /// Marks the database as espm's (SQLite's `application_id`): "espm".
 pub(super) const APPLICATION: i64 = 0x6573_706d;
@@ -27,8 +32,10 @@ CREATE TABLE node (
     wanted      TEXT,                       -- JSON, what an unfinished intent assigns
     proof       TEXT,                       -- file with the output of an unfinished intent's command
     request     TEXT NOT NULL,              -- the request that last wrote this row
-    since       INTEGER NOT NULL            -- when, in seconds since 1970
+    since       INTEGER NOT NULL,           -- when, in seconds since 1970
+    client      TEXT                        -- whose it is; NULL where nobody has said so
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX node_by_client ON node (client);
 CREATE TABLE certificate (
     name        TEXT PRIMARY KEY REFERENCES node ON DELETE CASCADE,
     state       TEXT NOT NULL CHECK (state IN ('generating', 'issued', 'revoking', 'revoked')),
@@ -93,8 +100,12 @@ fn fill(directory: &Path) -> Result<(), LedgerError> {
     let path = state_directory::database(directory);
     let error = |error| LedgerError::database(path.clone(), error);
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
-    let tables = format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};");
-    database.execute_batch(&tables).map_err(error)
+    database.execute_batch(&new_tables()).map_err(error)
+}
+
+/// The statements that make an empty ledger of today's version.
+fn new_tables() -> String {
+    format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};")
 }
 
 #[cfg(test)]
@@ -105,7 +116,7 @@ mod tests {
 
     use rusqlite::Connection;
 
-    use super::{create, upgrade_by};
+    use super::{UPGRADES, VERSION, create, new_tables, upgrade_by};
     use crate::ledger::{BUSY_TIMEOUT, Ledger};
     use crate::model::name::NodeName;
     use crate::model::state_directory::database;
@@ -141,10 +152,73 @@ mod tests {
         let upgrade = || {
             let database = Connection::open(database(&directory)).unwrap();
             database.busy_timeout(BUSY_TIMEOUT).unwrap();
-            upgrade_by(&database, &["ALTER TABLE node ADD COLUMN a TEXT"]).unwrap();
-            assert_eq!(version(&database), 2);
+            upgrade_by(&database, &[&UPGRADES[..], &["ALTER TABLE node ADD COLUMN a TEXT"]].concat()).unwrap();
+            assert_eq!(version(&database), VERSION + 1);
         };
         while_another_writes(&directory, upgrade);
+    }
+
+    /// The tables of version 1, with a node.
+    const FIRST: &str = "
+        CREATE TABLE node (
+            name        TEXT PRIMARY KEY,
+            state       TEXT NOT NULL CHECK (state IN ('creating', 'active', 'changing', 'deleting', 'unproven')),
+            assignment  TEXT NOT NULL,
+            wanted      TEXT,
+            proof       TEXT,
+            request     TEXT NOT NULL,
+            since       INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE certificate (
+            name        TEXT PRIMARY KEY REFERENCES node ON DELETE CASCADE,
+            state       TEXT NOT NULL CHECK (state IN ('generating', 'issued', 'revoking', 'revoked')),
+            serial      TEXT,
+            fingerprint TEXT
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE answer (
+            client      TEXT NOT NULL,
+            key         TEXT NOT NULL,
+            digest      TEXT NOT NULL,
+            name        TEXT NOT NULL REFERENCES node ON DELETE CASCADE,
+            answer      TEXT,
+            since       INTEGER NOT NULL,
+            PRIMARY KEY (client, key)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX answer_by_name ON answer (name);
+        CREATE INDEX answer_by_age ON answer (since);
+        CREATE INDEX unfinished ON node (state) WHERE state <> 'active';
+        PRAGMA user_version = 1; PRAGMA application_id = 0x6573706d;
+        INSERT INTO node VALUES ('web01', 'active', '{\"groups\":[],\"classes\":[],\"parameters\":{}}', NULL, NULL, 'r', 7);
+        INSERT INTO certificate VALUES ('web01', 'issued', '01', 'AA');
+        INSERT INTO answer VALUES ('cloud', 'k', 'd', 'web01', NULL, 9);
+    ";
+
+    /// The columns and indexes of every table.
+    fn schema(database: &Connection) -> Vec<String> {
+        let query = "SELECT m.name || ' ' || coalesce(c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk, m.tbl_name)
+                     FROM sqlite_schema AS m LEFT JOIN pragma_table_info(m.name) AS c WHERE m.sql IS NOT NULL ORDER BY 1";
+        let mut statement = database.prepare(query).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn ledger_of_version_1_becomes_one_of_today_and_its_nodes_are_no_clients() {
+        let directory = scratch("ledger-first");
+        create(&directory).unwrap();
+        let path = database(&directory);
+        std::fs::remove_file(&path).unwrap();
+        let first = Connection::open(&path).unwrap();
+        first.execute_batch(FIRST).unwrap();
+        drop(first);
+        let ledger = Ledger::open(&directory, "r").unwrap();
+        let entry = ledger.entry(&NodeName::parse("web01").unwrap()).unwrap().unwrap();
+        assert_eq!((entry.client, entry.since), (None, 7));
+        assert!(entry.certificate.is_some() && ledger.kept("cloud", "k").unwrap().is_none());
+        ledger.check_integrity().unwrap();
+        let (upgraded, new) = (Connection::open(&path).unwrap(), Connection::open_in_memory().unwrap());
+        new.execute_batch(&new_tables()).unwrap();
+        assert_eq!(schema(&upgraded), schema(&new));
+        assert_eq!((version(&upgraded), version(&new)), (VERSION, VERSION));
     }
 
     fn version(database: &Connection) -> i64 {

@@ -44,6 +44,14 @@ const MAX_PARAMETER_BYTES: usize = 64 * 1024;
 const MAX_PARAMETERS: usize = 500;
 
 impl Assignment {
+    /// Whether it has this group or class.
+    pub fn has(&self, list: List, name: &str) -> bool {
+        match list {
+            List::Groups => self.groups.iter().any(|group| group.as_str() == name),
+            List::Classes => self.classes.iter().any(|class| class.as_str() == name),
+        }
+    }
+
     /// The limit of a node's parameters that this assignment passes and the one before it did not.
     pub fn excess(&self, before: &Self) -> Option<String> {
         let bytes = |assignment: &Self| -> usize {

@@ -8,6 +8,7 @@ pub(crate) mod judgement;
 pub(crate) mod nodes;
 pub mod outcome;
 pub(crate) mod recovery;
+pub(crate) mod rights;
 
 #[cfg(test)]
 #[path = "../../tests/model/mod.rs"]

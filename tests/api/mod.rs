@@ -6,6 +6,7 @@ mod published_nodes;
 mod every_server {
     mod audit;
     mod client;
+    mod clients;
     mod openapi;
     mod schemathesis;
 

@@ -45,8 +45,6 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// Tasks at once; by default as many as there are processors.
     pub(crate) concurrency: Option<usize>,
-    /// Requests that may wait.
-    pub(crate) queue: usize,
     pub(crate) queue_timeout: Duration,
     /// The life of a cached list; zero asks the console for each request.
     pub(crate) cache: Duration,
@@ -63,14 +61,8 @@ pub(crate) struct Rake {
 }
 
 impl Rake {
-    pub(crate) fn new(settings: Settings, state: &Path) -> Self {
-        let locks = state_directory::locks(state);
-        Self {
-            queue: Queue::new(&locks, "console-queue", settings.queue),
-            state: state.to_owned(),
-            settings,
-            cold: OnceLock::new(),
-        }
+    pub(crate) fn new(settings: Settings, queue: Queue, state: &Path) -> Self {
+        Self { queue, state: state.to_owned(), settings, cold: OnceLock::new() }
     }
 
     fn ask_for_classes(&self) -> Result<(), ConsoleError> {
