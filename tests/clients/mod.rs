@@ -4,6 +4,7 @@
 //! The requests of both run on one site. Those of each run again, alone, on a new one, without its requests that were
 //! refused because a name is taken. Every other answer must be the same, byte for byte.
 
+mod order;
 mod site;
 
 use std::collections::BTreeSet;
@@ -58,7 +59,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     let node = (
         some(&NAMES),
         names(&["default", "databases", "none"]),
-        names(&["ntp", "apache", "mysql", "Mysql", "none"]),
+        names(&["ntp", "apache", "mysql", "db", "none"]),
         "[ab]{1,2}",
     );
     (0..2_usize, 0..14_usize, node, some(&[None, Some("k"), Some("l")])).prop_map(

@@ -19,7 +19,7 @@ use crate::http::request::{Body, Method, Request};
 use crate::http::{auth, response, routes};
 use crate::ledger::{self, Ledger};
 use crate::model::client::Caller;
-use crate::model::name::NodeName;
+use crate::model::name::{ClientName, NodeName};
 use crate::model::node::{Assignment, List, Node};
 use crate::model::psk::Psk;
 use crate::model::request_id::RequestId;
@@ -75,7 +75,7 @@ impl Console for Double {
     fn names(&self, list: List, _: bool, _: Deadline) -> Result<Listing, ConsoleError> {
         let names: &[&str] = match list {
             List::Groups => &["default", "databases"],
-            List::Classes => &["apache", "mysql", "Mysql", "ntp"],
+            List::Classes => &["apache", "mysql", "ntp", "db", "Db"],
         };
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         Ok(Listing::new(list, &names, 0))
@@ -126,6 +126,22 @@ impl Console for Double {
     }
 }
 
+/// A request with this key.
+pub(super) fn request(key: &str, method: &str, path: &str, body: &str) -> Request {
+    Request {
+        method: Method::parse(method),
+        path: path.to_owned(),
+        addr: "-".into(),
+        https: true,
+        psk: Some(Psk::new(key.to_owned())),
+        content_type: Some("application/json".into()),
+        if_none_match: None,
+        no_cache: false,
+        idempotency_key: None,
+        body: Body::Whole(body.as_bytes().to_vec()),
+    }
+}
+
 /// A site with two clients.
 pub(super) struct Site {
     config: Config,
@@ -160,20 +176,16 @@ impl Site {
     /// The answer to a request, but for its number.
     pub(super) fn ask(&self, asked: &Asked) -> String {
         let request = Request {
-            method: Method::parse(asked.method),
-            path: asked.path.clone(),
-            addr: "-".into(),
-            https: true,
-            psk: Some(Psk::new(KEYS[asked.client].into())),
-            content_type: Some("application/json".into()),
-            if_none_match: None,
-            no_cache: false,
             idempotency_key: asked.key.map(str::to_owned),
-            body: Body::Whole(asked.body.clone().into_bytes()),
+            ..request(KEYS[asked.client], asked.method, &asked.path, &asked.body)
         };
-        let id = RequestId::random().unwrap();
-        let authenticated = auth::authenticate(request, &self.config.clients).unwrap();
-        let result = routes::route(&authenticated).and_then(|(route, operation)| {
+        self.send(request)
+    }
+
+    pub(super) fn send(&self, request: Request) -> String {
+        let (id, asked) = (RequestId::random().unwrap(), format!("{request:?}"));
+        let result = auth::authenticate(request, &self.config.clients).and_then(|authenticated| {
+            let (route, operation) = routes::route(&authenticated)?;
             let audit = Audit::begin(self.config.audit.clone(), &id.to_string(), "-");
             let caller = Caller::Client(authenticated.client().clone());
             let mut context = Context::new(&self.config, Path::new("/nonexistent"), audit, caller, &id);
@@ -182,7 +194,7 @@ impl Site {
             serve(route, operation, authenticated.request(), &mut context)
         });
         let answer = String::from_utf8(response::render(&result, None, false).to_bytes()).unwrap();
-        assert!(!answer.starts_with("Status: 5"), "{asked:?}: {answer} {:?}", result.err());
+        assert!(!answer.starts_with("Status: 5"), "{asked}: {answer} {:?}", result.err());
         answer
     }
 
@@ -203,6 +215,12 @@ impl Site {
         let own =
             entries.into_iter().filter(|entry| entry.client.as_ref().is_some_and(|of| of.as_str() == KEYS[client]));
         own.map(|entry| entry.node.name.to_string()).collect()
+    }
+
+    /// Gives a node to another client.
+    pub(super) fn assign(&self, name: &str, client: &str) {
+        let ledger = Ledger::open(&self.directory.join("state"), "r").unwrap();
+        ledger.assign(&NodeName::parse(name).unwrap(), &ClientName::parse(client).unwrap()).unwrap();
     }
 
     pub(super) fn in_console(&self) -> BTreeSet<String> {
