@@ -279,7 +279,7 @@ mod tests {
     use crate::model::name::{ClientName, GroupName, NodeName};
     use crate::model::node::{Assignment, Node};
     use crate::model::state_directory::{self, database};
-    use crate::system::scratch::{at_last, scratch};
+    use crate::system::scratch::scratch;
 
     fn made(name: &str) -> PathBuf {
         let directory = scratch(&format!("ledger-{name}"));
@@ -380,18 +380,6 @@ mod tests {
         let others = rusqlite::Connection::open(database(&directory)).unwrap();
         others.execute_batch("CREATE TABLE node (name); PRAGMA user_version = 1;").unwrap();
         assert!(matches!(Ledger::open(&directory, "r"), Err(LedgerError::NotOurs { .. })));
-    }
-
-    #[test]
-    fn proof_is_read_only_when_its_command_has_ended() {
-        let ledger = Ledger::open(&made("proof"), "r").unwrap();
-        let (name, file) = ledger.new_output("").unwrap();
-        assert!(ledger.try_read_output(&name).unwrap().is_none());
-        std::io::Write::write_all(&mut &file, b"Node successfully created!\n").unwrap();
-        drop(file);
-        assert_eq!(at_last(|| ledger.try_read_output(&name).unwrap()), "Node successfully created!\n");
-        ledger.remove_output(name.clone()).unwrap();
-        assert_eq!(ledger.try_read_output(&name).unwrap().unwrap(), "");
     }
 
     #[test]

@@ -80,6 +80,20 @@ mod tests {
     use crate::system::scratch::{at_last, scratch};
 
     #[test]
+    fn proof_is_read_only_when_its_command_has_ended() {
+        let directory = scratch("ledger-proof");
+        create(&directory).unwrap();
+        let ledger = Ledger::open(&directory, "r").unwrap();
+        let (name, file) = ledger.new_output("").unwrap();
+        assert!(ledger.try_read_output(&name).unwrap().is_none());
+        std::io::Write::write_all(&mut &file, b"Node successfully created!\n").unwrap();
+        drop(file);
+        assert_eq!(at_last(|| ledger.try_read_output(&name).unwrap()), "Node successfully created!\n");
+        ledger.remove_output(name.clone()).unwrap();
+        assert_eq!(ledger.try_read_output(&name).unwrap().unwrap(), "");
+    }
+
+    #[test]
     fn only_an_old_proof_that_no_row_names_and_no_command_holds_is_swept() {
         let directory = scratch("ledger-sweep");
         create(&directory).unwrap();
