@@ -16,7 +16,7 @@ pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 const UPGRADES: [&str; 1] = [
     // Each node has a client. Those from before have none, so their answers are no client's either.
     "ALTER TABLE node ADD COLUMN client TEXT;
-     CREATE INDEX node_by_client ON node (client);
+     CREATE INDEX node_by_client ON node (client) WHERE state <> 'unproven';
      DELETE FROM answer",
 ];
 
@@ -35,7 +35,7 @@ CREATE TABLE node (
     since       INTEGER NOT NULL,           -- when, in seconds since 1970
     client      TEXT                        -- whose it is; NULL where nobody has said so
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX node_by_client ON node (client);
+CREATE INDEX node_by_client ON node (client) WHERE state <> 'unproven';
 CREATE TABLE certificate (
     name        TEXT PRIMARY KEY REFERENCES node ON DELETE CASCADE,
     state       TEXT NOT NULL CHECK (state IN ('generating', 'issued', 'revoking', 'revoked')),
