@@ -53,7 +53,7 @@ fn faults_are_judged_in_order() {
         ("media type, JSON", of_type("text/plain", patch("web01", "{")), "415 unsupported-media-type"),
         ("JSON, shape", patch("web01", r#"{"x":1"#), "400 bad-json"),
         // What may not be assigned is not looked up.
-        ("shape, rights", patch("web01", r#"{"classes":["mysql","ntpd"],"x":1}"#), "422 invalid x classes[1]"),
+        ("shape, rights", patch("web01", r#"{"classes":["none","ntpd"],"x":1}"#), "422 invalid x classes[1]"),
         ("shape, rights", post(r#"{"name":"Web","classes":["mysql"]}"#), "422 invalid name"),
         ("rights, unknown names", post(r#"{"name":"web03","classes":["mysql","ntpd"]}"#), "403 forbidden classes[0]"),
         ("unknown names, quota", post(r#"{"name":"web03","classes":["ntpd"]}"#), "422 invalid classes[0]"),
@@ -96,6 +96,22 @@ fn each_right_is_judged_by_itself() {
     let list = |list: &str| site.send(request("a", "GET", &format!("/v1/{list}"), ""));
     assert!(list("groups").contains(r#""groups":["databases"]"#), "{}", list("groups"));
     assert!(list("classes").contains(r#""classes":["apache","ntp"]"#), "{}", list("classes"));
+}
+
+#[test]
+fn twin_is_named_only_to_a_client_that_may_see_it() {
+    let twin = |rights: &str| open("twin", rights).send(post(r#"{"name":"web01","classes":["db"]}"#));
+    assert!(twin("classes = *\n").contains(r#"\"db\" and \"Db\" may be one name"#), "{}", twin("classes = *\n"));
+    assert!(twin("classes = d*\n").contains(r#"\"db\" and another may be one name"#), "{}", twin("classes = d*\n"));
+}
+
+/// The other client's intent was recorded after this request had looked whose the name is.
+#[test]
+fn unfinished_change_of_another_is_not_settled() {
+    let site = open("unfinished", "");
+    site.begin_to_delete("web02");
+    assert_eq!(site.settles("web02", 0), None);
+    assert_eq!(site.settles("web02", 1), Some("unproven"));
 }
 
 #[test]

@@ -17,13 +17,15 @@ use crate::console::{Claim, Console, ConsoleError, Evidence, Found, Intent, Perm
 use crate::http::handler::serve;
 use crate::http::request::{Body, Method, Request};
 use crate::http::{auth, response, routes};
-use crate::ledger::{self, Ledger};
-use crate::model::client::Caller;
+use crate::ledger::{self, Ledger, NodeState};
+use crate::model::client::{Caller, Client};
 use crate::model::name::{ClientName, NodeName};
 use crate::model::node::{Assignment, List, Node};
 use crate::model::psk::Psk;
 use crate::model::request_id::RequestId;
+use crate::service::change::LockedName;
 use crate::service::context::Context;
+use crate::service::recovery::{self, Purpose};
 use crate::system::clock::Deadline;
 use crate::system::helper_call::Helper;
 use crate::system::lock::Queue;
@@ -183,19 +185,24 @@ impl Site {
     }
 
     pub(super) fn send(&self, request: Request) -> String {
-        let (id, asked) = (RequestId::random().unwrap(), format!("{request:?}"));
+        let asked = format!("{request:?}");
         let result = auth::authenticate(request, &self.config.clients).and_then(|authenticated| {
             let (route, operation) = routes::route(&authenticated)?;
-            let audit = Audit::begin(self.config.audit.clone(), &id.to_string(), "-");
-            let caller = Caller::Client(authenticated.client().clone());
-            let mut context = Context::new(&self.config, Path::new("/nonexistent"), audit, caller, &id);
-            context.console = Box::new(self.console.clone());
-            context.authority = self.authority();
-            serve(route, operation, authenticated.request(), &mut context)
+            serve(route, operation, authenticated.request(), &mut self.context(authenticated.client()))
         });
         let answer = String::from_utf8(response::render(&result, None, false).to_bytes()).unwrap();
         assert!(!answer.starts_with("Status: 5"), "{asked}: {answer} {:?}", result.err());
         answer
+    }
+
+    fn context(&self, client: &Client) -> Context {
+        let id = RequestId::random().unwrap();
+        let audit = Audit::begin(self.config.audit.clone(), &id.to_string(), "-");
+        let caller = Caller::Client(client.clone());
+        let mut context = Context::new(&self.config, Path::new("/nonexistent"), audit, caller, &id);
+        context.console = Box::new(self.console.clone());
+        context.authority = self.authority();
+        context
     }
 
     fn authority(&self) -> Authority {
@@ -211,16 +218,37 @@ impl Site {
 
     /// The nodes of a client.
     pub(super) fn nodes_of(&self, client: usize) -> BTreeSet<String> {
-        let entries = Ledger::open(&self.directory.join("state"), "r").unwrap().entries(false).unwrap();
+        let entries = self.ledger().entries(false).unwrap();
         let own =
             entries.into_iter().filter(|entry| entry.client.as_ref().is_some_and(|of| of.as_str() == KEYS[client]));
         own.map(|entry| entry.node.name.to_string()).collect()
     }
 
+    fn ledger(&self) -> Ledger {
+        Ledger::open(&self.directory.join("state"), "r").unwrap()
+    }
+
+    /// The state of a request that has died in the middle of a deletion.
+    pub(super) fn begin_to_delete(&self, name: &str) {
+        let ledger = self.ledger();
+        let (output, _) = ledger.new_output("").unwrap();
+        ledger.intend(&NodeName::parse(name).unwrap(), NodeState::Deleting, None, &output).unwrap();
+    }
+
+    /// The state of a node after a client's request has settled it; `None` where that is as before.
+    pub(super) fn settles(&self, name: &str, client: usize) -> Option<&'static str> {
+        let name = NodeName::parse(name).unwrap();
+        let state = || self.ledger().entry(&name).unwrap().unwrap().state;
+        let before = state();
+        let mut context = self.context(&self.config.clients[client]);
+        let mut locked = LockedName::acquire(&mut context, self.ledger(), &name).unwrap();
+        recovery::settle(&mut locked, Purpose::Keep).unwrap();
+        (state() != before).then(|| state().word())
+    }
+
     /// Gives a node to another client.
     pub(super) fn assign(&self, name: &str, client: &str) {
-        let ledger = Ledger::open(&self.directory.join("state"), "r").unwrap();
-        ledger.assign(&NodeName::parse(name).unwrap(), &ClientName::parse(client).unwrap()).unwrap();
+        self.ledger().assign(&NodeName::parse(name).unwrap(), &ClientName::parse(client).unwrap()).unwrap();
     }
 
     pub(super) fn in_console(&self) -> BTreeSet<String> {
