@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use super::routes::{self, Operation, Route};
 use super::{auth, cgi, response};
 use crate::audit::{self, Audit, Destination};
 use crate::config::{Config, layout};
-use crate::model::client::Caller;
+use crate::model::client::{Caller, Client};
 use crate::model::fault::Fault;
 use crate::model::problem::Problem;
 use crate::model::request_id::RequestId;
@@ -73,11 +73,18 @@ fn handle(variable: &impl Fn(&str) -> Option<OsString>, id: &RequestId) -> (Resu
     if routes::needs_no_key(&request) {
         return (Ok(Outcome::Healthy), head);
     }
-    (answer(request, &config, &path, audit, id), head)
+    let open = |audit, caller| Context::new(&config, &path, audit, caller, id);
+    (answer(request, &config.clients, audit, open), head)
 }
 
-fn answer(request: Request, config: &Config, path: &Path, mut audit: Audit, id: &RequestId) -> Result<Outcome, Fault> {
-    let authenticated = match auth::authenticate(request, &config.clients) {
+/// Answers a request; `open` gives the systems that it works with.
+fn answer(
+    request: Request,
+    clients: &[Client],
+    mut audit: Audit,
+    open: impl FnOnce(Audit, Caller) -> Context,
+) -> Result<Outcome, Fault> {
+    let authenticated = match auth::authenticate(request, clients) {
         Ok(authenticated) => authenticated,
         Err(fault) => return respond(&audit, Err(fault), false),
     };
@@ -87,7 +94,7 @@ fn answer(request: Request, config: &Config, path: &Path, mut audit: Audit, id: 
         Err(fault) => return respond(&audit, Err(fault), false),
     };
     audit.event(route.event);
-    let mut context = Context::new(config, path, audit, Caller::Client(authenticated.client().clone()), id);
+    let mut context = open(audit, Caller::Client(authenticated.client().clone()));
     let result = serve(route, operation, authenticated.request(), &mut context);
     if let Some(why) = context.console.ran_cold() {
         context.audit.cold(why);

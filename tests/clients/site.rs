@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,11 +15,11 @@ use crate::config::Config;
 use crate::console::listing::Listing;
 use crate::console::published::Published;
 use crate::console::{Claim, Console, ConsoleError, Evidence, Found, Intent, Permit, Refusal, Standing, Verdict, Way};
-use crate::http::handler::serve;
+use crate::http::handler::answer;
 use crate::http::request::{Body, Method, Request};
-use crate::http::{auth, response, routes};
+use crate::http::response;
 use crate::ledger::{self, Ledger, NodeState};
-use crate::model::client::{Caller, Client};
+use crate::model::client::Caller;
 use crate::model::name::{ClientName, NodeName};
 use crate::model::node::{Assignment, List, Node};
 use crate::model::psk::Psk;
@@ -148,6 +149,7 @@ pub(super) fn request(key: &str, method: &str, path: &str, body: &str) -> Reques
 pub(super) struct Site {
     config: Config,
     console: Double,
+    syslog: UnixDatagram,
     directory: PathBuf,
 }
 
@@ -167,12 +169,15 @@ impl Site {
         let config = Config::from_text(&format!(
             "[espm]\nstate = {}\nhelper = /h\n{clients}[tls]\ncertificate = /c\nkey = /k\n[console]\nkind = enc\n\
              catalogue = /c\npublished = /p\n[authority]\nkind = puppet-cert\ncommand = /puppet cert\nssldir = /s\n\
-             cadir = /c\nrecords = /r\nmaster = master.example.com\n[audit]\nsocket = /nonexistent\nrequired = no\n",
-            state.display()
+             cadir = /c\nrecords = /r\nmaster = master.example.com\n[audit]\nsocket = {}\n",
+            state.display(),
+            directory.join("syslog").display()
         ));
         let queue = Rc::new(Queue::new(&state.join("locks"), "console-queue", 4, None));
         let console = Double { nodes: Rc::new(RefCell::new([HUMANS.to_owned()].into())), queue };
-        Self { config: config.unwrap(), console, directory }
+        let syslog = UnixDatagram::bind(directory.join("syslog")).unwrap();
+        syslog.set_nonblocking(true).unwrap();
+        Self { config: config.unwrap(), console, syslog, directory }
     }
 
     /// The answer to a request, but for its number.
@@ -186,19 +191,20 @@ impl Site {
 
     pub(super) fn send(&self, request: Request) -> String {
         let asked = format!("{request:?}");
-        let result = auth::authenticate(request, &self.config.clients).and_then(|authenticated| {
-            let (route, operation) = routes::route(&authenticated)?;
-            serve(route, operation, authenticated.request(), &mut self.context(authenticated.client()))
-        });
-        let answer = String::from_utf8(response::render(&result, None, false).to_bytes()).unwrap();
-        assert!(!answer.starts_with("Status: 5"), "{asked}: {answer} {:?}", result.err());
-        answer
+        let result = answer(request, &self.config.clients, self.audit(), |audit, caller| self.context(audit, caller));
+        // What is not read would fill the socket.
+        while self.syslog.recv(&mut [0; 2048]).is_ok() {}
+        let text = String::from_utf8(response::render(&result, None, false).to_bytes()).unwrap();
+        assert!(!text.starts_with("Status: 5"), "{asked}: {text} {:?}", result.err());
+        text
     }
 
-    fn context(&self, client: &Client) -> Context {
+    fn audit(&self) -> Audit {
+        Audit::begin(self.config.audit.clone(), &RequestId::random().unwrap().to_string(), "-")
+    }
+
+    fn context(&self, audit: Audit, caller: Caller) -> Context {
         let id = RequestId::random().unwrap();
-        let audit = Audit::begin(self.config.audit.clone(), &id.to_string(), "-");
-        let caller = Caller::Client(client.clone());
         let mut context = Context::new(&self.config, Path::new("/nonexistent"), audit, caller, &id);
         context.console = Box::new(self.console.clone());
         context.authority = self.authority();
@@ -240,7 +246,7 @@ impl Site {
         let name = NodeName::parse(name).unwrap();
         let state = || self.ledger().entry(&name).unwrap().unwrap().state;
         let before = state();
-        let mut context = self.context(&self.config.clients[client]);
+        let mut context = self.context(self.audit(), Caller::Client(self.config.clients[client].clone()));
         let mut locked = LockedName::acquire(&mut context, self.ledger(), &name).unwrap();
         recovery::settle(&mut locked, Purpose::Keep).unwrap();
         (state() != before).then(|| state().word())
