@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
-use super::options::Rights;
+use super::options::GivenRights;
 use super::{SetupError, load, say};
 use crate::config::layout;
 use crate::config::{Config, ConfigError, MAX_FILE, Wrong};
@@ -40,7 +40,7 @@ pub(super) enum Act {
         #[command(flatten)]
         client: ClientArg,
         #[command(flatten)]
-        rights: Rights,
+        rights: GivenRights,
     },
     /// Make all keys of a client invalid from the next request on; its nodes stay
     Retire {
@@ -121,7 +121,7 @@ pub(super) fn name(argument: &str, text: &str) -> Result<ClientName, SetupError>
 }
 
 /// The text of a new client's section.
-pub(super) fn section(name: &ClientName, key: &PskDigest, rights: &Rights) -> String {
+pub(super) fn section(name: &ClientName, key: &PskDigest, rights: &GivenRights) -> String {
     let mut text = format!("[client {name}]\n{KEYS} = {key}\n");
     for (key, value) in rights.given() {
         let _ = writeln!(text, "{key} = {value}");
@@ -130,7 +130,7 @@ pub(super) fn section(name: &ClientName, key: &PskDigest, rights: &Rights) -> St
 }
 
 /// Adds a client and its key, once the key is shown.
-fn add(path: &Path, client: &str, rights: &Rights) -> Result<(), SetupError> {
+fn add(path: &Path, client: &str, rights: &GivenRights) -> Result<(), SetupError> {
     let name = name("", client)?;
     let file = Editing::begin(path)?;
     if file.section(&name).is_some() {

@@ -23,7 +23,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::distribution::System;
 use self::error::SetupError;
-use self::options::{Rights, Values};
+use self::options::{GivenRights, Values};
 use self::templates::{Printer, Unit, Vhost};
 use crate::audit;
 use crate::config::layout;
@@ -249,7 +249,7 @@ fn set_up(mut new: New) -> Result<(), SetupError> {
     new.keys.fill_rest();
     let psk = client::make()?;
     let (certificate, key) = new.tls();
-    let first = client::section(&first, &psk.digest(), &Rights::default());
+    let first = client::section(&first, &psk.digest(), &GivenRights::default());
     let text = |keys: &Values| keys.text(&certificate, &key, &first);
     let mut config = Config::from_text(&text(&new.keys))?;
     let ini = new.ini();
@@ -320,8 +320,11 @@ fn undo(mut new: New) -> Result<(), SetupError> {
     } else {
         // A set-up that was ended before its last file.
         new.keys.fill_rest();
-        let first =
-            client::section(&client::name("--client ", &new.client)?, &client::make()?.digest(), &Rights::default());
+        let first = client::section(
+            &client::name("--client ", &new.client)?,
+            &client::make()?.digest(),
+            &GivenRights::default(),
+        );
         Config::from_text(&new.keys.text(&certificate, &key, &first))?
     };
     let gone = files::undo(&ini, &config, [certificate, key])?;

@@ -155,7 +155,7 @@ impl Values {
 
 /// The rights of a new client: keys of its section, which are options of the same names.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rights(Vec<(&'static str, String)>);
+pub(super) struct GivenRights(Vec<(&'static str, String)>);
 
 /// The keys of a client's section that say what it may.
 fn rights() -> impl Iterator<Item = &'static Key> {
@@ -163,14 +163,14 @@ fn rights() -> impl Iterator<Item = &'static Key> {
     of_client.filter(|key| key.name != "keys")
 }
 
-impl Rights {
+impl GivenRights {
     /// Keys and values, as they are given.
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(key, value)| (*key, value.as_str()))
     }
 }
 
-impl Args for Rights {
+impl Args for GivenRights {
     fn augment_args(command: Command) -> Command {
         let argument = |key: &'static Key| {
             let several = key.want.contains("with commas between them");
@@ -190,7 +190,7 @@ impl Args for Rights {
     }
 }
 
-impl FromArgMatches for Rights {
+impl FromArgMatches for GivenRights {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given = rights().filter_map(|key| {
             let values: Vec<&str> = matches.get_many::<String>(key.name)?.map(String::as_str).collect();
