@@ -5,15 +5,15 @@ import os
 from load import alternate, median, ratio
 
 NODES = 100_000
+YAML = '---\nclasses:\n  "profile::application_001": {}\nparameters:\n  "role": "web"\n'
 
 
 def measure(place, programs, spawn, quick, note):
     note(f"espm-enc among {NODES:,} nodes")
     published = place.directory("published")
-    yaml = '---\nclasses:\n  "profile::application_001": {}\nparameters:\n  "role": "web"\n'
     for number in range(NODES):
         with open(os.path.join(published, f"node{number}.example.com.yaml"), "w", encoding="utf-8") as file:
-            file.write(yaml)
+            file.write(YAML)
     configuration = place.write("enc.ini", text=f"[enc]\npublished = {published}\n")
     scripts = {
         "sh, cat": place.write("cat", text=f'#!/bin/sh\ncat "{published}/$1.yaml"\n', mode=0o755),

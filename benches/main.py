@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+import check
 import commands
 import enc
 import ledger
@@ -97,6 +98,7 @@ def measure(place, options):
     figures["storm"] = storm.measure(console_shop, console, note)
     figures["ledger"] = ledger.measure(ledgers, spawn, options.quick, note)
     figures["revoked"] = revoked.measure(place, shop("revoked", console.stub), options.quick, note)
+    figures["check"] = check.measure(check.shops(place, programs, console), options.quick, note)
     figures["enc"] = enc.measure(place, programs, spawn, options.quick, note)
     figures["machine"] = report.machine(load_before, options.quick)
     return figures

@@ -49,9 +49,9 @@ class Console:
 
 
 class Shop:
-    """One espm. `keys` are lines for [console]; `arguments` are for espm-setup."""
+    """One espm. `command` is its console's, or there is none and it has a catalogue; `keys` are lines for [console]."""
 
-    def __init__(self, place, programs, name, command, keys=(), arguments=()):
+    def __init__(self, place, programs, name, command, keys=()):
         self.place, self.programs, self.name = place, programs, name
         self.dir = place.directory(name)
         for part in ("etc", "etc/certs", "ssl", "ca"):
@@ -65,14 +65,19 @@ class Shop:
         self.port = free_port()
         self.gate = None
         at = lambda *names: place.path(name, *names)
+        console = ["--console-command", command, "--console-directory", self.dir, "--console-release", "1.2.7"]
+        if command is None:
+            self.published = place.directory(name, "published", own=True)
+            catalogue = f"[classes]\nnames = {', '.join(class_names())}\n[group default]\n"
+            catalogue = place.write(name, "etc", "catalogue.ini", text=catalogue)
+            console = ["--console-kind", "enc", "--catalogue", catalogue, "--published", self.published]
         # The certificates' commands are not measured.
         printed = run([
             self.program("espm-setup"), "-d", at("etc"), "-c", at("etc", "certs"), "-p", str(self.port),
             "--host", "localhost", "--san", "127.0.0.1", "--state", self.state, "--listen", self.socket,
             "--helper", self.program("espm-helper"), "--records", at("records"), "--syslog", place.path("log.sock"),
-            "--master", "master.example.com", "--console-command", command, "--console-directory", self.dir,
-            "--console-release", "1.2.7", "--authority-command", "/bin/false", "--ssldir", at("ssl"),
-            "--cadir", at("ca"), *arguments,
+            "--master", "master.example.com", "--authority-command", "/bin/false", "--ssldir", at("ssl"),
+            "--cadir", at("ca"), *console,
         ])
         self.psk = printed.splitlines()[2].strip()
         for key in keys:
@@ -115,13 +120,16 @@ class Shop:
         names = lambda text: [line.split()[-1] for line in text.splitlines()]
         return names(run(list_nodes)), names(run([*list_nodes, "--unfinished"]))
 
-    def handler(self, path):
-        """The words for `spawn` that run one handler as the gate would: as the gate's user."""
-        variables = {
+    def variables(self, path):
+        """What the gate hands to a handler."""
+        return {
             "GATEWAY_INTERFACE": "CGI/1.1", "ESPM_CONFIG": self.ini, "REQUEST_METHOD": "GET", "REQUEST_URI": path,
             "REMOTE_ADDR": "127.0.0.1", "HTTPS": "on", "HTTP_X_ESPM_PSK": self.psk,
         }
-        words = [word for pair in variables.items() for word in ("--env", "=".join(pair))]
+
+    def handler(self, path):
+        """The words for `spawn` that run one handler as the gate would: as the gate's user."""
+        words = [word for pair in self.variables(path).items() for word in ("--env", "=".join(pair))]
         return [*words, "--", self.program("espm")]
 
 

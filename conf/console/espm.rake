@@ -23,7 +23,7 @@ class EspmWorker
   HELLO = "espm 2\n"
   TASKS = /\A((node|nodeclass|nodegroup):list
     |node:(listgroups|listclasses|parameters)
-    |node:(add|classes)(\ node:parameters)?\ nodeclass:list\ node:groups\ nodegroup:list
+    |(node:(add|classes)(\ node:parameters)?\ nodeclass:list\ )?node:groups\ nodegroup:list
     |node:groups\ node:del(\ node:list|\ node:add\ nodeclass:list\ node:parameters\ nodegroup:list))\z/x
   LABEL = '[a-z0-9]([a-z0-9_-]*[a-z0-9])?'
   NODE = /\A(?!(ca|localhost|0x[0-9a-fA-F]*)\z)#{LABEL}(\.#{LABEL})*\z/

@@ -170,7 +170,7 @@ impl Audit {
     /// The reason is a record of its own.
     pub(crate) fn cold(&mut self, why: &str) {
         self.set(Field::Console, "cold".to_owned());
-        self.explain(why);
+        self.explain(&self.concealed(why));
     }
 
     fn set(&mut self, field: Field, value: String) {
@@ -214,10 +214,15 @@ impl Audit {
         }
     }
 
-    /// Writes why something failed, for the operator.
+    /// A text without what it may tell about the concealed values.
+    pub(crate) fn concealed(&self, text: &str) -> String {
+        without(text, &self.secret)
+    }
+
+    /// Writes why something failed, for the operator; whatever may quote a value is [`Audit::concealed`] before.
     /// To standard error when syslog does not take it.
     pub(crate) fn explain(&self, cause: &str) {
-        let cause: String = without(cause, &self.secret).chars().take(MAX_CAUSE).collect();
+        let cause: String = cause.chars().take(MAX_CAUSE).collect();
         let (event, outcome, request) = (Field::Event.word(), Field::Outcome.word(), Field::Request.word());
         let record = format!(
             "{event}={} {outcome}=cause {request}={} {}=\"{}\"",

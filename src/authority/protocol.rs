@@ -82,6 +82,11 @@ pub enum Answer {
         /// How to remove it.
         text: String,
     },
+    /// The CA has another certificate of the name, which is valid; the text is for the log.
+    Listed {
+        /// What to type.
+        text: String,
+    },
     /// It is valid, and the CA cannot revoke it alone; the text is for the log.
     Replaced {
         /// What to type.

@@ -11,6 +11,8 @@ use crate::system::trusted_file::Identity;
 pub(crate) enum Way {
     /// The node stays.
     InPlace,
+    /// The node stays; only its groups differ, and nothing else is set.
+    Groups,
     /// The node is deleted and added again in one run.
     Rebuild,
     /// A node that an earlier rebuild has deleted is added again.
@@ -32,6 +34,13 @@ pub(crate) enum Intent {
     Delete {
         node: Node,
     },
+}
+
+impl Way {
+    /// True if the change cannot remove the node, whatever becomes of it.
+    pub(crate) fn keeps_node(self) -> bool {
+        matches!(self, Self::InPlace | Self::Groups)
+    }
 }
 
 impl Intent {
@@ -57,7 +66,7 @@ impl Intent {
         match self {
             Self::Change { way: Way::Rebuild, .. } => Some(REBUILD),
             Self::Change { way: Way::AddAgain, .. } => Some(ADD_AGAIN),
-            Self::Change { way: Way::InPlace, .. } | Self::Add { .. } | Self::Delete { .. } => None,
+            Self::Change { way: Way::InPlace | Way::Groups, .. } | Self::Add { .. } | Self::Delete { .. } => None,
         }
     }
 }
@@ -87,6 +96,11 @@ pub(crate) fn head(intent: &Intent, more: Option<&str>) -> String {
 /// The lines of espm's own before those of the command.
 pub(super) fn head_lines(output: &str) -> impl Iterator<Item = &str> {
     output.lines().take_while(|line| line.starts_with(OWN))
+}
+
+/// The output of the command alone, which begins after espm's own lines.
+pub(super) fn without_head(output: &str) -> &str {
+    output.get(head_lines(output).map(|line| line.len() + 1).sum()..).unwrap_or_default()
 }
 
 /// The last line of the output of a command that has ended by itself.

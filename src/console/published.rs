@@ -141,13 +141,15 @@ impl Console for Published {
         let is_outdated = |node: &Node| -> Result<bool, FileError> {
             let path = self.file(&node.name);
             let published = trusted_file::optional(trusted_file::read(&path, MAX_NODE, Owner::RootOrSelf))?;
-            let outdated = published.is_none_or(|yaml| yaml != catalogue.classify(&node.assignment));
+            if published.is_some_and(|yaml| yaml == catalogue.classify(&node.assignment)) {
+                return Ok(false);
+            }
             // Another user's file is not replaced.
             match path.symlink_metadata() {
-                Ok(file) if outdated && file.uid() != process::user() => {
+                Ok(file) if file.uid() != process::user() => {
                     Err(FileError::io(&path, io::Error::other(format!("is owned by user {}", file.uid()))))
                 }
-                _ => Ok(outdated),
+                _ => Ok(true),
             }
         };
         let judged = nodes.iter().filter_map(|node| match is_outdated(node) {

@@ -58,6 +58,14 @@ pub struct Entry {
     pub since: i64,
 }
 
+impl Entry {
+    /// True if a retry or a human has to settle the node.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.state != NodeState::Active
+            || matches!(self.certificate, Some(CertificateState::Generating | CertificateState::Revoking))
+    }
+}
+
 /// Reads rows for [`read_entry`].
 pub(super) const SELECT: &str =
     "SELECT node.name, node.state, assignment, wanted, proof, since, certificate.state, request, client

@@ -47,19 +47,33 @@ pub struct Fault {
     /// The methods that the path has, for `Allow`.
     pub allow: Option<String>,
     cause: Option<Box<dyn Error + Send + Sync>>,
+    /// Whether the cause may quote values of parameters.
+    quotes: bool,
 }
 
 impl Fault {
     /// A failure of a kind, with a sentence for the client.
     pub fn new(problem: Problem, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { problem, detail: detail.into(), errors: Vec::new(), allow: None, cause: None }
+        Self { problem, detail: detail.into(), errors: Vec::new(), allow: None, cause: None, quotes: true }
     }
 
-    /// Adds the cause, for the log alone.
+    /// Adds the cause, for the log alone. It may quote values of parameters.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// Adds what the CA says, for the log alone. The CA is never given a value of a parameter.
+    #[must_use]
+    pub fn because_ca_says(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.quotes = false;
+        self.because(cause)
+    }
+
+    /// True if the cause may quote values of parameters.
+    pub fn quotes(&self) -> bool {
+        self.quotes
     }
 
     /// A path that has only these methods.

@@ -69,6 +69,11 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
             Err(match other {
                 Answer::Waiting { text } => {
                     let detail = "an agent of this name has sent a request to the CA before; the operator must decide";
+                    Fault::new(Problem::CertificateExists, detail).because_ca_says(text)
+                }
+                Answer::Listed { text } => {
+                    let detail = "the CA has a valid certificate of this name that espm did not make; the operator \
+                                  must revoke it, or choose another name";
                     Fault::new(Problem::CertificateExists, detail).because(text)
                 }
                 _ => {
@@ -163,7 +168,7 @@ pub(super) fn revoke_own(audited: &mut Audited<'_, '_>, entry: &Entry, reason: &
 /// The certificate is valid, and the CA cannot revoke it alone.
 fn replaced(how: String) -> Fault {
     let detail = "the certificate is still valid, and the CA cannot revoke it alone; the operator must do it";
-    Fault::new(Problem::CertificateReplaced, detail).because(how)
+    Fault::new(Problem::CertificateReplaced, detail).because_ca_says(how)
 }
 
 /// True if the ledger has a certificate that is not revoked.

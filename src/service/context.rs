@@ -162,7 +162,7 @@ impl From<AuthorityError> for Fault {
                 Self::new(Problem::CommandFailed, "the CA's command failed; the master's log says why")
             }
         };
-        fault.because(error)
+        fault.because_ca_says(error)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Whatever is irreversible takes a reason that only these functions, or a request, can make.
 
-use crate::console::{Intent, Refusal, Standing, Verdict, Way};
+use crate::console::{Intent, Refusal, Standing, Verdict};
 use crate::ledger::NodeState;
 
 /// The purpose for which an unfinished change is settled.
@@ -65,7 +65,7 @@ pub(crate) fn next_step(intent: &Intent, verdict: &Verdict, standing: Option<&St
             _ if purpose == Purpose::Delete => Step::Accept,
             (_, None) => Step::AskConsole,
             (_, Some(Standing::Published(_) | Standing::Unpublished)) => Step::Republish,
-            (_, Some(Standing::Unlisted(_))) if *way == Way::InPlace => Step::Restore,
+            (_, Some(Standing::Unlisted(_))) if way.keeps_node() => Step::Restore,
             (_, Some(Standing::Unlisted(_))) => Step::AddAgain,
             (Verdict::Done, Some(Standing::Listed(_))) => Step::RecordDone,
             (_, Some(Standing::Listed(_))) => Step::Assign,
@@ -131,7 +131,7 @@ mod tests {
     fn intents() -> Vec<Intent> {
         let node = Node { name: name(), assignment: Assignment::default() };
         let change = |way| Intent::Change { node: node.clone(), way };
-        let mut all: Vec<_> = [Way::InPlace, Way::Rebuild, Way::AddAgain].map(change).into();
+        let mut all: Vec<_> = [Way::InPlace, Way::Groups, Way::Rebuild, Way::AddAgain].map(change).into();
         all.extend([Intent::Add { node: node.clone() }, Intent::Delete { node }]);
         all
     }
@@ -199,7 +199,7 @@ mod tests {
     fn missing_node_is_judged_gone_only_without_an_intent_that_can_have_removed_it() {
         each(|intent, verdict, standing, purpose, step| {
             if step == Step::Restore {
-                let in_place = matches!(intent, Intent::Change { way: Way::InPlace, .. });
+                let in_place = matches!(intent, Intent::Change { way: Way::InPlace | Way::Groups, .. });
                 assert!(in_place && purpose == Purpose::Keep && *standing.unwrap() == unlisted(), "{verdict:?}");
             }
             let removes = matches!(intent, Intent::Change { way: Way::Rebuild | Way::AddAgain, .. });

@@ -67,9 +67,11 @@ pub(crate) fn ending(result: &Result<Outcome, Fault>) -> (&'static str, u16) {
 
 /// Audits how a request ended, and why it failed.
 pub(crate) fn record(audit: &Audit, result: &Result<Outcome, Fault>, changes: bool) -> Result<(), AuditError> {
-    let cause = result.as_ref().err().map(Fault::for_log).unwrap_or_default();
-    if !cause.is_empty() {
-        audit.explain(&cause);
+    if let Err(fault) = result {
+        let cause = fault.for_log();
+        if !cause.is_empty() {
+            audit.explain(&if fault.quotes() { audit.concealed(&cause) } else { cause });
+        }
     }
     let (word, status) = ending(result);
     audit.result(word, status, changes)

@@ -168,7 +168,7 @@ pub(crate) fn mark_unproven(audited: &mut Audited<'_, '_>, verdict: &Verdict) ->
 fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node) -> Result<(), Fault> {
     let wanted = intent.node();
     let way = match intent {
-        Intent::Change { way: Way::InPlace, .. } => Way::InPlace,
+        Intent::Change { way, .. } if way.keeps_node() => *way,
         _ => Way::Rebuild,
     };
     let Err(refused) = try_assign(audited, wanted, way)? else { return Ok(()) };
@@ -178,7 +178,7 @@ fn assign_or_undo(audited: &mut Audited<'_, '_>, intent: &Intent, before: &Node)
         return Err(unsettled(&refused));
     }
     let back = match way {
-        Way::InPlace => audited.locked.context.console.way(&wanted.assignment, &before.assignment),
+        Way::InPlace | Way::Groups => audited.locked.context.console.way(&wanted.assignment, &before.assignment),
         Way::Rebuild | Way::AddAgain => Way::Rebuild,
     };
     assign(audited, before, back)

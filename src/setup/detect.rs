@@ -40,12 +40,6 @@ const AT_HOME: std::ops::RangeInclusive<u32> = 3..=5;
 /// The version from which on the code is in a directory of its own.
 const CODE_SINCE: u32 = 4;
 
-/// The section of puppet.conf that the master reads.
-/// Puppet 5 cannot read a puppet.conf that has the other name.
-pub(super) fn section(kind: &str) -> &'static str {
-    if kind == "puppet-cert" { "master" } else { "server" }
-}
-
 /// A `puppet` program and its version.
 struct Puppet {
     path: PathBuf,

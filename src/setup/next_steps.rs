@@ -69,7 +69,7 @@ fn enc(printer: &Printer<'_>) -> Vec<String> {
     }
     let option = option_for(&ini, layout::this().enc_ini, "-c");
     let program = beside("espm-enc", layout::this().enc);
-    let (puppet, section) = (puppet(printer), detect::section(printer.config.authority.kind.word()));
+    let (puppet, section) = (puppet(printer), printer.config.authority.kind.section());
     lines.push(format!("{puppet} config set --section {section} node_terminus exec"));
     lines.push(format!("{puppet} config set --section {section} external_nodes '{}{option}'", program.display()));
     // It reads puppet.conf and its own groups only then.

@@ -7,9 +7,9 @@ use clap::ValueEnum;
 
 use super::distribution::System;
 use crate::config::layout::{self, PACKAGED};
-use crate::config::{Config, Console, MAX_FILE};
+use crate::config::{Config, Console};
 use crate::system::process;
-use crate::system::trusted_file::{self, Owner};
+use crate::system::sudoers;
 
 /// Seconds that a web server waits longer than a request may take.
 const MARGIN: u64 = 15;
@@ -19,13 +19,6 @@ const STOP_MARGIN: u64 = 30;
 
 /// The socket of the warm console where the configuration names none.
 const WORKER: &str = "/run/espm-console/worker.sock";
-
-/// Settings of sudo's that would keep espm from running, or put a private key into a log of sudo's. sudo-rs knows
-/// none of them and complains about each, so they are switched off only where a rule of this machine names them.
-const IN_THE_WAY: [&str; 4] = ["requiretty", "log_input", "log_output", "env_file"];
-
-/// The rules for sudo, and the directory of more.
-const SUDOERS: [&str; 2] = ["/etc/sudoers", "/etc/sudoers.d"];
 
 /// Which vhost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,7 +54,7 @@ pub(super) struct Printer<'a> {
     pub(super) group: String,
     /// Whether the kernel knows IPv6.
     ipv6: bool,
-    /// What the rules for sudo on this machine name of [`IN_THE_WAY`].
+    /// The settings that the rules for sudo on this machine name and that espm's rules switch off.
     sudo: Vec<&'static str>,
 }
 
@@ -71,7 +64,7 @@ impl<'a> Printer<'a> {
         let (user, group) = (process::owner_of(&config.state), process::group_of(&config.state));
         // nginx asks in the same way, and does not start without an answer.
         let ipv6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
-        Self { config, ini, system, user, group, ipv6, sudo: in_the_way() }
+        Self { config, ini, system, user, group, ipv6, sudo: sudoers::in_the_way() }
     }
 
     /// For a package.
@@ -202,22 +195,6 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// What the rules for sudo on this machine name of [`IN_THE_WAY`]; espm's own name what the others do.
-fn in_the_way() -> Vec<&'static str> {
-    let [file, directory] = SUDOERS.map(Path::new);
-    let more = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let rules = std::iter::once(file.to_owned()).chain(more).filter(|path| path.file_name() != Some("espm".as_ref()));
-    let texts: Vec<_> = rules.filter_map(|path| trusted_file::read(&path, MAX_FILE, Owner::Root).ok()).collect();
-    named(&texts.concat())
-}
-
-fn named(rules: &str) -> Vec<&'static str> {
-    let settings: Vec<_> = rules.lines().filter(|line| line.trim_start().starts_with("Defaults")).collect();
-    let words =
-        |line: &str, wanted: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == wanted);
-    IN_THE_WAY.into_iter().filter(|wanted| settings.iter().any(|line| words(line, wanted))).collect()
-}
-
 /// A template with a value for each `{{NAME}}`; an unknown name stays, and a test finds it.
 fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut parts = template.split("{{");
@@ -260,7 +237,7 @@ pub(super) fn packaged(config: &Config, system: System) -> Vec<(&'static str, St
 
 #[cfg(test)]
 mod tests {
-    use super::{Printer, fill, named, packaged};
+    use super::{Printer, fill, packaged};
     use crate::config::Config;
     use crate::setup::distribution::System;
 
@@ -298,13 +275,5 @@ mod tests {
             assert!(unit.lines().any(|found| found == line), "{line}: {unit}");
         }
         assert!(unit.contains("ExecStart=/rake %%h -s -R "), "{unit}");
-    }
-
-    #[test]
-    fn sudo_settings_are_found_in_rules_and_not_in_comments() {
-        let rules =
-            "# Defaults requiretty\nDefaults env_reset\nDefaults:%audit !use_pty, log_output\n  Defaults\trequiretty\n";
-        assert_eq!(named(rules), ["requiretty", "log_output"]);
-        assert_eq!(named("Defaults secure_path = /log_outputs\nroot ALL=(ALL) log_input\n"), Vec::<&str>::new());
     }
 }

@@ -10,6 +10,7 @@ pub mod process;
 pub mod random;
 #[cfg(test)]
 pub mod scratch;
+pub(crate) mod sudoers;
 pub mod text;
 pub mod trusted_file;
 pub mod x509;

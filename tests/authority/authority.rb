@@ -72,13 +72,14 @@ class Authority
   end
 
   # The CA's copy; the node's own is written by publish. The block runs between signing and saving.
-  # A certificate that ends soon is a fault as well: its text says in how many seconds.
-  def sign(name, public_key, alt_name: false, facts: {})
+  # A certificate that ends soon, or begins later, is a fault as well: its text says in how many seconds.
+  def sign(name, public_key, alt_name: false, facts: {}, starts_in: Faults.on('starts_in'))
     cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
     seconds = Faults.on('ends_in') and cert.not_after = Time.now + seconds.to_i
+    cert.not_before = Time.now + starts_in.to_i if starts_in
     # The real server, which is Java, writes the issuer as UTF8String whatever it is in the CA's certificate.
     cert.issuer = OpenSSL::X509::Name.new([['CN', issuer[0].subject.to_a[0][1]]]) if alt_name
-    extend_cert(cert, issuer[0], alt_name ? ['subjectAltName', "DNS:#{name}", false] : nil)
+    extend_cert(cert, issuer[0], alternative(name, alt_name))
     add_facts(cert, facts)
     cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
     yield if block_given?
@@ -93,8 +94,10 @@ class Authority
   end
 
   # An agent renews its certificate: the same key, the next serial number. The CA keeps no copy of the old one.
-  def renew(name)
-    sign(name, signed(name).public_key, alt_name: true)
+  # After a restore the agent has a certificate that the CA knows nothing of.
+  def renew(name, starts_in = nil)
+    own = has?(:signed, name) ? signed(name) : OpenSSL::X509::Certificate.new(File.read(path(:certificate, name)))
+    sign(name, own.public_key, alt_name: true, starts_in: starts_in)
   end
 
   # An agent with a key of its own asks for a certificate.
@@ -226,8 +229,14 @@ class Authority
     cert
   end
 
+  # The names beside the common name; with the fault, others too.
+  def alternative(name, own)
+    names = [("DNS:#{name}" if own), Faults.on('other_names')].compact
+    ['subjectAltName', names.join(','), false] if names.any?
+  end
+
   def extend_cert(cert, parent, extra)
-    [['basicConstraints', 'CA:FALSE', true], ['keyUsage', 'digitalSignature, keyEncipherment', true],
+    [['basicConstraints', Faults.on('may_sign') ? 'CA:TRUE' : 'CA:FALSE', true], ['keyUsage', 'digitalSignature, keyEncipherment', true],
      ['extendedKeyUsage', 'serverAuth, clientAuth', true], ['subjectKeyIdentifier', 'hash', false],
      ['authorityKeyIdentifier', 'keyid', false], extra].compact.each do |extension|
       cert.add_extension(extensions(cert, parent).create_extension(*extension))

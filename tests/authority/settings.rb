@@ -17,7 +17,7 @@ class Settings
     # The other places come from --root; the real one takes these before and after the keys.
     %w[--confdir --vardir --codedir --logdir --rundir].each { |option| (at = words.index(option)) && words.slice!(at, 2) }
     case words
-    in ['--version'] then puts(@flavour == '5.5' ? '5.5.22' : @flavour)
+    in ['--version'] then puts(version)
     in ['config', 'print', '--section', 'master', *keys] unless @flavour.start_with?('2.7') then print(keys)
     in ['config', 'print', *keys, '--section', 'master'] unless @flavour.start_with?('2.7') then print(keys)
     in ['master', '--configprint', keys, *] then print(keys.split(','))
@@ -28,6 +28,13 @@ class Settings
   end
 
   private
+
+  # The server's program names itself, puppet does not.
+  def version
+    return "puppetserver version: #{@flavour}" if File.basename($PROGRAM_NAME) == 'puppetserver'
+
+    @flavour == '5.5' ? '5.5.22' : @flavour
+  end
 
   # Those of puppet.conf, which has no sections here; else those of a master as setup makes one.
   def values

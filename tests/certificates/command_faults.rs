@@ -9,7 +9,7 @@ use crate::harness::certificates::{revoked, serial, valid};
 use crate::harness::{Answer, Site, USER, run, wait_until};
 
 /// Processes of the CA's command.
-fn running(site: &Site) -> usize {
+pub(super) fn running(site: &Site) -> usize {
     let root = format!("--root\0{}/ca\0", site.dir.display());
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
     processes.filter(|path| fs::read(path).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&root))).count()

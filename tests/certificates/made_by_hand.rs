@@ -2,9 +2,10 @@
 use std::fs;
 use std::process::Command;
 
+use super::command_faults::running;
 use super::{CA, CERT, NAME, assert_made, contents, files, generate, path};
-use crate::harness::certificates::{revoked, serial, valid};
-use crate::harness::run;
+use crate::harness::certificates::{revoked, serial, valid, x509};
+use crate::harness::{run, wait_until};
 
 #[test]
 fn certificate_made_by_hand_for_our_node_is_left_alone() {
@@ -101,6 +102,35 @@ fn certificate_revoked_by_hand_is_not_handed_out_again() {
             kind.human(&site, "revoke", NAME);
         }
         assert!(revoked(&site).contains(&serial(&first)));
+    }
+}
+
+#[test]
+fn certificate_that_human_has_signed_since_is_left_alone() {
+    for kind in [CERT, CA] {
+        for helper_dies in [false, true] {
+            let site = kind.with_node();
+            let replace = || site.puppet(&["human", "duplicate", NAME]);
+            if helper_dies {
+                let kill = || site.kill_one("espm-helper");
+                site.stopped_in("ca", "after_sign", || generate(&site, NAME), kill).expect(502);
+                replace();
+                site.write("ca/continue", "");
+                wait_until("the command has ended", || running(&site) == 0);
+            } else {
+                let answer = site.paused_in("ca", "after_sign", || generate(&site, NAME), replace);
+                let problem = if kind == CERT { "certificate-replaced" } else { "certificate-exists" };
+                assert_eq!(answer.expect(409).problem(), problem);
+            }
+            let signed = site.file(&format!("ca/ca/signed/{NAME}.pem"));
+            let humans = x509(&signed, &["-serial"]);
+            let deleted = site.delete(&path(NAME));
+            assert!(!revoked(&site).contains(&humans), "{kind:?} {helper_dies}");
+            // The node's copy tells which is espm's; a server's command has fetched the human's.
+            assert_eq!(deleted.status, if kind == CERT { 204 } else { 404 }, "{kind:?} {helper_dies} {deleted:?}");
+            assert_eq!(valid(&site).len(), if kind == CERT { 1 } else { 2 });
+            assert_eq!(site.file(&format!("ca/ca/signed/{NAME}.pem")), signed);
+        }
     }
 }
 

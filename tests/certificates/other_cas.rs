@@ -79,6 +79,39 @@ fn nothing_is_revoked_for_certificate_of_another_or_restored_ca() {
 }
 
 #[test]
+fn number_that_new_ca_gives_to_espm_again_is_revoked() {
+    for kind in [CERT, CA] {
+        let site = kind.with_node();
+        let before = generate(&site, NAME);
+        site.puppet(if kind == CA { &["anew", "--intermediate"] } else { &["anew"] });
+        let next = generate(&site, NAME);
+        assert_eq!(serial(next.expect(201)), serial(&before));
+        assert_void(&site, &next);
+        site.delete(&path(NAME)).expect(204);
+        assert_eq!((valid(&site), revoked(&site)), ([].into(), [serial(&next)].into()));
+        assert_made(&site, generate(&site, NAME).expect(201));
+    }
+}
+
+#[test]
+fn renewal_of_what_restored_ca_has_forgotten_is_revoked() {
+    for (kind, puppet) in [(CERT, "5.5"), (CA, "8.7")] {
+        let site = kind.with_node();
+        flavour(&site, puppet);
+        let backup = site.dir.join("backup");
+        copy(&site.dir.join("ca/ca"), &backup);
+        generate(&site, NAME).expect(201);
+        copy(&backup, &site.dir.join("ca/ca"));
+        kind.human(&site, "generate", HAND);
+        let humans = valid(&site);
+        site.puppet(&["agent", "renew", NAME]);
+        site.get(&path(NAME)).expect(200);
+        site.delete(&path(NAME)).expect(204);
+        assert_eq!((valid(&site), revoked(&site).len()), (humans, 1), "{kind:?}");
+    }
+}
+
+#[test]
 fn certificate_counts_again_when_its_ca_is_back() {
     for kind in [CERT, CA] {
         let site = kind.with_node();

@@ -101,7 +101,10 @@ fn replaced_certificate_is_revoked_by_serial_or_409() {
         assert_eq!(site.file(&format!("ca/ca/signed/{NAME}.pem")), signed);
         if alone {
             site.add(NAME);
-            assert_eq!(generate(&site, NAME).expect(409).problem(), "certificate-exists");
+            let listed = generate(&site, NAME);
+            assert_eq!(listed.expect(409).problem(), "certificate-exists");
+            assert!(listed.body.contains("a valid certificate of this name that espm did not make"), "{listed:?}");
+            assert!(cause(&site, &listed).contains("if no server uses it, revoke it: "), "{}", cause(&site, &listed));
         }
         site.delete(&node());
         assert!(valid(&site).is_superset(&(&all - &[serial(&ours)].into())));
@@ -143,6 +146,22 @@ fn expired_certificate_is_none_and_nothing_is_revoked_for_the_next() {
         assert_eq!(site.count("ca", "revoke"), 0);
         site.delete(&node()).expect(204);
         assert_eq!(revoked(&site), [serial(&second)].into());
+    }
+}
+
+#[test]
+fn certificate_not_yet_valid_is_502_and_still_revoked() {
+    for (kind, puppet) in RENEWING {
+        let site = site(kind, puppet);
+        generate(&site, NAME).expect(201);
+        site.puppet(&["agent", "renew", NAME, "3600"]);
+        site.get(&path(NAME)).expect(404);
+        let refused = generate(&site, NAME);
+        assert_eq!(refused.expect(502).problem(), "command-failed");
+        assert!(cause(&site, &refused).contains("valid only from"), "{}", cause(&site, &refused));
+        assert_eq!((site.count("ca", "generate"), site.count("ca", "revoke")), (1, 0));
+        site.delete(&node()).expect(204);
+        assert_eq!((valid(&site), revoked(&site).len()), ([].into(), 2), "{kind:?}");
     }
 }
 

@@ -48,6 +48,28 @@ fn certificate_with_surplus_facts_is_502_and_revoked() {
 }
 
 #[test]
+fn certificate_with_surplus_names_or_rights_or_not_yet_valid_is_502_and_revoked() {
+    for (fault, text, said) in [
+        ("other_names", "DNS:other.example.com", "the other name DNSName(other.example.com) that nobody asked for"),
+        ("other_names", "IP:192.0.2.1", "the other name IPAddress"),
+        ("may_sign", "", "the right to sign others that nobody asked for"),
+        ("starts_in", "3600", "is valid only from"),
+    ] {
+        for kind in [CERT, CA] {
+            let site = kind.with_node();
+            site.fault("ca", &format!("{fault}.once"), text);
+            let refused = generate(&site, NAME);
+            assert_eq!(refused.expect(502).problem(), "command-failed");
+            let cause = cause(&site, &refused);
+            assert!(cause.contains(said), "{kind:?} {fault} {text}: {cause}");
+            assert_eq!((files(&site, NAME), revoked(&site).len()), ([].into(), 1), "{kind:?} {fault} {text}");
+            site.get(&path(NAME)).expect(404);
+            assert_made(&site, generate(&site, NAME).expect(201));
+        }
+    }
+}
+
+#[test]
 fn waiting_request_of_agent_is_409_that_tells_operator_what_to_type() {
     for kind in [CERT, CA] {
         let site = kind.with_node();
@@ -56,9 +78,10 @@ fn waiting_request_of_agent_is_409_that_tells_operator_what_to_type() {
         let refused = generate(&site, NAME);
         assert_eq!(refused.expect(409).problem(), "certificate-exists");
         assert!(refused.body.contains("an agent of this name has sent a request"), "{refused:?}");
-        // The audit hides what is the node's.
+        // The path is whole, although the values of the node's parameters are hidden elsewhere.
         let said = cause(&site, &refused);
-        assert!(said.contains("waits at the CA; sign it, or remove it with 'rm "), "{said}");
+        let wanted = format!("waits at the CA; sign it, or remove it with 'rm {}'", request.display());
+        assert!(said.contains(&wanted), "{said}");
         assert!(request.exists() && site.runs("ca").is_empty());
         fs::remove_file(&request).unwrap();
         // One that comes while the command runs stays, too.

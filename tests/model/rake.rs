@@ -34,6 +34,7 @@ impl Run {
         let tasks: &[_] = match intent {
             Intent::Add { .. } | Intent::Change { way: Way::AddAgain, .. } => &[CREATE, GROUPS],
             Intent::Change { way: Way::InPlace, .. } => &[PARAMETERS, GROUPS],
+            Intent::Change { way: Way::Groups, .. } => &[GROUPS],
             Intent::Change { way: Way::Rebuild, .. } => &[GROUPS, DELETE, CREATE, PARAMETERS],
             Intent::Delete { .. } => &[GROUPS, DELETE, (Effect::List, "other01")],
         };

@@ -46,15 +46,18 @@ fn check_on_a_busy_master_has_no_false_alarm() {
     });
 }
 
-/// Puts that many nodes into ledger and console alike.
-fn fill(site: &Site, count: usize) {
+/// Puts that many nodes into ledger and console alike, or into the ledger alone.
+fn fill(site: &Site, count: usize, databases: usize) {
     let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})");
     let name = "'web' || i || '.example.com'";
     let assignment = r#"'{"groups":["default"],"classes":[],"parameters":{}}'"#;
     for (database, row) in [
         ("state/ledger.sqlite", format!("node SELECT {name}, 'active', {assignment}, NULL, NULL, 'r', 0, 'cloud'")),
         ("console/console.sqlite3", format!("nodes (name) SELECT {name}")),
-    ] {
+    ]
+    .into_iter()
+    .take(databases)
+    {
         let statement = format!("{numbers} INSERT INTO {row} FROM n");
         run(Command::new("sqlite3").arg(site.dir.join(database)).arg(statement));
     }
@@ -63,6 +66,24 @@ fn fill(site: &Site, count: usize) {
 #[test]
 fn check_of_100_000_nodes_is_ok() {
     let site = Site::open();
-    fill(&site, 100_000);
+    fill(&site, 100_000, 2);
     all_is_well(&site);
+}
+
+#[test]
+fn check_takes_no_lock_for_each_node_that_is_not_published() {
+    let locks = [10, 200].map(|nodes| {
+        let site = Site::without_console(&Plan::default(), "[classes]\nnames = ntp\n");
+        fill(&site, nodes, 1);
+        let trace = site.dir.join("trace");
+        let mut check = Command::new("strace");
+        check.args(["-f", "-qq", "-e", "trace=flock", "-o"]).arg(&trace).arg(site.bin("espm"));
+        let said = check.arg("-c").arg(site.ini()).arg("check").output().unwrap();
+        let missing = format!("{} more", nodes - 20.min(nodes));
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert!(said.contains("web1.example.com is missing"), "{said}");
+        assert!(nodes <= 20 || said.contains(&missing), "{said}");
+        std::fs::read_to_string(trace).unwrap().lines().count()
+    });
+    assert_eq!(locks[0], locks[1]);
 }

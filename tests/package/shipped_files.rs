@@ -106,6 +106,19 @@ fn removal_is_refused_while_puppet_conf_names_espm_enc() {
             assert!(removal().status.success(), "{line}");
         }
     }
+    // And the service that is here.
+    fs::write(root.join("etc/puppet/puppet.conf"), "external_nodes = /usr/bin/espm-enc\n").unwrap();
+    for (unit, typed) in [
+        ("none", "puppetserver"),
+        ("lib/systemd/system/puppet-master.service", "puppet-master"),
+        ("etc/systemd/system/puppetserver.service", "puppetserver"),
+    ] {
+        let unit = root.join(unit);
+        fs::create_dir_all(unit.parent().unwrap()).unwrap();
+        fs::write(&unit, "").unwrap();
+        let said = String::from_utf8(removal().stderr).unwrap();
+        assert!(said.contains(&format!("\n    systemctl restart {typed}\n")), "{said}");
+    }
     // Both packages ask it before anything else is done, and not while they are upgraded.
     assert!(read("debian/prerm").contains("if [ \"$1\" = remove ]; then\n    /usr/libexec/espm/in-use\n"));
     assert!(read("rpm/preun").contains("\n[ \"$1\" -ne 0 ] || /usr/libexec/espm/in-use || exit 1\n"));

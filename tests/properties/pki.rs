@@ -186,6 +186,25 @@ fn certificate_is_revoked_by_list_of_its_issuer_alone() {
     assert_eq!(revoked(&[other.list(7)]), None, "no list of the issuer is no proof");
 }
 
+#[test]
+fn serial_numbers_are_looked_up_together_as_each_alone() {
+    let (ca, other) = (Party::new("CA", true), Party::new("Other", true));
+    let bundle = ca.signed(&ca, 2040) + &other.signed(&other, 2040);
+    let among = |serials: &[&str], lists: &[String]| {
+        let serials = serials.iter().map(|serial| (*serial).to_owned()).collect();
+        x509::revoked_among(&serials, lists.concat().as_bytes(), &bundle, NOW)
+    };
+    let found =
+        |serials: &[&str], lists: &[String]| among(serials, lists).unwrap().serials.into_iter().collect::<Vec<_>>();
+    assert_eq!(found(&["06", "07", "80"], &[ca.list(7)]), ["07"]);
+    assert_eq!(found(&["07", "80"], &[ca.list(7), ca.list(0x80)]), ["07", "80"], "two lists of one second");
+    assert_eq!(found(&["07"], &[other.list(7), ca.list(8)]), Vec::<String>::new());
+    assert_eq!(found(&[], &[ca.list(7)]), Vec::<String>::new());
+    for refused in [among(&["07"], &[other.list(7)]), among(&["7"], &[ca.list(7)])] {
+        assert!(refused.is_err(), "{refused:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(slow())]
 

@@ -91,6 +91,14 @@ put_into() { # put_into FILE, the lines on standard input
     fi
 }
 
+# Types the lines that espm-setup printed into /tmp/printed under a heading.
+type_lines() { # type_lines HEADING
+    awk -v heading="$1" '$0 == heading { on = 1; next } on && /^[^ ]/ { exit } on && NF { print }' /tmp/printed >/tmp/lines
+    [ -s /tmp/lines ] || { echo "nothing is printed under: $1"; return 1; }
+    sed 's/^    //' /tmp/lines
+    bash -eu /tmp/lines
+}
+
 # A web server that was reloaded or restarted is not there yet when that returns; a reader types more slowly.
 serves() { [ "$(curl -sk -o /dev/null -w '%{http_code}' https://localhost:8443/v1/health)" = 200 ]; }
 wait_for_web() { wait_for serves; }

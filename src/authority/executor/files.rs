@@ -11,7 +11,7 @@ use super::survey::Signed;
 use crate::model::name::NodeName;
 use crate::system::clock;
 use crate::system::trusted_file::{self, FileError, Owner};
-use crate::system::x509::{self, X509Error};
+use crate::system::x509::{self, Revoked, X509Error};
 
 /// Bytes of a certificate, key or chain in PEM.
 const MAX_PEM: u64 = 256 * 1024;
@@ -142,23 +142,25 @@ impl Files<'_> {
 
     /// As [`Files::is_revoked`], for a serial number of the CA that signs.
     pub(super) fn is_serial_revoked(&self, today: &Today, serial: &str) -> Result<bool, Failure> {
-        let path = self.revocation_list();
-        let lists = trusted_file::reader(&path, MAX_CRL, Owner::Anyone)?;
-        let revoked = x509::is_serial_revoked(serial, lists, &today.bundle, clock::now());
-        revoked.map_err(|error| Failure::Unsound(path, error))
+        let found = self.revoked_among(today, &BTreeSet::from([serial.to_owned()]))?;
+        match found.ended {
+            Some(end) if found.serials.is_empty() => {
+                Err(Failure::Unsound(self.revocation_list(), X509Error::ListEnded(end)))
+            }
+            _ => Ok(!found.serials.is_empty()),
+        }
     }
 
     /// The serial numbers among these that are surely revoked: a list that has ended tells only what is in it.
-    pub(super) fn revoked(&self, today: &Today, serials: BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
-        let mut revoked = BTreeSet::new();
-        for serial in serials {
-            match self.is_serial_revoked(today, &serial) {
-                Ok(false) | Err(Failure::Unsound(_, X509Error::ListEnded(_))) => {}
-                Ok(true) => drop(revoked.insert(serial)),
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(revoked)
+    pub(super) fn revoked(&self, today: &Today, serials: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+        if serials.is_empty() { Ok(BTreeSet::new()) } else { Ok(self.revoked_among(today, serials)?.serials) }
+    }
+
+    fn revoked_among(&self, today: &Today, serials: &BTreeSet<String>) -> Result<Revoked, Failure> {
+        let path = self.revocation_list();
+        let lists = trusted_file::reader(&path, MAX_CRL, Owner::Anyone)?;
+        let found = x509::revoked_among(serials, lists, &today.bundle, clock::now());
+        found.map_err(|error| Failure::Unsound(path, error))
     }
 
     /// Keeps the revocation list as it is: a command that is killed while it writes may leave an empty one.

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::path::Path;
 
 use super::files::Today;
-use super::output::{refuses_facts, says_key_saved, says_signed, says_taken};
+use super::output::{refuses_facts, says_key_saved};
+use super::plan::{Left, is_blocked};
 use super::record::{Record, State};
+use super::survey::{Signed, Survey};
 use super::{Answer, Ca, Failure, Kind, configured};
 use crate::model::certificate::PrivateKey;
 use crate::system::clock;
@@ -13,7 +15,7 @@ use crate::system::command::{self, CommandError};
 use crate::system::process;
 use crate::system::text::excerpt;
 use crate::system::trusted_file::{self, Owner};
-use crate::system::x509;
+use crate::system::x509::{self, X509Error};
 
 /// A file that never is: the trusted facts in the master's own `csr_attributes.yaml` are for the master.
 const NO_FACTS: &str = "/dev/null/csr_attributes.yaml";
@@ -24,6 +26,8 @@ const MAX_CONFIGURATION: u64 = 1024 * 1024;
 enum Conclusion {
     Made(Answer),
     Foreign,
+    /// This serial number was made, and somebody has another's request of the name signed since.
+    Replaced(String),
     Nothing(String),
 }
 
@@ -32,7 +36,7 @@ impl Ca<'_> {
         match self.record()?.map(|record| record.state) {
             None | Some(State::Settled) => {}
             Some(State::Revoking | State::Flawed { .. } | State::Abandoned { .. }) => {
-                if let answer @ (Answer::Foreign | Answer::Running) = self.revoke()? {
+                if let answer @ (Answer::Foreign | Answer::Running) = self.finish_revocation(false)? {
                     return Ok(answer);
                 }
             }
@@ -50,29 +54,32 @@ impl Ca<'_> {
             };
             return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
         }
-        if let Some(answer) = self.make_room(&mut record)? {
-            return Ok(answer);
+        match self.make_room(&mut record)? {
+            Ok(lines) => self.begin(record, lines),
+            Err(answer) => Ok(answer),
         }
-        self.begin(record)
     }
 
-    /// Frees the name of what is no certificate any more: expired, revoked, not yet valid, of another CA, or without the
-    /// CA's copy. The answer says whose the name is. Nothing is revoked.
-    fn make_room(&self, record: &mut Record) -> Result<Option<Answer>, Failure> {
+    /// Frees the name of what is no certificate any more: expired, revoked, of another CA, or without the CA's copy, and
+    /// tells how many certificates of the name the CA has ever signed. The answer says whose the name
+    /// is. Nothing is revoked.
+    fn make_room(&self, record: &mut Record) -> Result<Result<usize, Answer>, Failure> {
         let survey = self.survey(record)?;
+        // Without its copy a renewal could not be told from another's certificate.
+        let later = |signed: &Signed| signed.of_this_ca && survey.ours.contains(&signed.serial);
+        if let Some(signed) = self.files.signed_now(&self.files.today()?)?.filter(later) {
+            return Err(X509Error::NotYet(signed.not_before).into());
+        }
         let before = record.made.len();
-        record.made.retain(|made| survey.is_live(&made.serial));
-        // A server may revoke all certificates of a name at once.
-        let blocked =
-            !survey.others.is_empty() || (self.settings.kind == Kind::PuppetserverCa && !survey.shared.is_empty());
-        if blocked {
+        record.retain_live(&survey);
+        if is_blocked(self.settings.kind, &survey) {
             if record.made.len() < before {
                 self.write_or_forget(record)?;
             }
             if let Some(serial) = survey.ours.first() {
                 return Err(self.replaced(serial, record, &survey));
             }
-            return Ok(Some(Answer::Foreign));
+            return Ok(Err(self.listed(&survey)));
         }
         if before > 0 {
             self.remove_ours(&self.record()?.unwrap_or_else(|| record.clone()), true)?;
@@ -85,14 +92,32 @@ impl Ca<'_> {
                 name = self.name,
                 path = path.display()
             );
-            return Ok(Some(Answer::Waiting { text }));
+            return Ok(Err(Answer::Waiting { text }));
         }
         let taken = !there.is_empty() || self.files.is_alias_of(&self.settings.master)?;
-        Ok(taken.then_some(Answer::Foreign))
+        Ok(if taken { Err(Answer::Foreign) } else { Ok(survey.lines) })
     }
 
-    /// Runs the command for a name that the CA has nothing of.
-    fn begin(&self, mut record: Record) -> Result<Answer, Failure> {
+    /// Says which certificates of others have the name.
+    fn listed(&self, survey: &Survey) -> Answer {
+        let (name, command) = (self.name, self.settings.program.argv.join(" "));
+        let others = survey.others.iter().chain(&survey.shared).cloned().collect::<Vec<_>>().join(", ");
+        let how = match self.settings.kind {
+            // To revoke the number or the name would revoke another's certificate.
+            _ if !survey.shared.is_empty() => "choose another name: another certificate has the number, too".to_owned(),
+            Kind::PuppetCert => {
+                format!("if no server uses it, revoke it: {command} revoke 0x{}", others.replace(", ", " 0x"))
+            }
+            Kind::PuppetserverCa => format!("if no server uses it, revoke it: {command} revoke --certname={name}"),
+        };
+        let text = format!(
+            "the CA has signed serial number {others} for {name}, neither revoked nor expired, not espm's; {how}"
+        );
+        Answer::Listed { text }
+    }
+
+    /// Runs the command for a name that the CA has nothing of; it has signed so many of it before.
+    fn begin(&self, mut record: Record, lines: usize) -> Result<Answer, Failure> {
         // What cannot be judged afterwards is not made.
         self.files.judge_ca(&self.settings.master).map_err(|wrong| Failure::Unfit(Box::new(wrong)))?;
         let before = record.clone();
@@ -116,9 +141,13 @@ impl Ca<'_> {
             Err(error) => error.to_string(),
             Ok(()) => excerpt(&output),
         };
-        match self.conclude(record, &output, clock::now())? {
+        match self.conclude(record, &output, clock::now(), Some(lines))? {
             Conclusion::Made(answer) => Ok(answer),
             Conclusion::Foreign => Ok(Answer::Foreign),
+            Conclusion::Replaced(serial) => {
+                let record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
+                Err(self.replaced(&serial, &record, &self.survey(&record)?))
+            }
             Conclusion::Nothing(why) => Err(Failure::NothingMade { why, output: failure }),
         }
     }
@@ -161,16 +190,23 @@ impl Ca<'_> {
         // a human may have made it since, and only what the command has printed tells.
         let restarted = !boot.is_empty() && *boot != process::boot_id()?;
         let until = if restarted { process::booted_at()? } else { 0 };
-        match self.conclude(record, &output, until)? {
+        match self.conclude(record, &output, until, None)? {
             Conclusion::Made(answer) => Ok(Some(answer)),
             Conclusion::Foreign => Ok(Some(Answer::Foreign)),
-            Conclusion::Nothing(_) => Ok(None),
+            Conclusion::Nothing(_) | Conclusion::Replaced(_) => Ok(None),
         }
     }
 
     /// Judges a generating by its output and its files, and leaves a recorded certificate or nothing. The command may
-    /// have written files up to that time, in seconds since 1970.
-    fn conclude(&self, mut record: Record, output: &str, until: i64) -> Result<Conclusion, Failure> {
+    /// have written files up to that time, in seconds since 1970. `lines` counts what the CA had signed for the name
+    /// before a command that this very call has run.
+    fn conclude(
+        &self,
+        mut record: Record,
+        output: &str,
+        until: i64,
+        lines: Option<usize>,
+    ) -> Result<Conclusion, Failure> {
         let State::Generating { since, .. } = record.state else { return Ok(Conclusion::Foreign) };
         record.state = State::Settled;
         let key = self.files.read(&self.files.private_key())?;
@@ -179,11 +215,12 @@ impl Ca<'_> {
         };
         let fits = |certificate: &str| key.as_deref().is_some_and(|key| x509::key_fits(certificate, key) == Ok(true));
         let cut_short = x509::identity(&certificate).is_err();
-        let may_be_ours = cut_short || fits(&certificate);
-        // A command that is killed, or a power loss, takes away what it printed. Then the key on the disk tells.
-        let unsaid = || Ok::<_, Failure>(!says_taken(output) && self.files.were_made(since, until)?);
-        let ours = says_signed(output, self.name)
-            || (may_be_ours && (says_key_saved(output, self.name) || (key.is_some() && unsaid()?)));
+        let left = Left {
+            has_key: key.is_some(),
+            may_fit: cut_short || fits(&certificate),
+            in_time: key.is_some() && self.files.were_made(since, until)?,
+        };
+        let ours = left.is_commands(output, self.name);
         if !ours {
             self.write_or_forget(&record)?;
             return Ok(Conclusion::Foreign);
@@ -199,6 +236,12 @@ impl Ca<'_> {
                 }
             }
         }
+        if !cut_short
+            && !fits(&certificate)
+            && let Some(conclusion) = self.of_another_key(&record, &certificate, fits, lines)?
+        {
+            return Ok(conclusion);
+        }
         let made = self.made(&certificate)?;
         if self.files.inventory(&self.settings.master)?.shared.contains(&made.serial) {
             return self.discard(&record, "its serial number is another certificate's");
@@ -213,11 +256,44 @@ impl Ca<'_> {
         self.records.write(&record)?;
         self.output.remove()?;
         if let Some(flaw) = flaw {
-            self.revoke()?;
+            self.finish_revocation(false)?;
             return Ok(Conclusion::Nothing(flaw));
         }
         let issued = self.issued(certificate, key.map(PrivateKey::new))?;
         Ok(Conclusion::Made(Answer::Generated { issued, void: !void.is_empty() }))
+    }
+
+    /// Judges a certificate that has not the private key's: somebody may have had it signed meanwhile. `None` where
+    /// it is surely the command's.
+    fn of_another_key(
+        &self,
+        record: &Record,
+        certificate: &str,
+        fits: impl Fn(&str) -> bool,
+        lines: Option<usize>,
+    ) -> Result<Option<Conclusion>, Failure> {
+        let Today { bundle, .. } = self.files.today()?;
+        let is_commands = |copy: &String| fits(copy) && x509::verify(copy, &bundle, clock::now()).is_ok();
+        let mut record = record.clone();
+        if let Some(copy) = self.files.read(&self.files.copy())?.filter(is_commands) {
+            let made = self.made(&copy)?;
+            let serial = made.serial.clone();
+            record.made.push(made);
+            self.records.write(&record)?;
+            self.output.remove()?;
+            return Ok(Some(Conclusion::Replaced(serial)));
+        }
+        let now = self.survey(&record)?.lines;
+        let renewed = record.has_key(&x509::spki(certificate)?);
+        if !renewed && lines.is_some_and(|before| now == before + 1) {
+            return Ok(None);
+        }
+        self.write_or_forget(&record)?;
+        Ok(Some(if renewed {
+            Conclusion::Nothing("an earlier certificate of the name was renewed meanwhile".to_owned())
+        } else {
+            Conclusion::Foreign
+        }))
     }
 
     /// The node's copy of a certificate whose other copy was cut short, put in its place.
@@ -264,7 +340,7 @@ impl Ca<'_> {
             Some("the private key does not belong to the certificate".to_owned())
         } else if let Some(surplus) = x509::surplus(certificate, self.name.as_str())? {
             Some(format!(
-                "the certificate has an {surplus} that nobody asked for, perhaps by the csr_attributes.yaml or the \
+                "the certificate has {surplus} that nobody asked for, perhaps by the csr_attributes.yaml or the \
                  dns_alt_names of the master; name its puppet.conf in [authority] config"
             ))
         } else if self.files.is_revoked(certificate)? {

@@ -35,8 +35,8 @@ impl Line {
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     pub(super) lines: Vec<Line>,
-    /// Their serial numbers that another name has as well, as after the CA was restored from a backup.
-    /// To revoke the one would revoke the other.
+    /// Their serial numbers that another certificate has as well, of another name or of this one, as after the CA was
+    /// restored from a backup. To revoke the one would revoke the other.
     pub(super) shared: BTreeSet<String>,
 }
 
@@ -53,8 +53,12 @@ impl Inventory {
                 all.lines.push(Line { serial: serial(&String::from_utf8_lossy(entry.serial)), begin, end });
             }
         })?;
+        // Puppet may write the same line twice.
+        let twice = |line: &&Line| all.lines.iter().any(|other| other.serial == line.serial && other != *line);
+        let twice: BTreeSet<_> = all.lines.iter().filter(twice).map(|line| line.serial.clone()).collect();
         let is_own = |number: &String| all.lines.iter().any(|line| line.serial == *number);
-        let mut shared: BTreeSet<_> = master.map(str::to_owned).into_iter().filter(is_own).collect();
+        let mut shared = twice;
+        shared.extend(master.map(str::to_owned).filter(is_own));
         if !all.lines.is_empty() {
             each(second, |entry| {
                 if entry.subject != own.as_bytes() {
@@ -122,11 +126,12 @@ mod tests {
         inventory.extend(b"0x001a 2026-11-22T23:49:10UTC 2031-11-22T23:49:10UTC /CN=web01\n0x1A a b /CN=web011\n");
         inventory
             .extend(b"0x002b a b /CN=web01\n0x2C a b /CN=f\xfcr\n0x002c a b /CN=web01\n0x07 a b /CN=web01\n\nnoise");
-        inventory.extend(b"\n0x2b a b /CN=Puppet CA: web01");
+        inventory.extend(b"\n0x2b a b /CN=Puppet CA: web01\n0x3d a b /CN=web01\n0x3d a c /CN=web01\n");
+        inventory.extend(b"0x4e a b /CN=web01\n0x4e a b /CN=web01\n");
         let found = Inventory::of(&name, [&inventory[..], &inventory[..]], Some("07")).unwrap();
         let serials: Vec<_> = found.lines.iter().map(|line| line.serial.as_str()).collect();
-        assert_eq!(serials, ["1A", "2B", "2C", "07"]);
-        assert_eq!(found.shared, ["07", "1A", "2B", "2C"].map(str::to_owned).into());
+        assert_eq!(serials, ["1A", "2B", "2C", "07", "3D", "3D", "4E", "4E"]);
+        assert_eq!(found.shared, ["07", "1A", "2B", "2C", "3D"].map(str::to_owned).into());
         let (begin, end) = (1_795_391_350, 1_953_157_750);
         assert!(found.lines[0].is_valid_as(begin, end) && !found.lines[0].is_valid_as(begin, end + 1));
         assert!(found.lines[0].has_expired(end + 1) && !found.lines[0].has_expired(end - 1));

@@ -10,9 +10,15 @@ mod files;
 mod generate;
 mod inventory;
 mod output;
+mod plan;
 pub mod record;
 mod revoke;
 mod survey;
+
+#[cfg(test)]
+#[path = "../../../tests/model/authority/mod.rs"]
+#[allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
+mod model;
 
 use std::fs::File;
 use std::io;
@@ -22,7 +28,7 @@ use std::time::Duration;
 use self::failure::Failure;
 use self::files::Files;
 use self::record::{Made, Record, Records, State};
-use self::survey::{Facts, Signed, Survey};
+use self::survey::{Facts, Survey};
 use super::protocol::{Answer, Issued, Request, Verb};
 use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
@@ -59,6 +65,12 @@ impl Kind {
     /// True if its master reads the revocation list when it starts, as masters up to Puppet 5 do.
     pub(crate) fn master_reads_list_at_start(self) -> bool {
         self == Self::PuppetCert
+    }
+
+    /// The section of puppet.conf that its master reads.
+    /// Puppet 5 cannot read a puppet.conf that has the other one.
+    pub(crate) fn section(self) -> &'static str {
+        if self == Self::PuppetCert { "master" } else { "server" }
     }
 }
 
@@ -156,7 +168,7 @@ impl Ca<'_> {
     }
 
     fn write_or_forget(&self, record: &Record) -> Result<(), Failure> {
-        if record.state == State::Settled && record.made.is_empty() && record.nobodys.is_empty() {
+        if record.holds_nothing() {
             return Ok(self.records.forget(self.name)?);
         }
         self.records.write(record)?;
@@ -175,7 +187,7 @@ impl Ca<'_> {
         let signed = self.files.signed_now(&today)?;
         let listed = inventory.lines.iter().map(|line| line.serial.clone());
         let serials = listed.chain(signed.iter().map(|signed| signed.serial.clone())).collect();
-        let revoked = self.files.revoked(&today, serials)?;
+        let revoked = self.files.revoked(&today, &serials)?;
         let (inventory, signed, now) = (&inventory, signed.as_ref(), clock::now());
         Ok(Facts { record, ca: &today.ca, inventory, signed, revoked: &revoked, now }.survey())
     }
@@ -183,13 +195,11 @@ impl Ca<'_> {
     /// The certificate that counts now: the CA's copy, if its key is recorded, and it is valid and not revoked.
     fn current(&self, record: &Record) -> Result<Option<String>, Failure> {
         let today = self.files.today()?;
-        let ours = |signed: &Signed| {
-            let now = clock::now();
-            signed.of_this_ca
-                && (signed.not_before..=signed.not_after).contains(&now)
-                && record.made.iter().any(|made| made.key == signed.key && made.ca == today.ca)
+        let Some(signed) =
+            self.files.signed_now(&today)?.filter(|signed| signed.counts(record, &today.ca, clock::now()))
+        else {
+            return Ok(None);
         };
-        let Some(signed) = self.files.signed_now(&today)?.filter(ours) else { return Ok(None) };
         let revoked = self.files.is_serial_revoked(&today, &signed.serial)?;
         if revoked { Ok(None) } else { self.files.read(&self.files.signed()) }
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::files::Today;
+use super::survey::Survey;
 use crate::model::name::NodeName;
 use crate::system::lock::InheritedLock;
 use crate::system::output_file::OutputFile;
@@ -25,7 +26,7 @@ const MAX_RECORD: u64 = 256 * 1024;
 const VERSION: u64 = 2;
 
 /// What is recorded about a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Record {
     version: u64,
     pub(crate) name: NodeName,
@@ -37,7 +38,7 @@ pub(crate) struct Record {
 }
 
 /// What is under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// A command was started while the CA had nothing of this name, during that boot of the machine, at that time.
@@ -55,7 +56,7 @@ pub(crate) enum State {
 }
 
 /// A certificate that was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Made {
     /// SHA-256 of its public key.
     pub(crate) key: String,
@@ -89,6 +90,15 @@ impl Made {
 impl Record {
     pub(crate) fn new(name: &NodeName, state: State, made: Vec<Made>) -> Self {
         Self { version: VERSION, name: name.clone(), state, made, nobodys: BTreeSet::new() }
+    }
+
+    /// Drops what is revoked or expired. Another CA's stays: that CA may come back from a backup.
+    pub(super) fn retain_live(&mut self, survey: &Survey) {
+        self.made.retain(|made| survey.is_live(made));
+    }
+
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.state == State::Settled && self.made.is_empty() && self.nobodys.is_empty()
     }
 
     /// Whether a key is that of something made, or of what was abandoned.

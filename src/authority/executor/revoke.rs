@@ -1,7 +1,6 @@
 //! Revoking a certificate and its renewals, and freeing their name.
 
-use std::collections::BTreeSet;
-
+use super::plan::{By, Next};
 use super::record::{Record, State};
 use super::survey::Survey;
 use super::{Answer, Ca, Failure, Kind};
@@ -10,15 +9,21 @@ use crate::system::text::excerpt;
 use crate::system::x509;
 
 impl Ca<'_> {
-    /// Revokes what the record claims. Nothing else is revoked, whatever the record says: see [`super::survey`].
+    /// Revokes all that the record claims, as asked. Nothing else is revoked, whatever the record says: see
+    /// [`super::survey`].
     pub(super) fn revoke(&self) -> Result<Answer, Failure> {
-        let mut record = self.record()?;
-        if let Some(Record { state: State::Generating { .. }, .. }) = &record {
-            if let Some(answer @ (Answer::Running | Answer::Foreign)) = self.settle_generating()? {
-                return Ok(answer);
-            }
-            record = self.record()?;
+        if let Some(Record { state: State::Generating { .. }, .. }) = self.record()?
+            && let Some(Answer::Running) = self.settle_generating()?
+        {
+            return Ok(Answer::Running);
         }
+        self.finish_revocation(true)
+    }
+
+    /// Finishes the revocation that was begun, which may be of one certificate with a flaw; where it is asked for, of
+    /// all.
+    pub(super) fn finish_revocation(&self, asked: bool) -> Result<Answer, Failure> {
+        let mut record = self.record()?;
         if let Some(Record { state: State::Abandoned { key }, .. }) = &record {
             record = self.late(key)?;
         }
@@ -28,19 +33,27 @@ impl Ca<'_> {
         if self.earlier_output()?.is_none() {
             return Ok(Answer::Running);
         }
-        if record.state == State::Settled {
+        if asked {
             record.state = State::Revoking;
+        } else if record.state == State::Settled {
+            return Ok(Answer::Absent);
         }
+        let kind = self.settings.kind;
         let mut survey = self.survey(&record)?;
-        if record.made.iter().all(|made| survey.void.contains(&made.serial)) {
-            return Ok(Answer::Void);
-        }
-        if !claim(&record, &survey).is_empty() {
+        let mut next = Next::of(kind, &record, &survey);
+        if matches!(next, Next::Revoke(..) | Next::Cannot(_)) {
             self.records.write(&record)?;
         }
+        let mut begun = false;
         // A renewal may come between.
-        while let Some(serial) = claim(&record, &survey).first().cloned() {
-            let word = self.word_for(&serial, &record, &survey)?;
+        loop {
+            let (serial, by) = match next {
+                Next::Revoke(serial, by) => (serial, by),
+                Next::Void if !begun => return Ok(Answer::Void),
+                Next::Done | Next::Void => break,
+                Next::Cannot(serial) => return Err(self.replaced(&serial, &record, &survey)),
+            };
+            let word = self.word_for(&serial, by).ok_or_else(|| self.replaced(&serial, &record, &survey))?;
             self.files.keep_revocation_list(&self.records.revocation_list())?;
             self.output.remove()?;
             let file = self.output.create()?;
@@ -49,7 +62,8 @@ impl Ca<'_> {
             if now.revoked.is_subset(&survey.revoked) {
                 return Err(self.not_revoked(&serial, &record, &command::read_back(&file)?)?);
             }
-            survey = now;
+            (survey, begun) = (now, true);
+            next = Next::of(kind, &record, &survey);
         }
         self.settle_revoked(record, &survey)?;
         Ok(Answer::Revoked)
@@ -74,28 +88,16 @@ impl Ca<'_> {
         Ok(Some(record))
     }
 
-    /// How the command is told which certificate to revoke: by its name or by its serial number.
-    fn word_for(&self, serial: &str, record: &Record, survey: &Survey) -> Result<String, Failure> {
-        let by_number = format!("0x{serial}");
-        match self.settings.kind {
-            // It revokes the CA's copy. Without one it takes the name as a regular expression.
-            Kind::PuppetCert if self.copy_is(serial)? => Ok(self.name.to_string()),
-            // From 2.7.26 on; before, it finds no such name.
-            Kind::PuppetCert => {
-                let named = ["signed", "requests"].map(|directory| self.settings.cadir.join(directory));
-                match named.iter().any(|directory| directory.join(format!("{by_number}.pem")).exists()) {
-                    true => Err(self.replaced(serial, record, survey)),
-                    false => Ok(by_number),
-                }
-            }
-            Kind::PuppetserverCa if survey.by_name && claim(record, survey) == survey.ours => Ok(self.name.to_string()),
-            Kind::PuppetserverCa => Err(self.replaced(serial, record, survey)),
+    /// The command's word for a certificate; `None` where a file has the name that its number would be.
+    fn word_for(&self, serial: &str, by: By) -> Option<String> {
+        if by == By::Name {
+            return Some(self.name.to_string());
         }
-    }
-
-    fn copy_is(&self, serial: &str) -> Result<bool, Failure> {
-        let signed = self.files.signed_now(&self.files.today()?)?;
-        Ok(signed.is_some_and(|signed| signed.serial == serial))
+        // From 2.7.26 on; before, it finds no such name.
+        let number = format!("0x{serial}");
+        let named = ["signed", "requests"].map(|directory| self.settings.cadir.join(directory));
+        let taken = named.iter().any(|directory| directory.join(format!("{number}.pem")).exists());
+        (!taken).then_some(number)
     }
 
     /// The failure after a command that has revoked nothing.
@@ -120,10 +122,15 @@ impl Ca<'_> {
     pub(super) fn replaced(&self, serial: &str, record: &Record, survey: &Survey) -> Failure {
         let name = self.name;
         let (copy, record) = (self.files.signed(), self.records.path(&record.name));
-        let others: Vec<_> = survey.others.iter().chain(&survey.shared).map(String::as_str).collect();
+        let others: Vec<_> = survey.others.iter().map(String::as_str).collect();
         let command = self.settings.program.argv.join(" ");
         let how = match self.settings.kind {
             Kind::PuppetCert => format!("'{command} revoke 0x{serial}' needs Puppet 2.7.26 or newer"),
+            // To revoke by the name would revoke that other one.
+            Kind::PuppetserverCa if !survey.shared.is_empty() => format!(
+                "do not revoke by the name: another certificate has serial number {}, too; look for it in inventory.txt",
+                survey.shared.iter().cloned().collect::<Vec<_>>().join(", ")
+            ),
             Kind::PuppetserverCa if others.is_empty() => format!(
                 "write its certificate, which is in {}, into {} and send the request again",
                 record.display(),
@@ -144,7 +151,7 @@ impl Ca<'_> {
     /// come back from a backup.
     fn settle_revoked(&self, mut record: Record, survey: &Survey) -> Result<(), Failure> {
         self.remove_ours(&record, survey.others.is_empty())?;
-        record.made.retain(|made| survey.is_live(&made.serial));
+        record.retain_live(survey);
         record.state = State::Settled;
         self.write_or_forget(&record)
     }
@@ -160,13 +167,5 @@ impl Ca<'_> {
             let cut_short = alone && key.is_none() && *path == copy;
             ours(key.as_ref()) || cut_short || (copy_is_ours && *path != waiting)
         })
-    }
-}
-
-/// The serial numbers that are to be revoked now.
-fn claim(record: &Record, survey: &Survey) -> BTreeSet<String> {
-    match &record.state {
-        State::Flawed { serial } => survey.ours.iter().filter(|ours| *ours == serial).cloned().collect(),
-        _ => survey.ours.clone(),
     }
 }

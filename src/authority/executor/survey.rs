@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::inventory::{Inventory, Line};
-use super::record::{Made, Record};
+use super::record::{Made, Record, State};
+use crate::system::x509;
 
 /// The CA's copy of a certificate of the name, of which the CA keeps the last one alone.
 #[derive(Debug, Clone)]
@@ -38,20 +39,36 @@ pub(super) struct Survey {
     pub(super) ours: BTreeSet<String>,
     /// Somebody else's.
     pub(super) others: BTreeSet<String>,
-    /// Another name has the number as well, so it can never be revoked.
+    /// Another certificate has the number as well, so it can never be revoked.
     pub(super) shared: BTreeSet<String>,
-    /// Recorded, but of another CA or of one that was restored from a backup; nothing is revoked for them.
+    /// Fingerprints of what is recorded, but of another CA or of one that was restored from a backup; nothing is
+    /// revoked for them. Their serial numbers may be those of newer certificates of espm's.
     pub(super) void: BTreeSet<String>,
     /// Those of the name that are revoked.
     pub(super) revoked: BTreeSet<String>,
     /// The CA can revoke by the name, and that revokes nothing that is another's.
     pub(super) by_name: bool,
+    /// How many of the name the CA has ever signed.
+    pub(super) lines: usize,
+    /// The serial number of the CA's copy.
+    pub(super) copy: Option<String>,
 }
 
 impl Survey {
     /// Whether a recorded certificate may still be valid.
-    pub(super) fn is_live(&self, serial: &str) -> bool {
-        self.ours.contains(serial) || self.void.contains(serial)
+    pub(super) fn is_live(&self, made: &Made) -> bool {
+        self.ours.contains(&made.serial) || self.void.contains(&made.fingerprint)
+    }
+}
+
+impl Signed {
+    /// Whether it is a certificate of a recorded key, without a flaw, and valid but for the revocation list.
+    pub(super) fn counts(&self, record: &Record, ca: &str, now: i64) -> bool {
+        let flawed = matches!(&record.state, State::Flawed { serial } if *serial == self.serial);
+        self.of_this_ca
+            && !flawed
+            && (self.not_before - x509::SKEW..=self.not_after).contains(&now)
+            && record.made.iter().any(|made| made.key == self.key && made.ca == ca)
     }
 }
 
@@ -97,7 +114,8 @@ impl Facts<'_> {
         };
         let lines = self.inventory.lines.iter();
         let revoked = lines.map(|line| &line.serial).filter(|serial| self.revoked.contains(*serial)).cloned().collect();
-        let mut survey = Survey { revoked, ..Survey::default() };
+        let copy = self.signed.map(|signed| signed.serial.clone());
+        let mut survey = Survey { revoked, copy, lines: self.inventory.lines.len(), ..Survey::default() };
         for line in self.inventory.lines.iter().filter(live) {
             let of = match () {
                 () if self.inventory.shared.contains(&line.serial) => &mut survey.shared,
@@ -107,7 +125,7 @@ impl Facts<'_> {
             of.insert(line.serial.clone());
         }
         let unrecorded = |made: &&Made| made.not_after >= self.now && !self.is_proven(made);
-        survey.void = self.record.made.iter().filter(unrecorded).map(|made| made.serial.clone()).collect();
+        survey.void = self.record.made.iter().filter(unrecorded).map(|made| made.fingerprint.clone()).collect();
         let unlisted = |signed: &&Signed| !self.is_listed(&signed.serial) && !self.revoked.contains(&signed.serial);
         let live = self.signed.filter(|signed| signed.of_this_ca && signed.not_after >= self.now);
         survey.others.extend(live.filter(unlisted).map(|signed| signed.serial.clone()));

@@ -6,9 +6,11 @@ mod gate;
 mod nodes;
 mod paths;
 mod puppet;
+mod renewal;
 pub(super) mod report;
 mod settings;
 mod state;
+mod sudo;
 mod web;
 
 use std::io::ErrorKind;
@@ -53,16 +55,18 @@ const NO_NODE: &str = "espm-check.espm-check.invalid";
 /// Runs all checks; with `settle`, also settles unfinished changes.
 pub(super) fn main(path: &Path, settle: bool, form: Form) -> ExitCode {
     let mut report = Report::new(form);
-    // Before the user changes: root alone can read the web server's key, and Puppet as another user has other settings.
+    // Before the user changes: root alone can read the web server's key and sudo's rules, and Puppet as another user has
+    // other settings.
     let seen = Config::load(path, Owner::RootOrSelf).map(|config| {
         report.asking("Puppet's settings");
-        (certificate::look(&config.tls), puppet::look(&config))
+        (certificate::look(&config.tls), puppet::look(&config), sudo::look(&config))
     });
     match load(path) {
         Ok(config) => {
             report.line("configuration", Ok(path.display().to_string()));
-            if let Ok((mut certificate, puppet)) = seen {
+            if let Ok((mut certificate, puppet, sudo)) = seen {
                 certificate.report(&mut report);
+                sudo::report(&mut report, &sudo);
                 Check { report: &mut report, path, config: &config, settle }.run(certificate.shown, &puppet);
             }
         }

@@ -3,7 +3,7 @@
 //! Requests go on meanwhile. The ledger is read before the console is asked. What differs is judged only after a second
 //! look: a node on which a request works now, or whose row another request has written since, is not judged at all.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use super::report::Report;
@@ -150,9 +150,11 @@ fn second_look<'e>(
         return Ok(doubts);
     }
     let ledger = Ledger::open(&config.state, OPERATOR)?;
+    // One statement for all, because every node may be in doubt.
+    let rows: HashMap<_, _> = ledger.entries(false)?.into_iter().map(|row| (row.node.name.clone(), row)).collect();
     let mut remain = Vec::new();
     for (entry, doubt) in doubts {
-        if stands_still(&ledger, entry)? && (settle || has_ended(&ledger, entry)) {
+        if stands_still(&ledger, &rows, entry)? && (settle || has_ended(&ledger, entry)) {
             remain.push((entry, doubt));
         }
     }
@@ -160,12 +162,21 @@ fn second_look<'e>(
 }
 
 /// True if no request works on a node, and none has since its row was read.
-fn stands_still(ledger: &Ledger, entry: &Entry) -> Result<bool, LedgerError> {
+///
+/// Before it changes anything, a request writes its intent into the row; so only an unfinished row needs the lock.
+fn stands_still(ledger: &Ledger, rows: &HashMap<NodeName, Entry>, entry: &Entry) -> Result<bool, LedgerError> {
     let name = &entry.node.name;
+    let is_same = |now: Option<&Entry>| {
+        now.is_some_and(|now| {
+            (now.state, now.certificate, &now.node, &now.request, now.since)
+                == (entry.state, entry.certificate, &entry.node, &entry.request, entry.since)
+        })
+    };
+    if !entry.is_unfinished() {
+        return Ok(is_same(rows.get(name)));
+    }
     let Some(_lock) = ledger.try_lock(name)? else { return Ok(false) };
-    let Some(now) = ledger.entry(name)? else { return Ok(false) };
-    Ok((now.state, now.certificate, &now.node, &now.request, now.since)
-        == (entry.state, entry.certificate, &entry.node, &entry.request, entry.since))
+    Ok(is_same(ledger.entry(name)?.as_ref()))
 }
 
 /// True if the command of a node's intent has ended. Its request may be gone while it runs.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::renewal;
 use super::report::Report;
 use crate::authority::executor::Kind;
 use crate::cli::{Failure, failure};
@@ -31,9 +32,21 @@ const EXACT: Duration = Duration::from_secs(2);
 
 /// Puppet's settings, as far as they can be asked for.
 pub(super) enum Settings {
-    Printed(Vec<(String, String)>),
+    Printed(Printed),
     Unasked(&'static str),
     Failed(String),
+}
+
+/// What Puppet has printed, and what is wrong with its server.
+pub(super) struct Printed {
+    values: Vec<(String, String)>,
+    flaw: Option<String>,
+}
+
+impl Printed {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Asks Puppet. As another user than root it would print that user's settings.
@@ -57,16 +70,19 @@ pub(super) fn look(config: &Config) -> Settings {
         Err(error) => Settings::Failed(format!("'{shown}': {error}")),
         Ok(ended) => {
             let stdout = String::from_utf8_lossy(&ended.stdout);
-            let printed: Vec<(String, String)> = stdout
+            let values: Vec<(String, String)> = stdout
                 .lines()
                 .filter_map(|line| line.split_once(" = "))
                 .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
                 .collect();
             let stderr = String::from_utf8_lossy(&ended.stderr);
             // Puppet prints defaults where it cannot read its file.
-            if printed.is_empty() || stderr.contains("Could not parse") {
+            if values.is_empty() || stderr.contains("Could not parse") {
                 return Settings::Failed(format!("'{shown}' fails: {}", excerpt(&(stdout.into_owned() + &stderr))));
             }
+            let mut printed = Printed { values, flaw: None };
+            let puppet_conf = printed.value("config").map(PathBuf::from);
+            printed.flaw = puppet_conf.and_then(|path| renewal::flaw(config, &path, Deadline::after(PATIENCE)));
             Settings::Printed(printed)
         }
     }
@@ -110,10 +126,10 @@ pub(super) fn report(report: &mut Report, config: &Config, ini: &Path, settings:
     }
 }
 
-fn judge(config: &Config, ini: &Path, printed: &[(String, String)]) -> Result<String, Failure> {
-    let value = |name: &str| printed.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+fn judge(config: &Config, ini: &Path, printed: &Printed) -> Result<String, Failure> {
+    let value = |name| printed.value(name);
     let authority = &config.authority;
-    let mut wrong = Vec::new();
+    let mut wrong: Vec<_> = printed.flaw.iter().cloned().collect();
     if let Some(certname) = value("certname").filter(|name| *name != authority.master) {
         let master = &authority.master;
         wrong.push(format!("[authority] master: is {master}, Puppet's certname is {certname}; write {certname}"));
@@ -129,7 +145,8 @@ fn judge(config: &Config, ini: &Path, printed: &[(String, String)]) -> Result<St
     let mut good = "has the same certname and directories as espm.ini";
     if config.console.published().is_some() {
         good = "asks espm-enc, and has read its settings; its certname and directories are those of espm.ini";
-        wrong.extend(terminus(value("node_terminus"), value("external_nodes"), ini));
+        let section = authority.kind.section();
+        wrong.extend(terminus(section, value("node_terminus"), value("external_nodes"), ini));
         if wrong.is_empty() {
             wrong.extend(value("config").and_then(|path| started_before(Path::new(path))));
         }
@@ -143,9 +160,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether Puppet asks espm-enc about its nodes, with the configuration beside espm.ini.
-fn terminus(terminus: Option<&str>, external_nodes: Option<&str>, ini: &Path) -> Option<String> {
+fn terminus(section: &str, terminus: Option<&str>, external_nodes: Option<&str>, ini: &Path) -> Option<String> {
     let set = |key: &str, value: &str| {
-        format!("puppet config set --section server {key} {value}, then restart the Puppet server")
+        format!("puppet config set --section {section} {key} {value}, then restart the Puppet server")
     };
     let (terminus, program) = (terminus.unwrap_or("plain"), external_nodes.unwrap_or("none"));
     if terminus != "exec" {
@@ -222,7 +239,7 @@ mod tests {
     #[test]
     fn puppet_asks_espm_enc_with_the_file_beside_espm_ini() {
         let ini = Path::new("/x/espm.ini");
-        let at = |node: &str, program: &str| terminus(Some(node), Some(program), ini);
+        let at = |node: &str, program: &str| terminus("server", Some(node), Some(program), ini);
         assert_eq!(at("exec", "/usr/bin/espm-enc -c /x/enc.ini"), None);
         for (node, program, said) in [
             ("plain", "none", "node_terminus is plain"),
@@ -238,5 +255,7 @@ mod tests {
             let found = at(node, program).unwrap();
             assert!(found.starts_with(said), "{found}");
         }
+        let old = terminus("master", None, None, ini).unwrap();
+        assert!(old.contains("puppet config set --section master node_terminus exec"), "{old}");
     }
 }

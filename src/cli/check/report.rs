@@ -95,18 +95,13 @@ impl Report {
     /// Counts the ledger's rows by their states.
     pub(in crate::cli) fn entries(&mut self, entries: &[Entry]) {
         let certificates: Vec<_> = entries.iter().filter_map(|entry| entry.certificate).collect();
-        let unfinished = |entry: &&Entry| {
-            let certificate = entry.certificate;
-            entry.state != NodeState::Active
-                || matches!(certificate, Some(CertificateState::Generating | CertificateState::Revoking))
-        };
         let nodes = |state: &NodeState| entries.iter().filter(|entry| entry.state == *state).count();
         let issued = |state: &CertificateState| certificates.iter().filter(|found| *found == state).count();
         self.counts = Some(Counts {
             nodes: NodeState::ALL.iter().map(|state| (state.word(), nodes(state))).collect(),
             certificates: CertificateState::ALL.iter().map(|state| (state.word(), issued(state))).collect(),
             all: entries.len(),
-            unfinished: entries.iter().filter(unfinished).count(),
+            unfinished: entries.iter().filter(|entry| entry.is_unfinished()).count(),
         });
     }
 

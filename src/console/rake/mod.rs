@@ -173,7 +173,7 @@ impl Console for Rake {
     }
 
     fn way(&self, before: &Assignment, after: &Assignment) -> Way {
-        if self.settings.release.changes_in_place(before, after) { Way::InPlace } else { Way::Rebuild }
+        self.settings.release.way(before, after)
     }
 
     fn verdict(&self, intent: &Intent, evidence: Evidence<'_>) -> Verdict {

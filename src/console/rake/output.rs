@@ -3,6 +3,7 @@
 //! Exit codes and messages both lie on their own; a success is its marker lines, complete lists and exit code 0.
 //! Unknown lines are noise.
 
+use crate::console::change::without_head;
 use crate::model::fold::Twins;
 use crate::model::name::{ClassName, GroupName, NodeName};
 use crate::model::node::{Assignment, List};
@@ -175,7 +176,7 @@ pub fn names(output: &str) -> Vec<String> {
 pub(crate) fn excerpt(output: &str) -> String {
     match output.rfind(ABORTED).and_then(|at| output.get(at..)) {
         Some(abort) => text::excerpt(&abort.lines().take(3).collect::<Vec<_>>().join("\n")),
-        None => text::excerpt(output),
+        None => text::excerpt(without_head(output)),
     }
 }
 
@@ -263,6 +264,10 @@ mod tests {
             format!("(in /)\nrake aborted!\nMysql::Error: x\n{}(See full trace)\n", "/a.rb:1:in `b'\n".repeat(9));
         assert_eq!(excerpt(&output), "rake aborted! | Mysql::Error: x | /a.rb:1:in `b'");
         assert_eq!(excerpt("(in /)\nNode  doesn't exist!\n"), "(in /) | Node  doesn't exist!");
+        // Of espm's own lines, those before the command's say nothing about a failure.
+        let whole = "espm: boot a\nespm: rebuild\nNode  doesn't exist!\nespm: exit 1\n";
+        assert_eq!(excerpt(whole), "Node  doesn't exist! | espm: exit 1");
+        assert_eq!(excerpt("espm: boot a"), "");
     }
 
     #[test]

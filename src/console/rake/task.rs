@@ -16,7 +16,7 @@ use crate::model::node::{Assignment, List, Node};
 pub enum Release {
     /// 1.2.2 to 1.2.6: no parameters.
     V1_2_2,
-    /// 1.2.7 to 1.2.22: `node:classes` may fail; a parameter gets a second value.
+    /// 1.2.7 to 1.2.22: only groups change in place; `node:classes` may fail, a parameter gets a second value.
     V1_2_7,
     /// 1.2.23 and 2.0: changes in place, but no parameter can be removed.
     V1_2_23,
@@ -62,13 +62,17 @@ impl Release {
         self >= Self::V1_2_23
     }
 
-    /// True if a change can be made in place; otherwise the node is rebuilt.
-    pub(crate) fn changes_in_place(self, before: &Assignment, after: &Assignment) -> bool {
-        match self {
+    /// The way of a change: in place where that can be made, otherwise the node is rebuilt.
+    pub(crate) fn way(self, before: &Assignment, after: &Assignment) -> Way {
+        let in_place = match self {
             Self::V1_2_2 => true,
+            Self::V1_2_7 if before.classes == after.classes && before.parameters == after.parameters => {
+                return Way::Groups;
+            }
             Self::V1_2_7 => false,
             Self::V1_2_23 | Self::V3_0 => before.parameters.keys().all(|name| after.parameters.contains_key(name)),
-        }
+        };
+        if in_place { Way::InPlace } else { Way::Rebuild }
     }
 }
 
@@ -107,6 +111,13 @@ pub enum Task {
         /// The node with the new assignment.
         node: Node,
     },
+    /// Change a node's groups alone.
+    Groups {
+        /// The node's name.
+        name: NodeName,
+        /// The new groups.
+        groups: Vec<GroupName>,
+    },
     /// Change an assignment by deleting the node and adding it again.
     Rebuild {
         /// The node with the new assignment.
@@ -141,6 +152,9 @@ impl Task {
         match intent {
             Intent::Add { node } | Intent::Change { node, way: Way::AddAgain } => Self::Add { node: node.clone() },
             Intent::Change { node, way: Way::InPlace } => Self::Change { node: node.clone() },
+            Intent::Change { node, way: Way::Groups } => {
+                Self::Groups { name: node.name.clone(), groups: node.assignment.groups.clone() }
+            }
             Intent::Change { node, way: Way::Rebuild } => Self::Rebuild { node: node.clone() },
             Intent::Delete { node } => Self::Delete { name: node.name.clone(), groups: node.assignment.groups.clone() },
         }
@@ -155,7 +169,11 @@ impl Task {
     pub(crate) fn changes(&self) -> bool {
         match self {
             Self::Tasks | Self::Names { .. } | Self::Nodes | Self::Assigned { .. } | Self::Parameters { .. } => false,
-            Self::Add { .. } | Self::Change { .. } | Self::Rebuild { .. } | Self::Delete { .. } => true,
+            Self::Add { .. }
+            | Self::Change { .. }
+            | Self::Groups { .. }
+            | Self::Rebuild { .. }
+            | Self::Delete { .. } => true,
         }
     }
 
@@ -164,7 +182,10 @@ impl Task {
         match self {
             Self::Tasks | Self::Names { .. } | Self::Nodes => None,
             Self::Add { node } | Self::Change { node } | Self::Rebuild { node } => Some(&node.name),
-            Self::Assigned { name, .. } | Self::Parameters { name } | Self::Delete { name, .. } => Some(name),
+            Self::Assigned { name, .. }
+            | Self::Parameters { name }
+            | Self::Groups { name, .. }
+            | Self::Delete { name, .. } => Some(name),
         }
     }
 
@@ -212,15 +233,21 @@ impl Task {
                 tasks(&["node:groups", "node:del", "node:add", "nodeclass:list", "node:parameters", "nodegroup:list"]);
                 words.extend(variables(node));
             }
+            Self::Groups { name, groups } => {
+                tasks(&["node:groups", "nodegroup:list"]);
+                words.extend(variables(&with_groups(name, groups)));
+            }
             Self::Delete { name, groups } => {
                 tasks(&["node:groups", "node:del", "node:list"]);
-                let groups = groups.clone();
-                let assignment = Assignment { groups, ..Assignment::default() };
-                words.extend(variables(&Node { name: name.clone(), assignment }));
+                words.extend(variables(&with_groups(name, groups)));
             }
         }
         words
     }
+}
+
+fn with_groups(name: &NodeName, groups: &[GroupName]) -> Node {
+    Node { name: name.clone(), assignment: Assignment { groups: groups.to_vec(), ..Assignment::default() } }
 }
 
 /// All four variables, so that none comes from the environment.

@@ -18,9 +18,14 @@ pub(in crate::console) fn verdict(intent: &Intent, evidence: Evidence<'_>) -> Ve
 fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Verdict {
     let output = Output::read(evidence.output, &node.name);
     let separator = if way == Some(Way::Rebuild) { Separator::Parameters } else { Separator::Groups };
+    let keeps_node = way.is_some_and(Way::keeps_node);
     // In place, only the exit code proves that all was assigned.
-    let succeeded = evidence.exit.map_or(way != Some(Way::InPlace) && output.created(), |code| code == 0);
-    match output.complete(&node.assignment, separator) {
+    let succeeded = evidence.exit.map_or(!keeps_node && output.created(), |code| code == 0);
+    let mut assigned = node.assignment.clone();
+    if way == Some(Way::Groups) {
+        (assigned.classes, assigned.parameters) = Default::default();
+    }
+    match output.complete(&assigned, separator) {
         Completeness::Whole if succeeded => return Verdict::Done,
         Completeness::Lost(names) if succeeded => return Verdict::Partial(Gap::UnknownNames(names)),
         Completeness::Whole | Completeness::Lost(_) | Completeness::Unfinished => {}
@@ -36,7 +41,7 @@ fn judge_assignment(node: &Node, way: Option<Way>, evidence: Evidence<'_>) -> Ve
         Verdict::Refused(Refusal::Missing)
     } else {
         match way {
-            Some(Way::InPlace) => Verdict::Partial(Gap::Unfinished(said)),
+            Some(Way::InPlace | Way::Groups) => Verdict::Partial(Gap::Unfinished(said)),
             Some(Way::Rebuild) if !output.groups_edited() && ended => Verdict::Refused(Refusal::Error(said)),
             Some(Way::Rebuild) if !output.groups_edited() && evidence.whole => Verdict::NotBegun,
             Some(Way::Rebuild) if rolled_back(By::Deletion) => Verdict::Refused(Refusal::Error(said)),
@@ -142,6 +147,7 @@ mod tests {
         let add = Intent::Add { node: node(&["ntp"]) };
         let change = |way| Intent::Change { node: node(&["ntp"]), way };
         let (place, rebuild, again) = (change(Way::InPlace), change(Way::Rebuild), change(Way::AddAgain));
+        let groups = change(Way::Groups);
         let missing = || Verdict::Partial(Gap::UnknownNames(vec![(List::Classes, "ntp".to_owned())]));
         let rest = || Verdict::Partial(Gap::Unfinished(String::new()));
         let said = || Verdict::Refused(Refusal::Error(String::new()));
@@ -163,6 +169,12 @@ mod tests {
             // What was edited was there, and may lack the rest.
             (&place, &edited, None, rest()),
             (&place, "", None, rest()),
+            // The class is not listed, because it was not set.
+            (&groups, DONE, Some(0), Verdict::Done),
+            (&groups, DONE, Some(1), rest()),
+            (&groups, DONE, None, rest()),
+            (&groups, "", Some(0), rest()),
+            (&groups, "Node web01 doesn't exist!\n", Some(1), Verdict::Refused(Refusal::Missing)),
             (&rebuild, &format!("{DONE}\n{created}{parameters}"), Some(0), Verdict::Done),
             (&rebuild, &format!("{DONE}\n{created}{parameters}"), None, Verdict::Done),
             (&rebuild, &format!("{DONE}\n{created}"), None, rest()),

@@ -29,14 +29,17 @@ const AUTHORITY_KEY: &[u8] = b"\x55\x1d\x23";
 
 const BAD: X509Error = X509Error::Unreadable("the revocation list");
 
+/// Serial numbers, each the content of an INTEGER without zeros that do not count.
+pub(super) type Serials = BTreeSet<Vec<u8>>;
+
 /// What the newest list of a CA says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Said {
     issued: i64,
     /// When the list ends, if it says so.
     pub(super) until: Option<i64>,
-    /// Whether the serial number is in it.
-    pub(super) revoked: bool,
+    /// Those of the serial numbers that are in it.
+    pub(super) revoked: Serials,
 }
 
 /// A list, taken apart down to its entries.
@@ -65,13 +68,13 @@ impl<'a> List<'a> {
         body.is_empty().then_some(Self { der, issuer, issued, until, entries, extensions })
     }
 
-    /// Whether a serial number is in it.
+    /// Those of the serial numbers that are in it.
     /// `None` when an entry cannot be read, or has an extension that must be understood.
-    fn has(&self, serial: &[u8]) -> Option<bool> {
-        let (mut entries, mut found) = (self.entries, false);
+    fn among(&self, serials: &Serials) -> Option<Serials> {
+        let (mut entries, mut found) = (self.entries, Serials::new());
         while !entries.is_empty() {
             let mut entry = entries.inside(SEQUENCE)?;
-            found |= integer(entry.content(INTEGER)?) == serial;
+            found.extend(serials.get(integer(entry.content(INTEGER)?)).cloned());
             entry.element()?;
             if let Some(extensions) = entry.inside(SEQUENCE) {
                 each(extensions, |_, critical, _| !critical).filter(|understood| *understood)?;
@@ -97,7 +100,7 @@ impl<'a> List<'a> {
     }
 
     /// What a list that is signed by the CA says.
-    fn says(&self, serial: &[u8], at: i64) -> Result<Said, X509Error> {
+    fn says(&self, serials: &Serials, at: i64) -> Result<Said, X509Error> {
         if at.saturating_add(SKEW) < self.issued {
             return Err(X509Error::ListNotYet(self.issued));
         }
@@ -105,7 +108,7 @@ impl<'a> List<'a> {
         if understood != Some(true) {
             return Err(BAD);
         }
-        Ok(Said { issued: self.issued, until: self.until, revoked: self.has(serial).ok_or(BAD)? })
+        Ok(Said { issued: self.issued, until: self.until, revoked: self.among(serials).ok_or(BAD)? })
     }
 }
 
@@ -130,7 +133,7 @@ fn each<'a>(mut extensions: Reader<'a>, is_good: impl Fn(&[u8], bool, &'a [u8]) 
     Some(good)
 }
 
-/// What the newest list of a CA says about a serial number.
+/// What the newest list of a CA says about serial numbers, each list read once.
 /// `ca` has the CA's certificates, which have one name and one key; `bundle` has all that are known.
 ///
 /// # Errors
@@ -139,7 +142,7 @@ pub(super) fn newest(
     lists: impl BufRead,
     ca: &[&Certificate<'_>],
     bundle: &[Certificate<'_>],
-    serial: &[u8],
+    serials: &Serials,
     at: i64,
 ) -> Result<Said, X509Error> {
     let Some(first) = ca.first() else { return Err(X509Error::NotSigned) };
@@ -157,10 +160,10 @@ pub(super) fn newest(
             if !ca.iter().any(|one| one.may_sign_lists()) {
                 return Err(X509Error::MayNotSignLists);
             }
-            let said = list.says(serial, at)?;
+            let said = list.says(serials, at)?;
             newest = Some(match newest {
                 Some(older) if older.issued > said.issued => older,
-                Some(same) if same.issued == said.issued => Said { revoked: same.revoked || said.revoked, ..said },
+                Some(same) if same.issued == said.issued => Said { revoked: &same.revoked | &said.revoked, ..said },
                 _ => said,
             });
         } else if ca.iter().any(|one| list.is_meant_for(one)) && !is_by(&list, bundle.iter())? {
@@ -184,14 +187,14 @@ fn is_by<'a, 'b: 'a>(
 }
 
 /// The issuer of a list, and the serial numbers in it.
-type Numbers = (Name, BTreeSet<Vec<u8>>);
+type Numbers = (Name, Serials);
 
 fn entries(lists: impl BufRead) -> Result<Vec<Numbers>, X509Error> {
     let mut all = Vec::new();
     for item in items(lists) {
         let Item::Crl(der) = item? else { continue };
         let List { issuer, mut entries, .. } = List::read(&der).ok_or(BAD)?;
-        let mut numbers = BTreeSet::new();
+        let mut numbers = Serials::new();
         while !entries.is_empty() {
             let mut entry = entries.inside(SEQUENCE).ok_or(BAD)?;
             numbers.insert(integer(entry.content(INTEGER).ok_or(BAD)?).to_vec());

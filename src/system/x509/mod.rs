@@ -14,6 +14,7 @@ mod signature;
 mod spki;
 mod surplus;
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use data_encoding::HEXUPPER;
@@ -24,13 +25,14 @@ use x509_parser::extensions::GeneralName;
 use self::chain::{Certificate, ders, until};
 pub use self::heritage::heritage;
 pub use self::key::{key_fits, key_of_certificate, key_of_private};
+use self::list::Serials;
 pub use self::list::lost;
 pub use self::spki::{is_signed_by, signer, spki};
 pub use self::surplus::surplus;
 use crate::system::clock::rfc3339;
 
 /// Seconds by which a clock may be behind that of the CA.
-const SKEW: i64 = 300;
+pub(crate) const SKEW: i64 = 300;
 
 /// The last moment that a certificate can name: 9999-12-31T23:59:59Z.
 const LAST: i64 = 253_402_300_799;
@@ -146,7 +148,7 @@ pub fn ca_until(bundle_pem: impl AsRef<[u8]>, at: i64) -> Result<i64, X509Error>
 pub fn list_until(bundle_pem: impl AsRef<[u8]>, lists_pem: impl BufRead, at: i64) -> Result<Option<i64>, X509Error> {
     let bundle = ders(bundle_pem.as_ref())?;
     let bundle = Certificate::read_all(&bundle)?;
-    let said = list::newest(lists_pem, &[first(&bundle)?], &bundle, &[], at)?;
+    let said = list::newest(lists_pem, &[first(&bundle)?], &bundle, &Serials::new(), at)?;
     match said.until {
         Some(until) if until < at => Err(X509Error::ListEnded(until)),
         until => Ok(until),
@@ -172,32 +174,39 @@ pub fn is_revoked(
             ca.push(one);
         }
     }
-    let said = list::newest(lists_pem, &ca, &bundle, leaf.serial(), at)?;
+    let said = list::newest(lists_pem, &ca, &bundle, &Serials::from([leaf.serial().to_vec()]), at)?;
     match said.until {
-        Some(until) if until < at && !said.revoked => Err(X509Error::ListEnded(until)),
-        _ => Ok(said.revoked),
+        Some(until) if until < at && said.revoked.is_empty() => Err(X509Error::ListEnded(until)),
+        _ => Ok(!said.revoked.is_empty()),
     }
 }
 
-/// As [`is_revoked`], for a serial number in hexadecimal of the CA that signs, which keeps no copy of what was renewed.
-pub fn is_serial_revoked(
-    serial: &str,
+/// What a CA's newest revocation list says about some serial numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Those that are in it.
+    pub serials: BTreeSet<String>,
+    /// When the list ended, if it has: then it says nothing about the others.
+    pub ended: Option<i64>,
+}
+
+/// As [`is_revoked`], for serial numbers in hexadecimal of the CA that signs, which keeps no copy of what was renewed.
+/// The lists are read once.
+pub fn revoked_among(
+    serials: &BTreeSet<String>,
     lists_pem: impl BufRead,
     bundle_pem: impl AsRef<[u8]>,
     at: i64,
-) -> Result<bool, X509Error> {
+) -> Result<Revoked, X509Error> {
     let bundle = ders(bundle_pem.as_ref())?;
     let bundle = Certificate::read_all(&bundle)?;
-    let unreadable = X509Error::Unreadable("the serial number");
-    let mut number = HEXUPPER.decode(serial.as_bytes()).map_err(|_| unreadable)?;
-    if number.first().is_some_and(|first| first & 0x80 != 0) {
-        number.insert(0, 0);
-    }
-    let said = list::newest(lists_pem, &[first(&bundle)?], &bundle, integer(&number), at)?;
-    match said.until {
-        Some(until) if until < at && !said.revoked => Err(X509Error::ListEnded(until)),
-        _ => Ok(said.revoked),
-    }
+    let numbers = serials.iter().map(|serial| content(serial)).collect::<Result<Vec<_>, _>>()?;
+    let said = list::newest(lists_pem, &[first(&bundle)?], &bundle, &numbers.iter().cloned().collect(), at)?;
+    let revoked = serials.iter().zip(numbers).filter(|(_, number)| said.revoked.contains(number));
+    Ok(Revoked {
+        serials: revoked.map(|(serial, _)| serial.clone()).collect(),
+        ended: said.until.filter(|until| *until < at),
+    })
 }
 
 fn first<T>(certificates: &[T]) -> Result<&T, X509Error> {
@@ -210,6 +219,16 @@ fn integer(content: &[u8]) -> &[u8] {
         [0, next, ..] if next & 0x80 == 0 => integer(content.get(1..).unwrap_or_default()),
         _ => content,
     }
+}
+
+/// The content of an INTEGER of a number in hexadecimal.
+fn content(number: &str) -> Result<Vec<u8>, X509Error> {
+    let unreadable = X509Error::Unreadable("the serial number");
+    let mut content = HEXUPPER.decode(number.as_bytes()).map_err(|_| unreadable)?;
+    if content.first().is_some_and(|first| first & 0x80 != 0) {
+        content.insert(0, 0);
+    }
+    Ok(integer(&content).to_vec())
 }
 
 /// The content of an INTEGER in hexadecimal, as openssl prints it.

@@ -19,11 +19,13 @@ pub fn surplus(certificate_pem: impl AsRef<[u8]>, name: &str) -> Result<Option<S
         let oid = extension.oid.to_id_string();
         let other = |other: &&GeneralName<'_>| !matches!(other, GeneralName::DNSName(own) if *own == name);
         match extension.parsed_extension() {
-            _ if !USUAL.contains(&oid.as_str()) => return Ok(Some(format!("extension {oid}"))),
-            ParsedExtension::BasicConstraints(basic) if basic.ca => return Ok(Some("right to sign others".to_owned())),
+            _ if !USUAL.contains(&oid.as_str()) => return Ok(Some(format!("the extension {oid}"))),
+            ParsedExtension::BasicConstraints(basic) if basic.ca => {
+                return Ok(Some("the right to sign others".to_owned()));
+            }
             ParsedExtension::SubjectAlternativeName(names) => {
                 if let Some(other) = names.general_names.iter().find(other) {
-                    return Ok(Some(format!("other name, {other}")));
+                    return Ok(Some(format!("the other name {other}")));
                 }
             }
             _ => {}

@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
+use crate::harness::check::{all_is_well, one_fault};
 use crate::harness::{Plan, Server, Site, template};
 
 /// Sites on which a key has a meaning.
@@ -367,4 +369,38 @@ fn each_mistake_without_a_console_is_refused_or_seen_or_harmless() {
 #[test]
 fn each_mistake_with_puppetserver_ca_is_refused_or_seen_or_harmless() {
     judge(ServerCa);
+}
+
+#[test]
+fn server_that_cannot_revoke_what_agents_renew_fails_check() {
+    let site = open(ServerCa);
+    let at = |path: &str| site.dir.join(path).display().to_string();
+    fs::create_dir_all(at("server")).unwrap();
+    for name in ["puppet", "puppetserver"] {
+        symlink(template().join("authority/puppet"), at(&format!("server/{name}"))).unwrap();
+    }
+    let (server, root) = (at("server/puppetserver"), at("ca"));
+    let is_release = |release: &str| {
+        site.configure("authority", &format!("command = {server} --root {root} --flavour {release} ca"))
+    };
+    fs::create_dir_all(at("ca/puppetserver/conf.d")).unwrap();
+    let allow = |allowed: &str| {
+        let text = format!("certificate-authority: {{\n    allow-auto-renewal: {allowed}\n}}\n");
+        site.write("ca/puppetserver/conf.d/ca.conf", &text)
+    };
+    is_release("8.2.1");
+    allow("false");
+    all_is_well(&site);
+    let conf = allow("true");
+    one_fault(
+        &site,
+        &[
+            "FAIL  Puppet: Puppet Server 8.2.1 cannot revoke a certificate that its agent has renewed",
+            &format!(
+                "and {conf} line 2 allows renewals; upgrade the server to 8.2.2 or newer, or write allow-auto-renewal: false"
+            ),
+        ],
+    );
+    is_release("8.2.2");
+    all_is_well(&site);
 }

@@ -99,7 +99,8 @@ fn puppet_server_started_before_its_settings_changed_is_seen() {
         fs::write(&settings, text.replace(from, to)).unwrap();
         let (found, code) = nagios(&site);
         assert!(code == 2 && found.contains("FAIL  Puppet: ") && found.contains(said), "{found}");
-        assert!(found.contains("puppet config set --section server "), "{found}");
+        // The CA is "puppet cert".
+        assert!(found.contains("puppet config set --section master "), "{found}");
     }
     fs::write(&settings, text).unwrap();
     let mut server = puppet_server(&site);

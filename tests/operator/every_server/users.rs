@@ -19,6 +19,7 @@ fn check_with_other_users_verifies_sudo_and_owners() {
     let others: Vec<_> = printed.lines().filter(|line| !line.starts_with("ok    ")).collect();
     let skipped = [
         "skip  certificate: root alone can read it; run 'espm check' as root to check it",
+        "skip  sudo: root alone can read its rules; run 'espm check' as root",
         "skip  Puppet: root alone can ask Puppet; run 'espm check' as root",
     ];
     assert_eq!(others, skipped);
@@ -45,6 +46,24 @@ fn check_with_other_users_verifies_sudo_and_owners() {
         one_fault(&site, &[&format!("[espm] helper: {known}: others can write it (mode 0775); chmod go-w {known}")]);
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     }
+    all_is_well(&site);
+}
+
+#[test]
+fn sudo_log_of_what_commands_print_fails_check_until_it_is_off() {
+    let site = Site::installed();
+    let (rules, own) = (site.dir.join("system/sudoers.d/audit"), site.dir.join("system/sudoers.d/espm"));
+    let line = "Defaults!ESPM_CONSOLE, ESPM_AUTHORITY !log_output";
+    fs::write(&rules, "Defaults log_output, iolog_dir = /run/io\n").unwrap();
+    fs::set_permissions(&rules, Permissions::from_mode(0o440)).unwrap();
+    let why = "FAIL  sudo: a setting of sudo's would log private keys, or keep espm's commands from running; ";
+    one_fault(&site, &[&format!("{why}add to /etc/sudoers.d/espm: {line}")]);
+    // What set-up prints now has it, too.
+    let printed = run(site.inside("/opt/espm/bin/espm-setup").arg("sudoers"));
+    assert!(printed.contains(line), "{printed}");
+    let cgi = "Defaults!ESPM_CGI !log_output";
+    let lines = if site.without_gateway() { format!("{line}\n{cgi}\n") } else { format!("{line}\n") };
+    fs::write(&own, fs::read_to_string(&own).unwrap() + &lines).unwrap();
     all_is_well(&site);
 }
 

@@ -109,7 +109,10 @@ fn console_3_0_adds_changes_and_deletes_node() {
 #[test]
 fn change_that_rebuilds_node_is_noted() {
     for (release, change, rebuilds) in [
-        ("1.2.8", json!({"groups": []}), true),
+        ("1.2.8", json!({"groups": []}), false),
+        ("1.2.9", json!({"groups": ["default"], "classes": ["apache", "ntp"]}), false),
+        ("1.2.8", json!({"groups": [], "classes": []}), true),
+        ("1.2.8", json!({"parameters": {"role": "db"}}), true),
         ("1.2.23", json!({"groups": [], "parameters": {"role": "db"}}), false),
         ("1.2.23", json!({"parameters": {"role": null}}), true),
     ] {
