@@ -1,5 +1,7 @@
 //! `[client NAME]`: the clients, their keys and their rights.
 
+use std::collections::HashMap;
+
 use super::declare::{self, Absent, File, Key, Text, Value, keys};
 use super::wrong::Wrong;
 use crate::model::client::{Client, May, Rights};
@@ -87,10 +89,9 @@ pub(super) fn read(file: &File<'_>) -> Result<Vec<Client>, Wrong> {
         let name = ClientName::parse(name).map_err(|error| Wrong::ClientName { name: name.to_owned(), line, error })?;
         let read = ClientKeys::read(&file).map_err(|wrong| of_keys(wrong, name.as_str()))?;
         let ClientKeys { keys, may, nodes, groups, classes, most } = read;
-        let client = Client { name, keys, rights: Rights { may, nodes, groups, classes, most } };
-        refuse_twins(&clients, &client)?;
-        clients.push(client);
+        clients.push(Client { name, keys, rights: Rights { may, nodes, groups, classes, most } });
     }
+    refuse_twins(&clients)?;
     if clients.is_empty() { Err(Wrong::NoClient) } else { Ok(clients) }
 }
 
@@ -104,14 +105,69 @@ fn of_keys(wrong: Wrong, client: &str) -> Wrong {
 }
 
 /// Refuses a key that another client has, or that stands twice.
-fn refuse_twins(others: &[Client], client: &Client) -> Result<(), Wrong> {
-    for (at, key) in client.keys.iter().enumerate() {
-        let own = client.keys.iter().take(at).map(|other| (client, other));
-        let mut all = others.iter().flat_map(|other| other.keys.iter().map(move |key| (other, key))).chain(own);
-        if let Some((other, _)) = all.find(|(_, other)| other.matches(key)) {
-            let (name, other) = (other.name.to_string(), client.name.to_string());
+fn refuse_twins(clients: &[Client]) -> Result<(), Wrong> {
+    let mut owners = HashMap::new();
+    for (client, key) in clients.iter().flat_map(|client| client.keys.iter().map(move |key| (client, key))) {
+        if let Some(owner) = owners.insert(key.bytes(), &client.name) {
+            let (name, other) = (owner.to_string(), client.name.to_string());
             return Err(Wrong::KeyTwice { name, other, key: key.short() });
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    const REST: &str = "[tls]\ncertificate = /c\nkey = /k\n[console]\nkind = enc\n[authority]\nkind = puppet-cert\n\
+                        command = /puppet cert\nssldir = /s\ncadir = /c\nmaster = m.example.com\n";
+
+    fn digest(digit: char) -> String {
+        format!("sha256:{}", digit.to_string().repeat(64))
+    }
+
+    fn error(clients: &str) -> String {
+        Config::from_text(&format!("{clients}{REST}")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_client_has_keys_of_its_own() {
+        let (one, two) = (digest('1'), digest('2'));
+        let good = format!("[client a]\nkeys = {one}, {two}\n[client b]\nkeys = {}\nmost = 0\n", digest('3'));
+        let config = Config::from_text(&format!("{good}{REST}")).unwrap();
+        let found: Vec<_> = config.clients.iter().map(|client| (client.name.as_str(), client.keys.len())).collect();
+        assert_eq!(found, [("a", 2), ("b", 1)]);
+        assert_eq!((config.clients[0].rights.most, config.clients[1].rights.most), (None, Some(0)));
+        for (clients, message) in [
+            (
+                format!("[client a]\nkeys = {one}\n[client b]\nkeys = {two}, {one}\n"),
+                "[client b] keys: 11111111 is a key of [client a], too; give each client keys of its own",
+            ),
+            (format!("[client a]\nkeys = {one},{one}\n"), "[client a] keys: 11111111 is a key of [client a], too"),
+            (format!("[client a]\nkeys = {one} {two}\n"), "[client a] keys: want sha256: and 64 hexadecimal digits"),
+            (format!("[client a]\nkeys = {one},\n"), "[client a] keys: want sha256: and 64 hexadecimal digits"),
+            (
+                "[client a]\nmay = list\n".into(),
+                "[client a] keys: is missing, so that nobody can be this client; 'espm-setup",
+            ),
+            ("[client a]\nkeys =\n".into(), "[client a] keys: is missing, so that nobody can be this client;"),
+            (
+                format!("[client a]\nkeys = {one}\n[client  a]\nkeys = {two}\n"),
+                "[client  a] line 3: a client's name is",
+            ),
+            (format!("[client operator]\nkeys = {one}\n"), "[client operator] line 1: a client's name is"),
+            (
+                format!("[psk]\ncloud = {one}\n"),
+                "[psk] line 2: each client has a section now; in the place of 'cloud = sha256:...' write '[client cloud]'",
+            ),
+            (
+                String::new(),
+                "[client NAME]: there is none, so that no key is right; 'espm-setup client add NAME' makes one",
+            ),
+        ] {
+            let found = error(&clients);
+            assert!(found.starts_with(message), "{found:?} for {message:?}");
+        }
+    }
 }

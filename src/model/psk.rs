@@ -51,6 +51,11 @@ impl PskDigest {
         bytes.try_into().ok().map(Self)
     }
 
+    /// Its bytes. Compare it with the digest of a key that was sent by [`Self::matches`] alone.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Its first eight digits, by which a human tells a client's keys apart.
     pub fn short(&self) -> String {
         HEXLOWER.encode(self.0.get(..4).unwrap_or_default())

@@ -194,17 +194,22 @@ fn retire(path: &Path, client: &str) -> Result<(), SetupError> {
         return Err(SetupError::OnlyClient { path: path.to_owned(), name });
     }
     let mut edited = file.edit(&name, |rows| {
-        let lines = found.entries.iter().map(|(_, _, line)| *line).chain([found.line]);
-        lines.for_each(|line| set_row(rows, line, None));
+        // And the blank line that parts it from what stands above.
+        let above = found.line.checked_sub(2).and_then(|at| rows.get(at)).filter(|row| row.trim().is_empty());
+        let above = above.map(|_| found.line - 1);
+        let lines = found.entries.iter().map(|(_, _, line)| *line).chain([found.line]).chain(above);
+        lines.collect::<Vec<_>>().into_iter().for_each(|line| set_row(rows, line, None));
     })?;
-    let nodes = edited.nodes_of(&name)?;
+    let nodes = edited.nodes_of(&name);
     edited.write()?;
     let left = match nodes {
-        0 => String::new(),
-        nodes => format!(
+        Ok(0) => String::new(),
+        Ok(nodes) => format!(
             "It leaves {}, which no client sees now; 'espm assign NAME CLIENT' gives one to a client.\n",
             text::count(nodes, "node", "nodes")
         ),
+        // A leaked key is retired even where the ledger is lost.
+        Err(error) => format!("Its nodes cannot be counted: {error}\n"),
     };
     say(&format!("No key of {name} is valid any more.\n{left}"))
 }

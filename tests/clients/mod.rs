@@ -5,6 +5,7 @@
 //! refused because a name is taken. Every other answer must be the same, byte for byte.
 
 mod order;
+mod queue;
 mod site;
 
 use std::collections::BTreeSet;

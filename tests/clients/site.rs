@@ -167,9 +167,9 @@ impl Site {
         let clients: String = KEYS.into_iter().zip(rights).map(client).collect();
         let state = directory.join("state");
         let config = Config::from_text(&format!(
-            "[espm]\nstate = {}\nhelper = /h\n{clients}[tls]\ncertificate = /c\nkey = /k\n[console]\nkind = enc\n\
+            "[espm]\nstate = {}\nhelper = /h\n{clients}[tls]\ncertificate = /c\nkey = /k\n[console]\nkind = enc\nqueue = 2\n\
              catalogue = /c\npublished = /p\n[authority]\nkind = puppet-cert\ncommand = /puppet cert\nssldir = /s\n\
-             cadir = /c\nrecords = /r\nmaster = master.example.com\n[audit]\nsocket = {}\n",
+             cadir = /c\nrecords = /r\nqueue = 2\nmaster = master.example.com\n[audit]\nsocket = {}\n",
             state.display(),
             directory.join("syslog").display()
         ));
@@ -220,6 +220,14 @@ impl Site {
             queue_timeout: Duration::from_secs(60),
         };
         Authority::new(settings, None, &self.directory.join("state"))
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn state(&self) -> PathBuf {
+        self.directory.join("state")
     }
 
     /// The nodes of a client.
