@@ -23,7 +23,7 @@ fn list<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, &str
 
 const DIGESTS: Value<Vec<PskDigest>> = Value {
     want: "sha256: and 64 hexadecimal digits, with commas between keys",
-    // What is wrong may be a key.
+    // The wrong part may be a key.
     parse: |text| list(text, PskDigest::parse).map_err(|_| ""),
 };
 

@@ -18,7 +18,7 @@ words! {
     }
 }
 
-/// What a client is allowed by the operator.
+/// The rights that the operator gives a client.
 #[derive(Debug, Clone)]
 pub struct Rights {
     /// Its operations.

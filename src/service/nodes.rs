@@ -60,7 +60,7 @@ fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Resu
     let start = clock::now_ms();
     for list in [List::Groups, List::Classes] {
         let mut wanted = draft.wanted(list, before);
-        // What the client may not assign is not looked up: the answer would tell what the console has.
+        // A name that the client may not assign is not looked up: the answer would tell what the console has.
         wanted.retain(|wanted| before.has(list, &wanted.name) || rights::shows(&context.caller, list, &wanted.name));
         let wrong = wrong_names(context, list, start, &wanted)?;
         draft.errors.extend(wrong);

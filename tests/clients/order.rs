@@ -3,7 +3,7 @@
 use super::site::{HUMANS, Site, request};
 use crate::http::request::Request;
 
-/// What the first client may; the second may everything.
+/// The first client's rights; the second may everything.
 const RIGHTS: &str = "nodes = web*, foreign*\ngroups = default\nclasses = ntp*, apache\nmost = 1\n";
 
 fn open(name: &str, rights: &str) -> Site {
@@ -52,7 +52,7 @@ fn faults_are_judged_in_order() {
         ("ownership, media type", of_type("text/plain", patch("web02", "{}")), "404 not-found"),
         ("media type, JSON", of_type("text/plain", patch("web01", "{")), "415 unsupported-media-type"),
         ("JSON, shape", patch("web01", r#"{"x":1"#), "400 bad-json"),
-        // What may not be assigned is not looked up.
+        // A name that may not be assigned is not looked up.
         ("shape, rights", patch("web01", r#"{"classes":["none","ntpd"],"x":1}"#), "422 invalid x classes[1]"),
         ("shape, rights", post(r#"{"name":"Web","classes":["mysql"]}"#), "422 invalid name"),
         ("rights, unknown names", post(r#"{"name":"web03","classes":["mysql","ntpd"]}"#), "403 forbidden classes[0]"),

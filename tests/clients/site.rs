@@ -192,7 +192,7 @@ impl Site {
     pub(super) fn send(&self, request: Request) -> String {
         let asked = format!("{request:?}");
         let result = answer(request, &self.config.clients, self.audit(), |audit, caller| self.context(audit, caller));
-        // What is not read would fill the socket.
+        // Records that are not read would fill the socket.
         while self.syslog.recv(&mut [0; 2048]).is_ok() {}
         let text = String::from_utf8(response::render(&result, None, false).to_bytes()).unwrap();
         assert!(!text.starts_with("Status: 5"), "{asked}: {text} {:?}", result.err());

@@ -22,7 +22,7 @@ fn adopt(site: &Site, words: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// What is said of a node that no client has added.
+/// The sentence about a node that no client has added.
 const NO_CLIENT: &str = "belongs to no client, so none sees it; 'espm assign hand01 CLIENT' gives it to one";
 
 fn assign(site: &Site) {

@@ -18,7 +18,7 @@ fn done(site: &Site, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What is said of words that change nothing.
+/// The error of words that change nothing.
 #[track_caller]
 fn refused(site: &Site, words: &[&str]) -> String {
     let before = fs::read(site.ini()).unwrap();

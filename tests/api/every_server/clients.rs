@@ -13,7 +13,7 @@ fn post(site: &Site, psk: &str, body: &Value) -> Answer {
     ask(site, psk, "POST", "/v1/nodes", Some(&body.to_string()))
 }
 
-/// What a client can tell of an answer.
+/// The parts of an answer that a client can tell apart.
 fn seen(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
     let chance = |name: &String| ["date", "x-request-id"].contains(&name.as_str());
     let headers = answer.headers.iter().filter(|(name, _)| !chance(name));
@@ -48,7 +48,7 @@ fn node_of_other_client_is_like_none() {
     assert_eq!(site.get("/v1/nodes/web01").expect(200).json(), shown);
     site.get("/v1/nodes/web01/certificate").expect(200);
     site.delete("/v1/nodes/web01").expect(204);
-    // A name is free for whoever asks for it next.
+    // A name that is free is the first client's that asks for it.
     site.ask_as_other("POST", "/v1/nodes", Some(r#"{"name":"web01"}"#), &[]).expect(201);
     site.get("/v1/nodes/web01").expect(404);
 }
