@@ -13,7 +13,8 @@ def fill(shop, count):
     assignment = '{"groups":["default"],"classes":["profile::application_001"],"parameters":{"role":"web"}}'
     with database:
         database.executemany(
-            "INSERT INTO node (name, state, assignment, request, since) VALUES (?, 'active', ?, 'bench', 1795000000)",
+            "INSERT INTO node (name, state, assignment, request, since, client) "
+            "VALUES (?, 'active', ?, 'bench', 1795000000, 'cloud')",
             sorted((f"node{number}.example.com", assignment) for number in range(count)),
         )
     database.close()

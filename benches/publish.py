@@ -33,7 +33,8 @@ def prepare(place, shop):
     database = sqlite3.connect(os.path.join(shop.state, "ledger.sqlite"))
     with database:
         database.executemany(
-            "INSERT INTO node (name, state, assignment, request, since) VALUES (?, 'active', ?, 'bench', 1795000000)",
+            "INSERT INTO node (name, state, assignment, request, since, client) "
+            "VALUES (?, 'active', ?, 'bench', 1795000000, 'cloud')",
             ((f"node{number:06}.example.com", rows[number % 2]) for number in range(NODES)),
         )
     database.close()

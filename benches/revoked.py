@@ -61,7 +61,7 @@ def fill(place, shop):
     database = sqlite3.connect(os.path.join(shop.state, "ledger.sqlite"))
     with database:
         empty = '{"groups":[],"classes":[],"parameters":{}}'
-        database.execute("INSERT INTO node VALUES (?, 'active', ?, NULL, NULL, 'bench', 1795000000)", (NAME, empty))
+        database.execute("INSERT INTO node VALUES (?, 'active', ?, NULL, NULL, 'bench', 1795000000, 'cloud')", (NAME, empty))
         database.execute("INSERT INTO certificate (name, state) VALUES (?, 'issued')", (NAME,))
     database.close()
     return make_lists(place, shop, ca, key), at("ca", "ca_crl.pem")

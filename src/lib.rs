@@ -6,10 +6,10 @@
 //! bin/        espm  espm-setup  espm-helper  espm-enc
 //! cli/        the operator's commands           http/      gateway handler cgi routes auth request response
 //! setup/      key, certificate, INI, vhosts     helper     tasks run as the console's or the CA's user      enc
-//! service/    nodes certificates change recovery context outcome
+//! service/    nodes certificates change recovery rights context outcome
 //! config/     espm.ini, enc.ini
 //! authority/  the CA      console/  the console      ledger/  the nodes of espm      audit/  syslog
-//! model/      name node certificate fault psk       system/    command lock process trusted_file x509 ini clock
+//! model/      name node client certificate fault    system/    command lock process trusted_file x509 ini clock
 //! ```
 //!
 //! The modules below are in the order of these floors, the lowest first, with a blank line between two floors.

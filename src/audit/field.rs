@@ -13,12 +13,16 @@ words! {
         Status = "status",
         /// The answer's `X-Request-Id`.
         Request = "request",
-        /// The name of the client's key; `-` if no key was right.
+        /// The client's name; `-` if no key was right.
         Client = "client",
+        /// The first eight digits of the digest of the client's key.
+        Key = "key",
         /// The client's address.
         Addr = "addr",
         /// The node.
         Node = "node",
+        /// The client that the operator gives the node to.
+        To = "to",
         /// The groups that are assigned.
         Groups = "groups",
         /// The classes that are assigned.

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub use self::field::{Field, Note};
 use self::logfmt::{MAX_RECORD, escape, list, logfmt};
-use crate::model::name::NodeName;
+use crate::model::name::{ClientName, NodeName};
 use crate::model::node::{Assignment, Lost};
 use crate::model::value::{Parameters, Value};
 use crate::system::lock;
@@ -87,6 +87,7 @@ pub struct Audit {
     destination: Destination,
     request: String,
     client: String,
+    key: Option<String>,
     addr: String,
     event: &'static str,
     subject: Vec<(Field, String)>,
@@ -102,6 +103,7 @@ impl Audit {
             destination,
             request: request.to_owned(),
             client: "-".to_owned(),
+            key: None,
             addr: addr.to_owned(),
             event: "request",
             subject: Vec::new(),
@@ -111,8 +113,10 @@ impl Audit {
         }
     }
 
-    pub(crate) fn client(&mut self, name: &str) {
+    /// Adds who asks, and with which key.
+    pub(crate) fn client(&mut self, name: &str, key: Option<&str>) {
         name.clone_into(&mut self.client);
+        self.key = key.map(str::to_owned);
     }
 
     pub(crate) fn event(&mut self, event: &'static str) {
@@ -121,6 +125,11 @@ impl Audit {
 
     pub(crate) fn node(&mut self, name: &NodeName) {
         self.set(Field::Node, name.to_string());
+    }
+
+    /// Adds the client that a node is given to.
+    pub(crate) fn given_to(&mut self, client: &ClientName) {
+        self.set(Field::To, client.to_string());
     }
 
     /// Adds an assignment; of parameters only the names.
@@ -269,8 +278,10 @@ impl Audit {
             Field::Status => Some(if ended { status.to_string() } else { "-".to_owned() }),
             Field::Request => Some(self.request.clone()),
             Field::Client => Some(self.client.clone()),
+            Field::Key => self.key.clone(),
             Field::Addr => Some(self.addr.clone()),
             Field::Node
+            | Field::To
             | Field::Groups
             | Field::Classes
             | Field::Parameters

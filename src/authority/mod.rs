@@ -101,12 +101,12 @@ impl Places {
 }
 
 impl Authority {
-    /// The CA, with its locks in the state directory.
-    pub(crate) fn new(settings: Settings, state: &Path) -> Self {
+    /// The CA, with its locks in the state directory; `client` is the one whose share of its queues is bounded.
+    pub(crate) fn new(settings: Settings, client: Option<&str>, state: &Path) -> Self {
         let locks = state_directory::locks(state);
         let places = |name, queue, count| Places {
             permits: Permits::new(&locks, name, count),
-            queue: Queue::new(&locks, queue, settings.queue),
+            queue: Queue::new(&locks, queue, settings.queue, client),
         };
         Self {
             changes: places("authority", "authority-queue", 1),

@@ -17,16 +17,17 @@ use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::config::layout;
 use crate::ledger::{Entry, Ledger};
+use crate::model::client::Caller;
 use crate::model::fault::Fault;
-use crate::model::name::NodeName;
+use crate::model::name::{ClientName, NodeName};
 use crate::model::request_id::RequestId;
 use crate::service::context::{self, Context};
 use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::Owner;
 
-/// The operator's name as a client, and as a request in the ledger.
-const OPERATOR: &str = "operator";
+/// The operator's name in the audit, and as a request in the ledger.
+const OPERATOR: &str = ClientName::OPERATOR;
 
 /// The agent on a Puppet master that prepares nodes for a provisioning system.
 ///
@@ -90,6 +91,13 @@ enum Command {
     },
     /// Publish nodes anew that are not what the catalogue makes of them now (kind = enc)
     Publish,
+    /// Give a node in the ledger to a client, which alone sees it from then on
+    Assign {
+        /// The node
+        name: NodeNameArg,
+        /// The client
+        client: ClientNameArg,
+    },
     /// Copy the ledger to a new file while espm runs
     Backup {
         /// The new file
@@ -119,6 +127,17 @@ impl std::str::FromStr for NodeNameArg {
     type Err = crate::model::name::NameError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         NodeName::parse(text).map(Self)
+    }
+}
+
+/// A client's name on the command line.
+#[derive(Debug, Clone)]
+struct ClientNameArg(ClientName);
+
+impl std::str::FromStr for ClientNameArg {
+    type Err = crate::model::name::NameError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        ClientName::parse(text).map(Self)
     }
 }
 
@@ -171,7 +190,7 @@ fn serve(path: &Path, command: Command) -> Result<(), Failure> {
         Command::Nodes { unfinished, json } => {
             let ledger = Ledger::open(&config.state, OPERATOR)?;
             let entries = ledger.entries(unfinished)?;
-            let publisher = match context::console(&config, path).publisher().transpose() {
+            let publisher = match context::console(&config, path, &Caller::Operator).publisher().transpose() {
                 Ok(publisher) => publisher,
                 Err(error) => {
                     audit::complain(&text::chain(&error));
@@ -202,6 +221,18 @@ fn serve(path: &Path, command: Command) -> Result<(), Failure> {
         Command::Forget { name } => {
             as_operator(&config, path, "operator.forget", Some(&name.0), |context| nodes::forget(context, &name.0))
         }
+        Command::Assign { name, client: ClientNameArg(client) } => {
+            let clients: Vec<_> = config.clients.iter().map(|client| client.name.to_string()).collect();
+            if !clients.iter().any(|there| there == client.as_str()) {
+                let there = clients.join(", ");
+                return failure(format!(
+                    "there is no client {client}; 'espm-setup client add {client}' adds it, or name one of {there}"
+                ));
+            }
+            as_operator(&config, path, "operator.assign", Some(&name.0), |context| {
+                nodes::assign(context, &name.0, &client)
+            })
+        }
     }
 }
 
@@ -225,10 +256,10 @@ fn as_operator(
     // A ledger that cannot be opened has its own advice.
     drop(Ledger::open(&config.state, OPERATOR)?);
     let mut audit = Audit::begin(config.audit.clone(), &id.to_string(), "-");
-    audit.client(OPERATOR);
+    audit.client(OPERATOR, None);
     audit.event(event);
     name.into_iter().for_each(|name| audit.node(name));
-    let mut context = Context::new(config, path, audit, OPERATOR.to_owned(), &id);
+    let mut context = Context::new(config, path, audit, Caller::Operator, &id);
     let result = act(&mut context);
     if let Some(why) = context.console.ran_cold() {
         context.audit.cold(why);

@@ -9,7 +9,7 @@ use crate::audit::{self, Note};
 use crate::console::Standing;
 use crate::ledger::{Entry, NodeState};
 use crate::model::fault::Fault;
-use crate::model::name::{ClassName, GroupName, NameError, NodeName, ParameterName, ParameterValue};
+use crate::model::name::{ClassName, ClientName, GroupName, NameError, NodeName, ParameterName, ParameterValue};
 use crate::model::node::{Assignment, Change, Lost, Node};
 use crate::model::problem::Problem;
 use crate::model::value::{Parameters, Value};
@@ -200,7 +200,7 @@ fn refuse_unassignable(context: &Context, assignment: &Assignment) -> Result<(),
         class_parameters: of_classes.collect(),
         ..Change::default()
     };
-    let errors = context.console.judge(&change, &Assignment::default(), &mut assignment.clone())?;
+    let errors = context.console.judge(&change, &Assignment::default(), &mut assignment.clone(), &|_| true)?;
     match errors.first() {
         None => Ok(()),
         Some(first) => Err(Fault::new(Problem::Invalid, format!("{}: {}", first.field, first.detail))),
@@ -216,6 +216,7 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: 
         return Ok(());
     }
     refuse_master(locked.context, name)?;
+    let belongs = entry.as_ref().is_some_and(|entry| entry.client.is_some());
     if let Some(entry) = &entry {
         locked.output(entry)?;
     }
@@ -231,6 +232,10 @@ pub(super) fn adopt(context: &mut Context, name: &NodeName, told: Told, doubts: 
     };
     told.replace(&mut assignment);
     refuse_unassignable(locked.context, &assignment)?;
+    if !belongs {
+        doubts
+            .push(format!("{name} belongs to no client, so none sees it; 'espm assign {name} CLIENT' gives it to one"));
+    }
     locked.context.audit.assignment(&assignment);
     Ok(locked.audited()?.locked.ledger.adopt(&Node { name: name.clone(), assignment })?)
 }
@@ -245,12 +250,22 @@ pub(super) fn forget(context: &mut Context, name: &NodeName) -> Result<(), Fault
     Ok(locked.audited()?.locked.ledger.forget(name)?)
 }
 
+/// Gives a node to a client.
+pub(super) fn assign(context: &mut Context, name: &NodeName, client: &ClientName) -> Result<(), Fault> {
+    let ledger = context.ledger()?;
+    let mut locked = LockedName::acquire(context, ledger, name)?;
+    locked.ledger.entry(name)?.ok_or_else(|| not_in_ledger(name))?;
+    locked.context.audit.given_to(client);
+    Ok(locked.audited()?.locked.ledger.assign(name, client)?)
+}
+
 /// A row of `espm nodes --json`.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(flatten)]
     node: &'a Node,
     state: &'static str,
+    client: Option<&'a ClientName>,
     certificate: Option<&'static str>,
     since: String,
     /// Names that it has and the catalogue has no more.
@@ -274,6 +289,7 @@ fn write(entries: &[Entry], lost: LostOf<'_>, json: bool, mut output: impl Write
     let rows = entries.iter().map(|entry| Row {
         node: &entry.node,
         state: entry.state.word(),
+        client: entry.client.as_ref(),
         certificate: entry.certificate.map(|state| state.word()),
         since: clock::rfc3339(entry.since),
         lost: lost(entry).iter().map(ToString::to_string).collect(),
@@ -282,9 +298,11 @@ fn write(entries: &[Entry], lost: LostOf<'_>, json: bool, mut output: impl Write
         serde_json::to_writer(&mut output, &rows.collect::<Vec<_>>())?;
         writeln!(output)?;
     } else {
-        for Row { node, state, certificate, since, lost } in rows {
+        for Row { node, state, client, certificate, since, lost } in rows {
+            let certificate = certificate.unwrap_or("-");
+            let client = client.map_or("-", ClientName::as_str);
             let lost = if lost.is_empty() { String::new() } else { format!(" lost: {}", lost.join(", ")) };
-            writeln!(output, "{state:<10} {:<10} {since} {}{lost}", certificate.unwrap_or("-"), node.name)?;
+            writeln!(output, "{state:<10} {certificate:<10} {since} {client:<10} {}{lost}", node.name)?;
         }
     }
     output.flush()

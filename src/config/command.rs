@@ -43,7 +43,7 @@ macro_rules! command_keys {
                 user: Option<String> = declare::USER, optional($user);
                 #[doc = concat!("Longest time for one run of ", $of, $($timeout,)? ".")]
                 timeout: Duration = declare::SECONDS, default("120");
-                #[doc = concat!("Requests that may wait for a run of ", $of, "; the next one is answered 503.")]
+                #[doc = concat!("Requests that may wait for a run of ", $of, ", half of them one client's; the next one is answered 503.")]
                 queue: usize = declare::PLACES, default("64");
                 #[doc = concat!("Longest time that a request waits for a run of ", $of, " before it is answered 503.")]
                 queue_timeout: Duration = declare::SECONDS_OR_NONE, default("60");

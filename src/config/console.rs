@@ -70,7 +70,8 @@ keys! {
         catalogue: PathBuf = declare::PATH, default(catalogue);
         /// Directory where espm publishes each node for espm-enc; its owner is espm, its mode 0750.
         published: PathBuf = declare::PATH, default(nodes);
-        /// Requests that may wait for another one about the same node; the next one is answered 503.
+        /// Requests that may wait for another one about the same node, half of them one client's; the next one is
+        /// answered 503.
         queue: usize = declare::PLACES, default("64");
     }
 }

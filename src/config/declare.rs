@@ -127,28 +127,47 @@ pub(super) const ENVIRONMENT: Value<Vec<(String, String)>> = Value {
     },
 };
 
-fn number<T: FromStr + PartialOrd>(text: &str, bounds: RangeInclusive<T>) -> Result<T, &str> {
+pub(super) fn number<T: FromStr + PartialOrd>(text: &str, bounds: RangeInclusive<T>) -> Result<T, &str> {
     text.parse().ok().filter(|number| bounds.contains(number)).ok_or(text)
 }
 
-/// The sections of a file, of which each key is known.
-pub(super) struct File {
-    sections: Vec<ini::Section>,
-    known: &'static [&'static [&'static Key]],
+/// The end of a section's name that stands for any name.
+const ANY_NAME: &str = " NAME";
+
+/// The name in a section of this kind, such as `[client NAME]`.
+fn name_in<'a>(section: &'a str, kind: &str) -> Option<&'a str> {
+    let (before, name) = section.split_once(' ')?;
+    (kind.strip_suffix(ANY_NAME) == Some(before)).then_some(name)
 }
 
-impl File {
-    /// Reads a text in which these keys may be, each slice of them in one section.
-    pub(super) fn read(text: &str, known: &'static [&'static [&'static Key]]) -> Result<Self, Wrong> {
-        let file = Self { sections: ini::read(text)?, known };
+/// The sections of a file, of which each key is known.
+#[derive(Clone, Copy)]
+pub(super) struct File<'a> {
+    sections: &'a [ini::Section],
+    known: &'static [&'static [&'static Key]],
+    /// The section that is read in the place of those of any name.
+    named: Option<&'a ini::Section>,
+}
+
+impl<'a> File<'a> {
+    /// Checks sections in which these keys may be, each slice of them in one section.
+    pub(super) fn of(sections: &'a [ini::Section], known: &'static [&'static [&'static Key]]) -> Result<Self, Wrong> {
+        let file = Self { sections, known, named: None };
         file.sections.iter().try_for_each(|section| file.check_known(section))?;
         Ok(file)
     }
 
     /// The keys that may be in a section.
     fn keys(&self, section: &str) -> impl Iterator<Item = &'static Key> {
-        let of_section = self.known.iter().filter(move |keys| keys.first().is_some_and(|key| key.section == section));
-        of_section.copied().flatten().copied()
+        let is_of = move |key: &&Key| key.section == section || name_in(section, key.section).is_some();
+        self.known.iter().filter(move |keys| keys.first().is_some_and(is_of)).copied().flatten().copied()
+    }
+
+    /// Each section of this kind: its name and line, and the file with it in the place of all of them.
+    pub(super) fn each(self, kind: &str) -> impl Iterator<Item = (&'a str, usize, Self)> {
+        self.sections.iter().filter_map(move |section| {
+            Some((name_in(&section.name, kind)?, section.line, Self { named: Some(section), ..self }))
+        })
     }
 
     fn check_known(&self, section: &ini::Section) -> Result<(), Wrong> {
@@ -159,7 +178,7 @@ impl File {
             want.dedup();
             return Err(Wrong::Section { name: section.name.clone(), line: section.line, want: want.join(", ") });
         }
-        let is_known = |name: &str| keys().any(|key| key.name == name || key.name == ANY_NAME);
+        let is_known = |name: &str| keys().any(|key| key.name == name);
         let Some((name, _, line)) = section.entries.iter().find(|(name, ..)| !is_known(name)) else { return Ok(()) };
         let mut want: Vec<_> = keys().map(|key| key.name).collect();
         want.sort_unstable();
@@ -178,7 +197,8 @@ impl File {
                 let has_meaning = kinds().any(|kind| kind.is_none_or(|kind| kind == found));
                 if let (false, Some(want)) = (has_meaning, kinds().flatten().next()) {
                     let (name, found) = (name.clone(), found.to_owned());
-                    return Err(Wrong::Meaningless { section: kind.section, name, line: *line, want, found });
+                    let section = kind.section.to_owned();
+                    return Err(Wrong::Meaningless { section, name, line: *line, want, found });
                 }
             }
         }
@@ -186,15 +206,19 @@ impl File {
     }
 
     /// A section, without entries if the file does not have it.
-    pub(super) fn section(&self, name: &str) -> Section<'_> {
-        let found = self.sections.iter().find(|section| section.name == name);
-        Section { entries: found.map_or(&[], |section| &section.entries) }
+    pub(super) fn section(&self, name: &'static str) -> Section<'a> {
+        let named = self.named.filter(|_| name.ends_with(ANY_NAME));
+        match named.or_else(|| self.sections.iter().find(|section| section.name == name)) {
+            Some(found) => Section { name: &found.name, entries: &found.entries },
+            None => Section { name, entries: &[] },
+        }
     }
 }
 
-/// A section of a file: name, value and line of each key.
+/// A section of a file: its name; name, value and line of each key.
 pub(super) struct Section<'a> {
-    pub(super) entries: &'a [(String, String, usize)],
+    name: &'a str,
+    entries: &'a [(String, String, usize)],
 }
 
 impl<'a> Section<'a> {
@@ -204,7 +228,7 @@ impl<'a> Section<'a> {
 
     /// The value of a key that need not be there.
     pub(super) fn optional<T>(&self, key: &Key, value: &Value<T>) -> Result<Option<T>, Wrong> {
-        self.get(key).map(|text| parse(key, value, text)).transpose()
+        self.get(key).map(|text| self.parse(key, value, text)).transpose()
     }
 
     /// The values of a key that need not be there.
@@ -214,33 +238,32 @@ impl<'a> Section<'a> {
 
     /// The value of a key, or its default.
     pub(super) fn default<T>(&self, key: &Key, value: &Value<T>) -> Result<T, Wrong> {
-        parse(key, value, self.get(key).unwrap_or_else(|| key.value(layout::this)))
+        self.parse(key, value, self.get(key).unwrap_or_else(|| key.value(layout::this)))
     }
 
     /// The value of a key that has to be there.
     pub(super) fn required<T>(&self, key: &Key, value: &Value<T>) -> Result<T, Wrong> {
-        let missing = || Wrong::Missing { section: key.section, name: key.name, example: key.value(layout::this) };
-        parse(key, value, self.get(key).ok_or_else(missing)?)
+        let section = || self.name.to_owned();
+        let missing = || Wrong::Missing { section: section(), name: key.name, example: key.value(layout::this) };
+        self.parse(key, value, self.get(key).ok_or_else(missing)?)
+    }
+
+    fn parse<T>(&self, key: &Key, value: &Value<T>, text: &str) -> Result<T, Wrong> {
+        let (section, name, want) = (|| self.name.to_owned(), key.name, value.want);
+        if text.is_empty() {
+            return Err(Wrong::Empty { section: section(), name });
+        }
+        (value.parse)(text).map_err(|found| Wrong::Value { section: section(), name, want, found: found.to_owned() })
     }
 }
-
-fn parse<T>(key: &Key, value: &Value<T>, text: &str) -> Result<T, Wrong> {
-    let (section, name, want) = (key.section, key.name, value.want);
-    if text.is_empty() {
-        return Err(Wrong::Empty { section, name });
-    }
-    (value.parse)(text).map_err(|found| Wrong::Value { section, name, want, found: found.to_owned() })
-}
-
-/// Name of a key that stands for every name in its section.
-pub(super) const ANY_NAME: &str = "NAME";
 
 /// Declares the keys of a section: the struct that they fill, their rows, and its reader.
 ///
 /// A row is `/// HELP`, then `FIELD: TYPE = PARSER, default("VALUE")`; an example stands in the place of the default
 /// with `required`, `optional` and `list`. A word without quotes is that place of the layout. `as "NAME"` gives the key
 /// another name than its field, `only "KIND"` confines it to one kind. Fields without a key stand below `with`.
-/// `impl STRUCT by READER` fills a struct that two sections share.
+/// `impl STRUCT by READER` fills a struct that two sections share. A section whose name ends with NAME can be there
+/// under many names.
 macro_rules! keys {
     (
         $(#[$meta:meta])*
@@ -285,7 +308,7 @@ macro_rules! keys {
 
             pub(in crate::config) const KEYS: &'static [&'static Key] = &[$(&Self::$field),*];
 
-            pub(in crate::config) fn read(file: &File) -> Result<$made, Wrong> {
+            pub(in crate::config) fn read(file: &File<'_>) -> Result<$made, Wrong> {
                 let section = file.section($section);
                 $(let $field: $type = section.$absent(&Self::$field, &$value)?;)*
                 $(let $file = file; $(let $other = $other_value;)*)?

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::declare::{self, Absent, File, Key, Text, keys};
 use super::wrong::{ConfigError, Wrong};
+use crate::system::ini;
 use crate::system::trusted_file::Owner;
 
 /// File name, beside `espm.ini`.
@@ -32,7 +33,7 @@ impl Classifier {
     }
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
-        Self::read(&File::read(text, &KEYS)?)
+        Self::read(&File::of(&ini::read(text)?, &KEYS)?)
     }
 }
 

@@ -5,6 +5,7 @@
 //! Every message names the file, the section and the key. An unknown key is an error, and so is one without a meaning.
 
 mod authority;
+mod client;
 mod command;
 mod console;
 mod declare;
@@ -17,27 +18,20 @@ use std::time::Duration;
 
 pub use self::authority::Authority;
 use self::authority::AuthorityCommand;
+use self::client::ClientKeys;
 pub use self::command::Command;
 pub use self::console::{Console, Enc, Rake};
 pub use self::declare::{Absent, Key};
 use self::declare::{File, Text, Value, keys};
 pub use self::wrong::{ConfigError, Wrong};
 use crate::audit::{self, Destination};
-use crate::model::psk::PskDigest;
+use crate::model::client::Client;
 use crate::model::state_directory;
+use crate::system::ini;
 use crate::system::trusted_file::{self, Owner};
 
 /// Bytes of a file.
 pub(crate) const MAX_FILE: u64 = 64 * 1024;
-
-/// A client.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// The name of its key, which is the client's name in the audit.
-    pub(crate) name: String,
-    /// The digest of the key.
-    pub(crate) digest: PskDigest,
-}
 
 keys! {
     /// The configuration.
@@ -56,8 +50,8 @@ keys! {
         /// Program that starts the helper where a section below has a user.
         sudo: PathBuf = declare::PATH, default("/usr/bin/sudo");
     } with |file| {
-        /// `[psk]`: the clients and their keys' digests.
-        clients: Vec<Client> = read_clients(file)?;
+        /// `[client NAME]`, each.
+        clients: Vec<Client> = client::read(file)?;
         /// `[tls]`.
         tls: Tls = Tls::read(file)?;
         /// `[console]`.
@@ -68,18 +62,6 @@ keys! {
         audit: Destination = Audit::read(file)?.destination(&state);
     }
 }
-
-/// `[psk]` has a key for each client.
-const PSK: &Key = &Key {
-    section: "psk",
-    name: declare::ANY_NAME,
-    kind: None,
-    want: "sha256: and 64 hexadecimal digits",
-    absent: Absent::Required,
-    text: Text::Literal("sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
-    doc: "Name of a client and the SHA-256 of its preshared key; 'espm-setup psk add NAME' makes a key, prints it once \
-          and adds the line.",
-};
 
 keys! {
     /// `[tls]`.
@@ -119,7 +101,7 @@ impl Audit {
 pub const KEYS: [&[&Key]; 10] = {
     let [which, command, rake, enc] = Console::KEYS;
     let [authority, ca] = [Authority::KEYS, AuthorityCommand::KEYS];
-    [Config::KEYS, &[PSK], Tls::KEYS, which, command, rake, enc, authority, ca, Audit::KEYS]
+    [Config::KEYS, ClientKeys::KEYS, Tls::KEYS, which, command, rake, enc, authority, ca, Audit::KEYS]
 };
 
 impl Config {
@@ -136,7 +118,9 @@ impl Config {
     /// # Errors
     /// The section, the key, and what is wrong with it.
     pub fn from_text(text: &str) -> Result<Self, Wrong> {
-        let file = File::read(text, &KEYS)?;
+        let sections = ini::read(text)?;
+        client::refuse_psk(&sections)?;
+        let file = File::of(&sections, &KEYS)?;
         let config = Self::read(&file)?;
         file.check_kinds()?;
         Ok(config)
@@ -149,28 +133,6 @@ fn load<T>(path: &Path, owner: Owner, from_text: fn(&str) -> Result<T, Wrong>) -
     from_text(&text).map_err(|wrong| ConfigError::Content { path: path.to_owned(), wrong })
 }
 
-/// The rule for a client's name.
-pub(crate) const CLIENT_NAME: &str = "a client's name is 1 to 32 lower-case letters, digits, '-' and '_'";
-
-/// Whether a client can have this name.
-pub(crate) fn is_client_name(name: &str) -> bool {
-    (1..=32).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
-}
-
-/// The keys of `[psk]`: each is a client.
-fn read_clients(file: &File) -> Result<Vec<Client>, Wrong> {
-    let client = |(name, value, _): &(String, String, usize)| {
-        if !is_client_name(name) {
-            return Err(Wrong::ClientName(name.clone()));
-        }
-        let digest = PskDigest::parse(value).ok_or_else(|| Wrong::Digest(name.clone()))?;
-        Ok(Client { name: name.clone(), digest })
-    };
-    let clients: Vec<_> = file.section(PSK.section).entries.iter().map(client).collect::<Result<_, _>>()?;
-    if clients.is_empty() { Err(Wrong::NoKey) } else { Ok(clients) }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -178,8 +140,8 @@ mod tests {
     use super::{Config, Console, KEYS};
 
     const GOOD: &str = "
-        [psk]
-        cloud = sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+        [client cloud]
+        keys = sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
         [tls]
         certificate = /c.pem
         key = /k.pem
@@ -262,13 +224,40 @@ mod tests {
                 "[authority] environment: want NAME=VALUE words, found \"\"",
             ),
             ("master =", "user = -u\nmaster =", "[authority] user: want a user's name"),
-            ("cloud = sha256:ba", "cloud = sha256:", "[psk] cloud: want sha256: and 64 hexadecimal digits"),
-            ("cloud = sha256:ba", "Cloud = sha256:ba", "[psk] Cloud: a client's name is"),
+            ("keys = sha256:ba", "keys = sha256:", "[client cloud] keys: want sha256: and 64 hexadecimal digits"),
+            ("[client cloud]", "[client Cloud]", "[client Cloud] line 2: a client's name is"),
+            ("[client cloud]", "[client]", "[client] line 2: is not known; want [espm], [client NAME], [tls]"),
+            ("[client cloud]", "[clients cloud]", "[clients cloud] line 2: is not known"),
+            (
+                "keys = sha256",
+                "key = sha256",
+                "[client cloud] key: line 3: is not known; want one of classes, environments,",
+            ),
+            (
+                "[tls]",
+                "nodes = web*, Db*\n[tls]",
+                "[client cloud] nodes: want patterns with commas between them, each of the letters that names of nodes \
+                 have and of '*', which stands for any text, found \"Db*\"",
+            ),
+            (
+                "[tls]",
+                "classes = ntp apache\n[tls]",
+                "[client cloud] classes: want patterns with commas between them and no",
+            ),
+            (
+                "[tls]",
+                "environments = a-b\n[tls]",
+                "[client cloud] environments: want patterns with commas between them",
+            ),
+            ("[tls]", "groups = a,\n[tls]", "[client cloud] groups: want patterns"),
+            ("[tls]", "may = list node\n[tls]", "[client cloud] may: want list, nodes or certificates"),
+            ("[tls]", "may = list, node\n[tls]", "[client cloud] may: want list, nodes or certificates"),
+            ("[tls]", "most = many\n[tls]", "[client cloud] most: want a whole number from 0 to 1000000"),
         ] {
             let found = error(from, to);
             assert!(found.starts_with(message), "{found:?} for {message:?}");
         }
-        assert!(Config::from_text("").unwrap_err().to_string().contains("[psk]: has no key"));
+        assert!(Config::from_text("").unwrap_err().to_string().contains("[client NAME]: there is none"));
     }
 
     #[test]

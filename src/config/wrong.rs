@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::CLIENT_NAME;
+use crate::model::name::NameError;
 use crate::system::ini::IniError;
 use crate::system::trusted_file::FileError;
 
@@ -35,19 +35,31 @@ pub enum Wrong {
     #[error("[{section}] {name}: line {line}: is not known; want one of {want}")]
     Key { section: String, name: String, line: usize, want: String },
     #[error("[{section}] {name}: is for kind = {want} alone, found kind = {found}; remove line {line}")]
-    Meaningless { section: &'static str, name: String, line: usize, want: &'static str, found: String },
+    Meaningless { section: String, name: String, line: usize, want: &'static str, found: String },
     #[error("[{section}] {name}: is empty; give a value or remove the line")]
-    Empty { section: &'static str, name: &'static str },
+    Empty { section: String, name: &'static str },
     #[error("[{section}] {name}: is missing; add a line such as {name} = {example}")]
-    Missing { section: &'static str, name: &'static str, example: &'static str },
+    Missing { section: String, name: &'static str, example: &'static str },
     #[error("[{section}] {name}: want {want}, found {found:?}")]
-    Value { section: &'static str, name: &'static str, want: &'static str, found: String },
-    #[error("[psk] {0}: {CLIENT_NAME}")]
-    ClientName(String),
+    Value { section: String, name: &'static str, want: &'static str, found: String },
     #[error(
-        "[psk] {0}: want sha256: and 64 hexadecimal digits; remove the line, then 'espm-setup psk add {0}' makes a key"
+        "[psk] line {line}: each client has a section now; in the place of '{name} = sha256:...' write '[client {name}]' \
+         and, on the next line, 'keys = sha256:...'"
+    )]
+    Psk { name: String, line: usize },
+    #[error("[client {name}] line {line}: {error}")]
+    ClientName { name: String, line: usize, error: NameError },
+    #[error(
+        "[client {0}] keys: want sha256: and 64 hexadecimal digits, with commas between keys; \
+         remove the line, then 'espm-setup client key add {0}' makes a key"
     )]
     Digest(String),
-    #[error("[psk]: has no key, so that no client can be known; 'espm-setup psk add NAME' makes one")]
-    NoKey,
+    #[error(
+        "[client {0}] keys: is missing, so that nobody can be this client; 'espm-setup client key add {0}' makes one"
+    )]
+    NoKey(String),
+    #[error("[client {other}] keys: {key} is a key of [client {name}], too; give each client keys of its own")]
+    KeyTwice { name: String, other: String, key: String },
+    #[error("[client NAME]: there is none, so that no key is right; 'espm-setup client add NAME' makes one")]
+    NoClient,
 }

@@ -19,7 +19,7 @@ pub(crate) use self::error::ConsoleError;
 use self::listing::Listing;
 use self::publisher::Publisher;
 use crate::model::fault::FieldError;
-use crate::model::name::NodeName;
+use crate::model::name::{EnvironmentName, NodeName};
 use crate::model::node::{Assignment, Change, List, Node};
 use crate::system::clock::Deadline;
 use crate::system::lock::{InheritedLock, Queue};
@@ -68,12 +68,14 @@ pub(crate) trait Console: Debug {
     fn names(&self, list: List, fresh: bool, until: Deadline) -> Result<Listing, ConsoleError>;
 
     /// Judges the values that a change sends.
-    /// Parameters that the node loses with it are taken out of the assignment `after` it.
+    /// Parameters that the node loses with it are taken out of the assignment `after` it. Errors name only environments
+    /// that `shows` admits.
     fn judge(
         &self,
         change: &Change,
         before: &Assignment,
         after: &mut Assignment,
+        shows: &dyn Fn(&EnvironmentName) -> bool,
     ) -> Result<Vec<FieldError>, ConsoleError>;
 
     /// The publisher of nodes, where the kind has one.

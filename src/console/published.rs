@@ -13,9 +13,8 @@ use super::{
     Claim, Console, ConsoleError, Evidence, Found, Gap, Intent, Permit, Refusal, Standing, Verdict, Way, change,
 };
 use crate::model::fault::FieldError;
-use crate::model::name::NodeName;
+use crate::model::name::{EnvironmentName, NodeName};
 use crate::model::node::{Assignment, Change, List, Lost, Node};
-use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
 use crate::system::lock::Queue;
 use crate::system::text;
@@ -30,12 +29,8 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    pub(crate) fn new(catalogue: &Path, directory: &Path, queue: usize, state: &Path) -> Self {
-        Self {
-            catalogue: catalogue.to_owned(),
-            directory: directory.to_owned(),
-            queue: Queue::new(&state_directory::locks(state), "console-queue", queue),
-        }
+    pub(crate) fn new(catalogue: &Path, directory: &Path, queue: Queue) -> Self {
+        Self { catalogue: catalogue.to_owned(), directory: directory.to_owned(), queue }
     }
 
     fn read(&self) -> Result<Publisher, ConsoleError> {
@@ -145,8 +140,9 @@ impl Console for Published {
         change: &Change,
         before: &Assignment,
         after: &mut Assignment,
+        shows: &dyn Fn(&EnvironmentName) -> bool,
     ) -> Result<Vec<FieldError>, ConsoleError> {
-        Ok(self.read()?.catalogue.judge(change, before, after))
+        Ok(self.read()?.catalogue.judge(change, before, after, shows))
     }
 
     fn folds(&self) -> bool {

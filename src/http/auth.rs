@@ -2,8 +2,8 @@
 //!
 //! Every refusal is the same 401, and takes the same time wherever the key differs.
 
-use crate::config::Client;
 use crate::http::request::Request;
+use crate::model::client::Client;
 use crate::model::fault::Fault;
 use crate::model::problem::Problem;
 
@@ -11,12 +11,18 @@ use crate::model::problem::Problem;
 #[derive(Debug)]
 pub(crate) struct Authenticated {
     request: Request,
-    client: String,
+    client: Client,
+    key: String,
 }
 
 impl Authenticated {
-    pub(crate) fn client(&self) -> &str {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The first digits of the digest of its key.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     pub(crate) fn request(&self) -> &Request {
@@ -38,20 +44,44 @@ pub(crate) fn check_transport(request: &Request, require_tls: bool) -> Result<()
 pub(crate) fn authenticate(request: Request, clients: &[Client]) -> Result<Authenticated, Fault> {
     let sent = request.psk.as_ref().map(crate::model::psk::Psk::digest);
     let found = sent.and_then(|sent| {
-        clients.iter().fold(None, |found, client| if client.digest.matches(&sent) { Some(client) } else { found })
+        let keys = clients.iter().flat_map(|client| client.keys.iter().map(move |key| (client, key)));
+        keys.fold(None, |found, (client, key)| if key.matches(&sent) { Some((client, key)) } else { found })
     });
     match found {
-        Some(client) => Ok(Authenticated { client: client.name.clone(), request }),
+        Some((client, key)) => Ok(Authenticated { client: client.clone(), key: key.short(), request }),
         None => Err(Fault::new(Problem::Unauthorized, "send a valid key in X-ESPM-PSK")),
     }
+}
+
+/// Clients of these names, each with keys of its own and every right.
+#[cfg(test)]
+pub(super) fn clients(all: &[(&str, &[&str])]) -> Vec<Client> {
+    use crate::model::client::{May, Rights};
+    use crate::model::name::ClientName;
+    use crate::model::pattern::Patterns;
+    use crate::model::psk::Psk;
+    let any = || Patterns::parse("*", |_| true).unwrap();
+    let client = |(name, keys): &(&str, &[&str])| Client {
+        name: ClientName::parse(name).unwrap(),
+        keys: keys.iter().map(|key| Psk::new((*key).to_owned()).digest()).collect(),
+        rights: Rights {
+            may: May::ALL.to_vec(),
+            nodes: any(),
+            groups: any(),
+            classes: any(),
+            environments: any(),
+            most: None,
+        },
+    };
+    all.iter().map(client).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{authenticate, check_transport};
-    use crate::config::Client;
     use crate::http::request::Body;
     use crate::http::request::{Method, Request};
+    use crate::model::client::Client;
     use crate::model::psk::Psk;
 
     fn request(psk: Option<&str>) -> Request {
@@ -70,13 +100,17 @@ mod tests {
     }
 
     fn clients() -> Vec<Client> {
-        ["old", "new"].map(|key| Client { name: format!("client-{key}"), digest: Psk::new(key.into()).digest() }).into()
+        super::clients(&[("cloud", &["old", "new"]), ("other", &["third"])])
     }
 
     #[test]
     fn each_key_admits_its_client() {
-        assert_eq!(authenticate(request(Some("old")), &clients()).unwrap().client(), "client-old");
-        assert_eq!(authenticate(request(Some("new")), &clients()).unwrap().client(), "client-new");
+        for (psk, name, digits) in
+            [("old", "cloud", "cba06b57"), ("new", "cloud", "11507a0e"), ("third", "other", "b1e99324")]
+        {
+            let admitted = authenticate(request(Some(psk)), &clients()).unwrap();
+            assert_eq!((admitted.client().name.as_str(), admitted.key()), (name, digits));
+        }
     }
 
     #[test]

@@ -2,17 +2,18 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use sha2::{Digest, Sha256};
 
 use super::node_body::{self, Shape};
 use super::request::{Method, Request};
-use super::routes::{self, Operation};
+use super::routes::{self, Operation, Route};
 use super::{auth, cgi, response};
 use crate::audit::{self, Audit, Destination};
 use crate::config::{Config, layout};
+use crate::model::client::{Caller, Client};
 use crate::model::fault::Fault;
 use crate::model::problem::Problem;
 use crate::model::request_id::RequestId;
@@ -22,7 +23,7 @@ use crate::service::judgement::Reason;
 use crate::service::nodes::Retry;
 use crate::service::outcome::{self, Outcome};
 use crate::service::recovery::Purpose;
-use crate::service::{certificates, nodes};
+use crate::service::{certificates, nodes, rights};
 use crate::system::process;
 use crate::system::text::chain;
 use crate::system::trusted_file::Owner;
@@ -72,35 +73,43 @@ fn handle(variable: &impl Fn(&str) -> Option<OsString>, id: &RequestId) -> (Resu
     if routes::needs_no_key(&request) {
         return (Ok(Outcome::Healthy), head);
     }
-    (answer(request, &config, &path, audit, id), head)
+    let open = |audit, caller| Context::new(&config, &path, audit, caller, id);
+    (answer(request, &config.clients, audit, open), head)
 }
 
-fn answer(request: Request, config: &Config, path: &Path, mut audit: Audit, id: &RequestId) -> Result<Outcome, Fault> {
-    let authenticated = match auth::authenticate(request, &config.clients) {
+/// Answers a request; `open` gives the systems that it works with.
+fn answer(
+    request: Request,
+    clients: &[Client],
+    mut audit: Audit,
+    open: impl FnOnce(Audit, Caller) -> Context,
+) -> Result<Outcome, Fault> {
+    let authenticated = match auth::authenticate(request, clients) {
         Ok(authenticated) => authenticated,
         Err(fault) => return respond(&audit, Err(fault), false),
     };
-    audit.client(authenticated.client());
+    audit.client(authenticated.client().name.as_str(), Some(authenticated.key()));
     let (route, operation) = match routes::route(&authenticated) {
         Ok(routed) => routed,
         Err(fault) => return respond(&audit, Err(fault), false),
     };
     audit.event(route.event);
-    let mut context = Context::new(config, path, audit, authenticated.client().to_owned(), id);
-    let result = serve(operation, authenticated.request(), &mut context);
+    let mut context = open(audit, Caller::Client(authenticated.client().clone()));
+    let result = serve(route, operation, authenticated.request(), &mut context);
     if let Some(why) = context.console.ran_cold() {
         context.audit.cold(why);
     }
     respond(&context.audit, result, route.changes)
 }
 
-/// Serves an operation; it judges ownership, media type, JSON and content in order.
-fn serve(operation: Operation, request: &Request, context: &mut Context) -> Result<Outcome, Fault> {
+/// Serves an operation; it judges the operation, ownership, media type, JSON and content in order.
+fn serve(route: &Route, operation: Operation, request: &Request, context: &mut Context) -> Result<Outcome, Fault> {
     if let Some(name) = operation.node() {
         context.audit.node(name);
-        if name.as_str() == context.master {
-            return Err(Fault::not_found());
-        }
+    }
+    rights::check_operation(context, route.right)?;
+    if operation.node().is_some_and(|name| name.as_str() == context.master) {
+        return Err(Fault::not_found());
     }
     match operation {
         Operation::Health => Ok(Outcome::Healthy),
@@ -151,3 +160,8 @@ fn respond(audit: &Audit, result: Result<Outcome, Fault>, changes: bool) -> Resu
     }
     result
 }
+
+#[cfg(test)]
+#[path = "../../tests/clients/mod.rs"]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
+mod clients;

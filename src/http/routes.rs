@@ -2,6 +2,7 @@
 
 use super::auth::Authenticated;
 use super::request::{Method, Request};
+use crate::model::client::May;
 use crate::model::fault::Fault;
 use crate::model::name::NodeName;
 use crate::model::node::List;
@@ -53,6 +54,8 @@ pub struct Route {
     pub id: &'static str,
     /// The audit's event.
     pub event: &'static str,
+    /// The right that it needs.
+    pub right: Option<May>,
     /// True if it changes the console, the CA or the ledger.
     pub(crate) changes: bool,
     /// False if it is answered without a key.
@@ -62,7 +65,12 @@ pub struct Route {
 
 impl Route {
     const fn new(method: &'static str, path: &'static str, id: &'static str, event: &'static str, make: Make) -> Self {
-        Self { method, path, id, event, changes: false, needs_key: true, make }
+        Self { method, path, id, event, right: None, changes: false, needs_key: true, make }
+    }
+
+    const fn needs(mut self, right: May) -> Self {
+        self.right = Some(right);
+        self
     }
 
     const fn changes(mut self) -> Self {
@@ -102,19 +110,26 @@ impl Route {
 pub const ROUTES: &[Route] = {
     use Make::{OfNode, Plain};
     &[
-        Route::new("GET", "/v1/classes", "listClasses", "class.list", Plain(Operation::ListNames(List::Classes))),
-        Route::new("GET", "/v1/groups", "listGroups", "group.list", Plain(Operation::ListNames(List::Groups))),
-        Route::new("POST", "/v1/nodes", "addNode", "node.add", Plain(Operation::AddNode)).changes(),
-        Route::new("GET", "/v1/nodes/{name}", "showNode", "node.show", OfNode(Operation::ShowNode)),
-        Route::new("PATCH", "/v1/nodes/{name}", "changeNode", "node.change", OfNode(Operation::ChangeNode)).changes(),
-        Route::new("DELETE", "/v1/nodes/{name}", "deleteNode", "node.delete", OfNode(Operation::DeleteNode)).changes(),
+        Route::new("GET", "/v1/classes", "listClasses", "class.list", Plain(Operation::ListNames(List::Classes)))
+            .needs(May::List),
+        Route::new("GET", "/v1/groups", "listGroups", "group.list", Plain(Operation::ListNames(List::Groups)))
+            .needs(May::List),
+        Route::new("POST", "/v1/nodes", "addNode", "node.add", Plain(Operation::AddNode)).needs(May::Nodes).changes(),
+        Route::new("GET", "/v1/nodes/{name}", "showNode", "node.show", OfNode(Operation::ShowNode)).needs(May::Nodes),
+        Route::new("PATCH", "/v1/nodes/{name}", "changeNode", "node.change", OfNode(Operation::ChangeNode))
+            .needs(May::Nodes)
+            .changes(),
+        Route::new("DELETE", "/v1/nodes/{name}", "deleteNode", "node.delete", OfNode(Operation::DeleteNode))
+            .needs(May::Nodes)
+            .changes(),
         Route::new(
             "GET",
             "/v1/nodes/{name}/certificate",
             "showCertificate",
             "certificate.show",
             OfNode(Operation::ShowCertificate),
-        ),
+        )
+        .needs(May::Certificates),
         Route::new(
             "POST",
             "/v1/nodes/{name}/certificate",
@@ -122,6 +137,7 @@ pub const ROUTES: &[Route] = {
             "certificate.generate",
             OfNode(Operation::GenerateCertificate),
         )
+        .needs(May::Certificates)
         .changes(),
         Route::new(
             "DELETE",
@@ -130,6 +146,7 @@ pub const ROUTES: &[Route] = {
             "certificate.revoke",
             OfNode(Operation::RevokeCertificate),
         )
+        .needs(May::Certificates)
         .changes(),
         Route::new("GET", "/v1/health", "health", "health.show", Plain(Operation::Health)).without_key(),
         Route::new("GET", "/v1/openapi.json", "describe", "openapi.show", Plain(Operation::Describe)),
@@ -161,8 +178,7 @@ pub(crate) fn route(authenticated: &Authenticated) -> Result<(&'static Route, Op
 #[cfg(test)]
 mod tests {
     use super::{Operation, ROUTES, route};
-    use crate::config::Client;
-    use crate::http::auth::authenticate;
+    use crate::http::auth::{authenticate, clients};
     use crate::http::request::{Body, Method, Request};
     use crate::model::fault::Fault;
     use crate::model::psk::Psk;
@@ -180,8 +196,7 @@ mod tests {
             idempotency_key: None,
             body: Body::Whole(vec![]),
         };
-        let clients = [Client { name: "c".into(), digest: Psk::new("k".into()).digest() }];
-        route(&authenticate(request, &clients).unwrap()).map(|(_, operation)| operation)
+        route(&authenticate(request, &clients(&[("c", &["k"])])).unwrap()).map(|(_, operation)| operation)
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub enum LedgerError {
     File(#[from] FileError),
     #[error("the kernel gives no random bytes: {0}")]
     Random(io::Error),
+    /// The client has all the nodes that it may have.
+    #[error("the client has {has} nodes of {most}")]
+    Quota { has: usize, most: usize },
     #[error("the Idempotency-Key is in use")]
     KeyTaken,
 }

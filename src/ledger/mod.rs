@@ -8,6 +8,7 @@ mod backup;
 mod error;
 mod idempotency_key;
 mod output;
+mod owner;
 mod page;
 mod remove;
 mod row;
@@ -20,6 +21,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 pub use self::error::LedgerError;
 pub use self::idempotency_key::Key;
+pub use self::owner::NodeOwner;
 pub(crate) use self::remove::remove_empty;
 pub use self::row::{CertificateState, Entry, NodeState};
 use self::row::{SELECT, read_entry, to_json};
@@ -87,20 +89,12 @@ impl Ledger {
 
     /// A node's row.
     pub fn entry(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
-        self.row(name, "")
+        self.row(&format!("{SELECT} WHERE node.name = ?1"), [name.as_str()])
     }
 
-    /// A node's row, unless the node is unproven.
-    /// To a client such a node is as absent as any other name, so nothing of its row is read: that would take
-    /// time.
-    pub(crate) fn entry_of_ours(&self, name: &NodeName) -> Result<Option<Entry>, LedgerError> {
-        self.row(name, "AND node.state <> 'unproven'")
-    }
-
-    fn row(&self, name: &NodeName, condition: &str) -> Result<Option<Entry>, LedgerError> {
-        let query = format!("{SELECT} WHERE node.name = ?1 {condition}");
-        let mut statement = self.database.prepare(&query).map_err(self.error())?;
-        statement.query_row([name.as_str()], read_entry).optional().map_err(self.error())?.transpose()
+    fn row(&self, query: &str, values: impl rusqlite::Params) -> Result<Option<Entry>, LedgerError> {
+        let mut statement = self.database.prepare(query).map_err(self.error())?;
+        statement.query_row(values, read_entry).optional().map_err(self.error())?.transpose()
     }
 
     /// All rows, by name; or only those whose intent is unfinished or unproven.
@@ -116,30 +110,44 @@ impl Ledger {
         rows.map(|row| row.map_err(self.error())?).collect()
     }
 
-    /// Records that a node is about to be added, and the key that the request came with.
-    pub fn intend_to_add(&self, node: &Node, output: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
-        let intended = self.insert(node, output, key);
+    /// Records that a node is about to be added for a client, and the key that the request came with.
+    pub fn intend_to_add(
+        &self,
+        node: &Node,
+        output: &str,
+        owner: NodeOwner<'_>,
+        key: Option<&Key<'_>>,
+    ) -> Result<(), LedgerError> {
+        let intended = self.insert(node, output, owner, key);
         if intended.is_err() {
             self.remove_output(output.to_owned())?;
         }
         intended
     }
 
-    fn insert(&self, node: &Node, output: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
+    fn insert(
+        &self,
+        node: &Node,
+        output: &str,
+        owner: NodeOwner<'_>,
+        key: Option<&Key<'_>>,
+    ) -> Result<(), LedgerError> {
         let error = self.error();
         let name = node.name.as_str();
         let transaction = Transaction::new_unchecked(&self.database, TransactionBehavior::Immediate).map_err(&error)?;
+        owner.check_quota(&transaction).map_err(&error)??;
         transaction
             .execute(
-                "INSERT INTO node (name, state, assignment, wanted, proof, request, since)
-                 VALUES (?1, 'creating', ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO node (name, state, assignment, wanted, proof, request, since, client)
+                 VALUES (?1, 'creating', ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![
                     name,
                     to_json(&Assignment::default()),
                     to_json(&node.assignment),
                     output,
                     self.request,
-                    clock::now()
+                    clock::now(),
+                    owner.client.as_str()
                 ],
             )
             .map_err(&error)?;
@@ -268,11 +276,11 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use super::{CertificateState, Key, Ledger, LedgerError, NodeState, create};
-    use crate::model::name::{GroupName, NodeName};
+    use super::{CertificateState, Key, Ledger, LedgerError, NodeOwner, NodeState, create};
+    use crate::model::name::{ClientName, GroupName, NodeName};
     use crate::model::node::{Assignment, Node};
     use crate::model::state_directory::{self, database};
-    use crate::system::scratch::{at_last, scratch};
+    use crate::system::scratch::scratch;
 
     fn made(name: &str) -> PathBuf {
         let directory = scratch(&format!("ledger-{name}"));
@@ -285,11 +293,15 @@ mod tests {
         Node { name: NodeName::parse(name).unwrap(), assignment: Assignment { groups, ..Assignment::default() } }
     }
 
+    fn add(ledger: &Ledger, node: &Node, output: &str, key: Option<&Key<'_>>) -> Result<(), LedgerError> {
+        ledger.intend_to_add(node, output, NodeOwner { client: &ClientName::parse("c").unwrap(), most: None }, key)
+    }
+
     #[test]
     fn intent_is_there_before_its_outcome() {
         let ledger = Ledger::open(&made("intent"), "r1").unwrap();
         let node = node("web01");
-        ledger.intend_to_add(&node, "p", None).unwrap();
+        add(&ledger, &node, "p", None).unwrap();
         let entry = ledger.entry(&node.name).unwrap().unwrap();
         assert_eq!((entry.state, entry.wanted), (NodeState::Creating, Some(node.assignment.clone())));
         assert_eq!(entry.node.assignment, Assignment::default());
@@ -307,21 +319,21 @@ mod tests {
     #[test]
     fn name_is_added_once() {
         let ledger = Ledger::open(&made("once"), "r1").unwrap();
-        ledger.intend_to_add(&node("web01"), "p", None).unwrap();
-        assert!(ledger.intend_to_add(&node("web01"), "q", None).is_err());
+        add(&ledger, &node("web01"), "p", None).unwrap();
+        assert!(add(&ledger, &node("web01"), "q", None).is_err());
     }
 
     #[test]
     fn key_is_kept_with_its_answer_until_its_node_goes() {
         let ledger = Ledger::open(&made("key"), "r1").unwrap();
         let key = Key { client: "c", key: "k", digest: "d" };
-        ledger.intend_to_add(&node("web01"), "p", Some(&key)).unwrap();
+        add(&ledger, &node("web01"), "p", Some(&key)).unwrap();
         assert!(ledger.kept("c", "k").unwrap().unwrap().answer.is_none());
-        let taken = ledger.intend_to_add(&node("web02"), "q", Some(&key));
+        let taken = add(&ledger, &node("web02"), "q", Some(&key));
         assert!(matches!(taken, Err(LedgerError::KeyTaken)));
         assert!(ledger.entry(&node("web02").name).unwrap().is_none(), "nothing is left of the refused intent");
         let (output, _file) = ledger.new_output("").unwrap();
-        assert!(ledger.intend_to_add(&node("web02"), &output, Some(&key)).is_err());
+        assert!(add(&ledger, &node("web02"), &output, Some(&key)).is_err());
         assert!(!state_directory::output(&ledger.directory, &output).exists(), "nor of its output");
         ledger.settle(&node("web01")).unwrap();
         assert_eq!(ledger.kept("c", "k").unwrap().unwrap().answer, Some(node("web01")));
@@ -334,13 +346,13 @@ mod tests {
     fn key_that_is_too_old_is_unknown_and_can_be_used_again() {
         let ledger = Ledger::open(&made("old-key"), "r1").unwrap();
         let key = Key { client: "c", key: "k", digest: "d" };
-        ledger.intend_to_add(&node("web01"), "p", Some(&key)).unwrap();
+        add(&ledger, &node("web01"), "p", Some(&key)).unwrap();
         let age = |seconds: i64| ledger.database.execute("UPDATE answer SET since = since - ?1", [seconds]).unwrap();
         age(24 * 60 * 60 - 60);
         assert!(ledger.kept("c", "k").unwrap().is_some());
         age(120);
         assert!(ledger.kept("c", "k").unwrap().is_none());
-        ledger.intend_to_add(&node("web02"), "q", Some(&key)).unwrap();
+        add(&ledger, &node("web02"), "q", Some(&key)).unwrap();
         assert!(ledger.kept("c", "k").unwrap().is_some());
     }
 
@@ -349,7 +361,7 @@ mod tests {
         let ledger = Ledger::open(&made("key-error"), "r1").unwrap();
         ledger.database.execute_batch("CREATE TRIGGER t BEFORE INSERT ON answer BEGIN SELECT none(); END").unwrap();
         let key = Key { client: "c", key: "k", digest: "d" };
-        let failed = ledger.intend_to_add(&node("web01"), "p", Some(&key));
+        let failed = add(&ledger, &node("web01"), "p", Some(&key));
         assert!(matches!(failed, Err(LedgerError::Database(..))), "{failed:?}");
     }
 
@@ -372,22 +384,10 @@ mod tests {
     }
 
     #[test]
-    fn proof_is_read_only_when_its_command_has_ended() {
-        let ledger = Ledger::open(&made("proof"), "r").unwrap();
-        let (name, file) = ledger.new_output("").unwrap();
-        assert!(ledger.try_read_output(&name).unwrap().is_none());
-        std::io::Write::write_all(&mut &file, b"Node successfully created!\n").unwrap();
-        drop(file);
-        assert_eq!(at_last(|| ledger.try_read_output(&name).unwrap()), "Node successfully created!\n");
-        ledger.remove_output(name.clone()).unwrap();
-        assert_eq!(ledger.try_read_output(&name).unwrap().unwrap(), "");
-    }
-
-    #[test]
     fn backup_is_a_ledger() {
         let directory = made("backup");
         let ledger = Ledger::open(&directory, "r").unwrap();
-        ledger.intend_to_add(&node("web01"), "p", None).unwrap();
+        add(&ledger, &node("web01"), "p", None).unwrap();
         let restored = made("restored");
         fs::remove_file(database(&restored)).unwrap();
         ledger.back_up(&database(&restored)).unwrap();

@@ -74,22 +74,37 @@ mod tests {
     use std::time::SystemTime;
 
     use super::UNUSED;
-    use crate::ledger::{Ledger, create};
-    use crate::model::name::NodeName;
+    use crate::ledger::{Ledger, NodeOwner, create};
+    use crate::model::name::{ClientName, NodeName};
     use crate::model::node::{Assignment, Node};
     use crate::system::scratch::{at_last, scratch};
+
+    #[test]
+    fn proof_is_read_only_when_its_command_has_ended() {
+        let directory = scratch("ledger-proof");
+        create(&directory).unwrap();
+        let ledger = Ledger::open(&directory, "r").unwrap();
+        let (name, file) = ledger.new_output("").unwrap();
+        assert!(ledger.try_read_output(&name).unwrap().is_none());
+        std::io::Write::write_all(&mut &file, b"Node successfully created!\n").unwrap();
+        drop(file);
+        assert_eq!(at_last(|| ledger.try_read_output(&name).unwrap()), "Node successfully created!\n");
+        ledger.remove_output(name.clone()).unwrap();
+        assert_eq!(ledger.try_read_output(&name).unwrap().unwrap(), "");
+    }
 
     #[test]
     fn only_an_old_proof_that_no_row_names_and_no_command_holds_is_swept() {
         let directory = scratch("ledger-sweep");
         create(&directory).unwrap();
         let ledger = Ledger::open(&directory, "r").unwrap();
+        let owner = NodeOwner { client: &ClientName::parse("c").unwrap(), most: None };
         let long_ago = SystemTime::now() - UNUSED * 2;
         let (young, file) = ledger.new_output("").unwrap();
         drop(file);
         let (named, file) = ledger.new_output("").unwrap();
         let node = Node { name: NodeName::parse("web01").unwrap(), assignment: Assignment::default() };
-        ledger.intend_to_add(&node, &named, None).unwrap();
+        ledger.intend_to_add(&node, &named, owner, None).unwrap();
         file.set_modified(long_ago).unwrap();
         drop(file);
         let (held, holder) = ledger.new_output("").unwrap();

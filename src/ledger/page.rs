@@ -26,8 +26,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use crate::ledger::{Ledger, create};
-    use crate::model::name::NodeName;
+    use crate::ledger::{Ledger, NodeOwner, create};
+    use crate::model::name::{ClientName, NodeName};
     use crate::model::node::{Assignment, Node};
     use crate::system::scratch::scratch;
 
@@ -37,9 +37,10 @@ mod tests {
         create(&directory).unwrap();
         let ledger = Ledger::open(&directory, "r").unwrap();
         let names = ["a", "a.b", "a0", "b", "z"].map(|name| NodeName::parse(name).unwrap());
+        let client = ClientName::parse("c").unwrap();
         for name in &names {
             let node = Node { name: name.clone(), assignment: Assignment::default() };
-            ledger.intend_to_add(&node, "o", None).unwrap();
+            ledger.intend_to_add(&node, "o", NodeOwner { client: &client, most: None }, None).unwrap();
         }
         let (mut seen, mut last) = (Vec::new(), None);
         loop {

@@ -57,8 +57,8 @@ mod tests {
     use rusqlite::Connection;
 
     use super::remove_empty;
-    use crate::ledger::{Ledger, create};
-    use crate::model::name::NodeName;
+    use crate::ledger::{Ledger, NodeOwner, create};
+    use crate::model::name::{ClientName, NodeName};
     use crate::model::node::{Assignment, Node};
     use crate::model::state_directory::database;
     use crate::system::scratch::scratch;
@@ -69,14 +69,15 @@ mod tests {
         create(&directory).unwrap();
         let node = Node { name: NodeName::parse("web01").unwrap(), assignment: Assignment::default() };
         let ledger = Ledger::open(&directory, "r").unwrap();
-        ledger.intend_to_add(&node, "o", None).unwrap();
+        let owner = NodeOwner { client: &ClientName::parse("c").unwrap(), most: None };
+        ledger.intend_to_add(&node, "o", owner, None).unwrap();
         assert_eq!(remove_empty(&directory).unwrap().as_deref(), Some("1 node"));
         assert!(ledger.entry(&node.name).unwrap().is_some());
         ledger.forget(&node.name).unwrap();
         assert_eq!(remove_empty(&directory).unwrap(), None);
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
         // A request that has it open already records nothing that is lost.
-        ledger.intend_to_add(&node, "o", None).unwrap_err();
+        ledger.intend_to_add(&node, "o", owner, None).unwrap_err();
         assert_eq!(remove_empty(&directory).unwrap(), None);
         create(&directory).unwrap();
         Connection::open(database(&directory))

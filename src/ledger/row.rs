@@ -3,7 +3,7 @@
 use rusqlite::Row;
 
 use super::LedgerError;
-use crate::model::name::NodeName;
+use crate::model::name::{ClientName, NodeName};
 use crate::model::node::{Assignment, Node};
 use crate::model::words;
 
@@ -44,6 +44,8 @@ pub struct Entry {
     pub node: Node,
     /// Its state.
     pub state: NodeState,
+    /// Its client; `None` for a node from before there were clients, or that the operator has adopted.
+    pub client: Option<ClientName>,
     /// The assignment of an unfinished intent.
     pub wanted: Option<Assignment>,
     /// The name of the output file of an unfinished intent's command.
@@ -66,7 +68,7 @@ impl Entry {
 
 /// Reads rows for [`read_entry`].
 pub(super) const SELECT: &str =
-    "SELECT node.name, node.state, assignment, wanted, proof, since, certificate.state, request
+    "SELECT node.name, node.state, assignment, wanted, proof, since, certificate.state, request, client
     FROM node LEFT JOIN certificate ON certificate.name = node.name";
 
 /// The JSON of a value, as a column holds it.
@@ -82,10 +84,15 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Result<Entry, Ledger
     let wanted: Option<String> = row.get(3)?;
     let certificate: Option<String> = row.get(6)?;
     let (output, since, request) = (row.get(4)?, row.get(5)?, row.get(7)?);
+    let client: Option<String> = row.get(8)?;
     let read = || {
         Some(Entry {
             node: Node { name: NodeName::parse(&name).ok()?, assignment: serde_json::from_str(&assignment).ok()? },
             state: NodeState::parse(&state)?,
+            client: match client {
+                Some(name) => Some(ClientName::parse(&name).ok()?),
+                None => None,
+            },
             wanted: match wanted {
                 Some(json) => Some(serde_json::from_str(&json).ok()?),
                 None => None,

@@ -14,8 +14,13 @@ pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// The statements that make each version out of the one before, beginning with version 2. A newer espm meets
 /// older ledgers: entries are added, never changed. One that has nothing to do keeps an older espm from ledgers that it
 /// would not understand.
-const UPGRADES: [&str; 1] =
-    ["/* An assignment may have an environment, parameters of classes, and values of every type. */"];
+const UPGRADES: [&str; 2] = [
+    "/* An assignment may have an environment, parameters of classes, and values of every type. */",
+    // Each node has a client. Those from before have none, so their answers are no client's either.
+    "ALTER TABLE node ADD COLUMN client TEXT;
+     CREATE INDEX node_by_client ON node (client) WHERE state <> 'unproven';
+     DELETE FROM answer",
+];
 
 /// Marks the database as espm's (SQLite's `application_id`): "espm".
 pub(super) const APPLICATION: i64 = 0x6573_706d;
@@ -29,8 +34,10 @@ CREATE TABLE node (
     wanted      TEXT,                       -- JSON, what an unfinished intent assigns
     proof       TEXT,                       -- file with the output of an unfinished intent's command
     request     TEXT NOT NULL,              -- the request that last wrote this row
-    since       INTEGER NOT NULL            -- when, in seconds since 1970
+    since       INTEGER NOT NULL,           -- when, in seconds since 1970
+    client      TEXT                        -- whose it is; NULL where nobody has said so
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX node_by_client ON node (client) WHERE state <> 'unproven';
 CREATE TABLE certificate (
     name        TEXT PRIMARY KEY REFERENCES node ON DELETE CASCADE,
     state       TEXT NOT NULL CHECK (state IN ('generating', 'issued', 'revoking', 'revoked')),
@@ -95,8 +102,12 @@ fn fill(directory: &Path) -> Result<(), LedgerError> {
     let path = state_directory::database(directory);
     let error = |error| LedgerError::database(path.clone(), error);
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
-    let tables = format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};");
-    database.execute_batch(&tables).map_err(error)
+    database.execute_batch(&new_tables()).map_err(error)
+}
+
+/// The statements that make an empty ledger of today's version.
+fn new_tables() -> String {
+    format!("{TABLES} PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};")
 }
 
 #[cfg(test)]
@@ -107,7 +118,7 @@ mod tests {
 
     use rusqlite::Connection;
 
-    use super::{create, upgrade_by};
+    use super::{UPGRADES, VERSION, create, new_tables, upgrade_by};
     use crate::ledger::{BUSY_TIMEOUT, CertificateState, Ledger};
     use crate::model::name::{EnvironmentName, NodeName};
     use crate::model::state_directory::database;
@@ -143,8 +154,8 @@ mod tests {
         let upgrade = || {
             let database = Connection::open(database(&directory)).unwrap();
             database.busy_timeout(BUSY_TIMEOUT).unwrap();
-            upgrade_by(&database, &["ALTER TABLE node ADD COLUMN a TEXT"]).unwrap();
-            assert_eq!(version(&database), 2);
+            upgrade_by(&database, &[&UPGRADES[..], &["ALTER TABLE node ADD COLUMN a TEXT"]].concat()).unwrap();
+            assert_eq!(version(&database), VERSION + 1);
         };
         while_another_writes(&directory, upgrade);
     }
@@ -167,26 +178,59 @@ mod tests {
         CREATE INDEX answer_by_age ON answer (since);
         CREATE INDEX unfinished ON node (state) WHERE state <> 'active';
         INSERT INTO node VALUES ('web01', 'active',
-            '{\"groups\":[\"a\"],\"classes\":[\"b\"],\"parameters\":{\"c\":\"1\"}}', NULL, NULL, 'r', 1);
+            '{\"groups\":[\"a\"],\"classes\":[\"b\"],\"parameters\":{\"c\":\"1\"}}', NULL, NULL, 'r', 7);
         INSERT INTO certificate VALUES ('web01', 'issued', '0A', 'AB:CD');
+        INSERT INTO answer VALUES ('cloud', 'k', 'd', 'web01', NULL, 9);
         PRAGMA user_version = 1; PRAGMA application_id = 0x6573706d;";
 
+    /// Makes the ledger of release 0.1.0.
+    fn create_first(directory: &Path) {
+        create(directory).unwrap();
+        std::fs::remove_file(database(directory)).unwrap();
+        Connection::open(database(directory)).unwrap().execute_batch(FIRST).unwrap();
+    }
+
+    /// The columns and indexes of every table.
+    fn schema(database: &Connection) -> Vec<String> {
+        let query = "SELECT m.name || ' ' || coalesce(c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk, m.tbl_name)
+                     FROM sqlite_schema AS m LEFT JOIN pragma_table_info(m.name) AS c WHERE m.sql IS NOT NULL ORDER BY 1";
+        let mut statement = database.prepare(query).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
     #[test]
-    fn ledger_of_the_first_release_is_used_as_it_is_and_no_longer_by_that_release() {
+    fn ledger_of_version_1_becomes_one_of_today_and_its_nodes_are_no_clients() {
         let directory = scratch("ledger-first");
-        create(&directory).unwrap();
-        std::fs::remove_file(database(&directory)).unwrap();
-        Connection::open(database(&directory)).unwrap().execute_batch(FIRST).unwrap();
+        create_first(&directory);
         let ledger = Ledger::open(&directory, "r2").unwrap();
         let entry = ledger.entries(false).unwrap().remove(0);
+        assert_eq!((entry.client, entry.since, entry.certificate), (None, 7, Some(CertificateState::Issued)));
         assert_eq!(entry.node.assignment.parameters.values().next().unwrap().as_str(), Some("1"));
-        assert_eq!(entry.certificate, Some(CertificateState::Issued));
+        assert!(ledger.kept("cloud", "k").unwrap().is_none(), "it is no client's answer");
         let mut node = entry.node;
         node.assignment.environment = Some(EnvironmentName::parse("staging").unwrap());
         ledger.settle(&node).unwrap();
         assert_eq!(ledger.entry(&node.name).unwrap().unwrap().node, node);
-        // It would lose the environment with the next change.
-        assert_eq!(version(&Connection::open(database(&directory)).unwrap()), 2);
+        ledger.check_integrity().unwrap();
+        let (upgraded, new) = (Connection::open(database(&directory)).unwrap(), Connection::open_in_memory().unwrap());
+        new.execute_batch(&new_tables()).unwrap();
+        assert_eq!(schema(&upgraded), schema(&new));
+        // The first release would lose the environment with the next change.
+        assert_eq!((version(&upgraded), version(&new)), (VERSION, VERSION));
+    }
+
+    #[test]
+    fn each_upgrade_takes_up_what_the_one_before_has_made() {
+        let directory = scratch("ledger-each");
+        create_first(&directory);
+        let database = Connection::open(database(&directory)).unwrap();
+        for many in 1..=UPGRADES.len() {
+            upgrade_by(&database, &UPGRADES[..many]).unwrap();
+            assert_eq!(version(&database), 1 + i64::try_from(many).unwrap());
+        }
+        let new = Connection::open_in_memory().unwrap();
+        new.execute_batch(&new_tables()).unwrap();
+        assert_eq!(schema(&database), schema(&new));
     }
 
     fn version(database: &Connection) -> i64 {

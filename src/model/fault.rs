@@ -93,6 +93,11 @@ impl Fault {
         Self { errors, ..Self::new(Problem::Invalid, detail) }
     }
 
+    /// The client may not give the names in these fields.
+    pub fn forbidden(errors: Vec<FieldError>) -> Self {
+        Self { errors, ..Self::new(Problem::Forbidden, "nothing was changed; see errors") }
+    }
+
     /// The text for the client, without the cause.
     pub fn public(&self) -> PublicFault<'_> {
         let problem = self.problem;

@@ -98,6 +98,35 @@ impl NodeName {
 }
 string_type!(NodeName);
 
+/// The name of a client, as it is in espm.ini, in the ledger and in the audit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClientName(String);
+
+impl ClientName {
+    /// The operator's name in the audit, which no client has.
+    pub const OPERATOR: &'static str = "operator";
+
+    /// Parses the name of a client.
+    ///
+    /// # Errors
+    /// When it is outside the grammar or the operator's.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let first = text.bytes().next().is_some_and(alphanumeric);
+        let good = first && text.len() <= 32 && text.bytes().all(|b| alphanumeric(b) || matches!(b, b'-' | b'_'));
+        if good && text != Self::OPERATOR {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError(
+                "a client's name is 1 to 32 lower-case letters, digits, '-' and '_', of which the first is a letter \
+                 or digit, and is not 'operator'",
+            ))
+        }
+    }
+}
+string_type!(ClientName);
+
 /// What a class or a group must be so that rake's comma-separated list carries it unchanged.
 fn assignable(text: &str) -> Result<String, NameError> {
     if text.is_empty() {
@@ -238,7 +267,7 @@ string_type!(ParameterValue);
 
 #[cfg(test)]
 mod tests {
-    use super::{ClassName, EnvironmentName, GroupName, NodeName, ParameterName, ParameterValue};
+    use super::{ClassName, ClientName, EnvironmentName, GroupName, NodeName, ParameterName, ParameterValue};
 
     #[test]
     fn node_names_follow_the_grammar() {
@@ -275,6 +304,16 @@ mod tests {
             &long,
         ] {
             assert!(NodeName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn client_has_a_name_that_no_record_shows_for_another() {
+        for good in ["cloud", "0", "cloud-2027", "a_b", "operators", &"x".repeat(32)] {
+            assert!(ClientName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-", "_a", "-a", "Cloud", "a b", "a.b", "ü", "operator", &"x".repeat(33)] {
+            assert!(ClientName::parse(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -92,6 +92,14 @@ impl Assignment {
         self.parameters.values().chain(self.class_parameters.values().flat_map(Parameters::values))
     }
 
+    /// Whether it has this group or class.
+    pub fn has(&self, list: List, name: &str) -> bool {
+        match list {
+            List::Groups => self.groups.iter().any(|group| group.as_str() == name),
+            List::Classes => self.classes.iter().any(|class| class.as_str() == name),
+        }
+    }
+
     /// The limit of a node's parameters that this assignment passes and the one before it did not.
     pub fn excess(&self, before: &Self) -> Option<String> {
         let json = |assignment: &Self| serde_json::to_string(&(&assignment.parameters, &assignment.class_parameters));

@@ -55,13 +55,19 @@ problems! {
     /// The request did not come over TLS.
     TlsRequired = 403, "tls-required", "TLS is required", None;
         "Use HTTPS.", "Print the vhost again (espm-setup vhost)."
-    /// There is nothing at this path, or a node that espm did not create.
+    /// The client may not do this, or not with the names in errors.
+    Forbidden = 403, "forbidden", "Not allowed", None;
+        "Leave out what is in errors, or ask the operator.", "Look at the client's section in espm.ini."
+    /// The client has as many nodes as it may have; the detail has both numbers.
+    Quota = 403, "quota", "Too many nodes", None;
+        "Delete a node, or ask the operator.", "Look at 'espm nodes', or raise most in the client's section."
+    /// There is nothing at this path, or a node that is not the client's.
     NotFound = 404, "not-found", "Not found", None;
         "Count the node as gone.", ""
     /// The path is known, the method is not; Allow lists the methods.
     MethodNotAllowed = 405, "method-not-allowed", "Method not allowed", None;
         "Correct the request.", ""
-    /// A node of this name exists, made by espm or not.
+    /// A node of this name exists, whosever it is.
     NameTaken = 409, "name-taken", "The name is taken", None;
         "Take another name.", "After a crash, look at 'espm nodes --unfinished'."
     /// The CA has a certificate of this name that espm did not make, or the name is one of the master's.

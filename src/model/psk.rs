@@ -51,6 +51,21 @@ impl PskDigest {
         bytes.try_into().ok().map(Self)
     }
 
+    /// Its bytes. Compare it with the digest of a key that was sent by [`Self::matches`] alone.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Its first eight digits, by which a human tells a client's keys apart.
+    pub fn short(&self) -> String {
+        HEXLOWER.encode(self.0.get(..4).unwrap_or_default())
+    }
+
+    /// Whether its hexadecimal digits begin with these.
+    pub fn begins_with(&self, digits: &str) -> bool {
+        HEXLOWER.encode(&self.0).starts_with(digits)
+    }
+
     /// Whether both are the same, in a time that does not depend on where they differ.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -72,6 +87,8 @@ mod tests {
         let digest = Psk::new("abc".into()).digest();
         let text = digest.to_string();
         assert_eq!(text, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(digest.short(), "ba7816bf");
+        assert!(digest.begins_with("ba7816bf8f") && !digest.begins_with("ba7816bf8e"));
         assert!(PskDigest::parse(&text).unwrap().matches(&digest));
         assert!(!Psk::new("abd".into()).digest().matches(&digest));
     }

@@ -88,12 +88,14 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
 
 /// Shows a node's certificate, without its key; 404 when espm made none.
 pub(crate) fn show(context: &Context, name: &NodeName) -> Result<Outcome, Fault> {
-    let entry = context.ledger()?.entry_of_ours(name)?;
-    if !entry.as_ref().is_some_and(is_known) {
+    let ledger = context.ledger()?;
+    let is_there = || Ok::<_, Fault>(ledger.entry_of_ours(name, &context.caller)?.as_ref().is_some_and(is_known));
+    if !is_there()? {
         return Err(Fault::not_found());
     }
     match context.authority.ask(Verb::Show, name, context.until)? {
-        Answer::There { issued } => Ok(Outcome::Certificate(certificate(name, issued))),
+        // Meanwhile the name may have become another client's.
+        Answer::There { issued } if is_there()? => Ok(Outcome::Certificate(certificate(name, issued))),
         _ => Err(Fault::not_found()),
     }
 }

@@ -7,6 +7,7 @@ use std::fs::File;
 
 use super::context::Context;
 use super::judgement::Reason;
+use super::rights;
 use crate::audit::Note;
 use crate::authority::AuthorityError;
 use crate::authority::protocol::{Answer, Verb};
@@ -38,6 +39,29 @@ impl<'c> LockedName<'c> {
     pub(crate) fn acquire(context: &'c mut Context, ledger: Ledger, name: &NodeName) -> Result<Self, Fault> {
         let lock = context.wait("another request works on this node; try again", || ledger.try_lock(name))?;
         Ok(Self { context, ledger, name: name.clone(), _lock: lock })
+    }
+
+    /// The same for a name that is to be added; at once `None` where the ledger has it as another's.
+    pub(crate) fn acquire_unless_anothers(
+        context: &'c mut Context,
+        ledger: Ledger,
+        name: &NodeName,
+    ) -> Result<Option<Self>, Fault> {
+        let mut failed = None;
+        let lock = context.wait("another request works on this node; try again", || {
+            match ledger.is_anothers(name, &context.caller) {
+                Ok(false) => Ok(ledger.try_lock(name)?.map(Some)),
+                Ok(true) => Ok(Some(None)),
+                Err(error) => {
+                    failed = Some(error);
+                    Ok(Some(None))
+                }
+            }
+        })?;
+        match (failed, lock) {
+            (Some(error), _) => Err(error.into()),
+            (None, lock) => Ok(lock.map(|lock| Self { context, ledger, name: name.clone(), _lock: lock })),
+        }
     }
 
     /// Reads the output of an unfinished intent's command; 503 while it still runs.
@@ -79,7 +103,10 @@ impl<'c> Audited<'_, 'c> {
         let ledger = &self.locked.ledger;
         let (name, output) = ledger.new_output(&self.locked.context.console.head(&intent)?)?;
         match &intent {
-            Intent::Add { node } => ledger.intend_to_add(node, &name, key)?,
+            Intent::Add { node } => {
+                let Some(client) = self.locked.context.caller.client() else { return Err(Fault::not_found()) };
+                ledger.intend_to_add(node, &name, rights::owner(client), key)?;
+            }
             Intent::Change { node, .. } => {
                 ledger.intend(&node.name, NodeState::Changing, Some(&node.assignment), &name)?;
             }

@@ -13,12 +13,14 @@ use crate::console::rake::worker::Worker;
 use crate::console::rake::{self, Rake};
 use crate::console::{Console, ConsoleError};
 use crate::ledger::{Ledger, LedgerError};
+use crate::model::client::Caller;
 use crate::model::fault::Fault;
 use crate::model::problem::Problem;
 use crate::model::request_id::RequestId;
+use crate::model::state_directory;
 use crate::system::clock::Deadline;
 use crate::system::helper_call::Helper;
-use crate::system::lock::LockError;
+use crate::system::lock::{LockError, Queue};
 use crate::system::trusted_file::FileError;
 
 /// The longest wait for another request that works on the same node.
@@ -34,8 +36,8 @@ pub(crate) struct Context {
     pub master: String,
     /// True if the master reads its revocation list when it starts.
     pub restart_revokes: bool,
-    /// The client's name.
-    pub client: String,
+    /// Who asks.
+    pub caller: Caller,
     /// The time by which the request must be answered.
     pub until: Deadline,
     state: PathBuf,
@@ -43,15 +45,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The context of one client's request; `path` is the configuration's.
-    pub(crate) fn new(config: &Config, path: &Path, audit: Audit, client: String, request: &RequestId) -> Self {
+    /// The context of one request; `path` is the configuration's.
+    pub(crate) fn new(config: &Config, path: &Path, audit: Audit, caller: Caller, request: &RequestId) -> Self {
         Self {
-            console: console(config, path),
-            authority: authority(config, path),
+            console: console(config, path, &caller),
+            authority: authority(config, path, &caller),
             audit,
             master: config.authority.master.clone(),
             restart_revokes: config.authority.kind.master_reads_list_at_start(),
-            client,
+            caller,
             until: Deadline::after(config.request_timeout),
             state: config.state.clone(),
             request: request.to_string(),
@@ -76,7 +78,8 @@ impl Context {
     }
 }
 
-pub(crate) fn console(config: &Config, path: &Path) -> Box<dyn Console> {
+pub(crate) fn console(config: &Config, path: &Path, caller: &Caller) -> Box<dyn Console> {
+    let queue = |length| Queue::new(&state_directory::locks(&config.state), "console-queue", length, share(caller));
     match &config.console {
         config::Console::Rake(rake) => Box::new(Rake::new(
             rake::Settings {
@@ -88,17 +91,17 @@ pub(crate) fn console(config: &Config, path: &Path) -> Box<dyn Console> {
                 release: rake.release,
                 timeout: rake.command.timeout,
                 concurrency: rake.concurrency,
-                queue: rake.command.queue,
                 queue_timeout: rake.command.queue_timeout,
                 cache: rake.cache,
             },
+            queue(rake.command.queue),
             &config.state,
         )),
-        config::Console::Enc(enc) => Box::new(Published::new(&enc.catalogue, &enc.published, enc.queue, &config.state)),
+        config::Console::Enc(enc) => Box::new(Published::new(&enc.catalogue, &enc.published, queue(enc.queue))),
     }
 }
 
-pub(crate) fn authority(config: &Config, path: &Path) -> Authority {
+pub(crate) fn authority(config: &Config, path: &Path, caller: &Caller) -> Authority {
     let command = &config.authority.command;
     let settings = authority::Settings {
         helper: helper(config, path, "authority", command),
@@ -106,7 +109,12 @@ pub(crate) fn authority(config: &Config, path: &Path) -> Authority {
         queue: command.queue,
         queue_timeout: command.queue_timeout,
     };
-    Authority::new(settings, &config.state)
+    Authority::new(settings, share(caller), &config.state)
+}
+
+/// Whose share of a queue a request takes; the operator's has no bound.
+fn share(caller: &Caller) -> Option<&str> {
+    caller.client().map(|client| client.name.as_str())
 }
 
 /// `espm-helper WHAT FILE`
@@ -163,6 +171,10 @@ impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         let fault = match &error {
             LedgerError::KeyTaken => Self::new(Problem::KeyReused, "the Idempotency-Key belongs to another request"),
+            LedgerError::Quota { has, most } => {
+                let detail = format!("this client has {has} nodes, and may have {most}; delete one first");
+                return Self::new(Problem::Quota, detail);
+            }
             LedgerError::Busy(_) => Self::new(Problem::Busy, "the ledger is busy; try again"),
             _ => Self::new(
                 Problem::Unavailable,

@@ -9,6 +9,7 @@ pub(crate) mod nodes;
 pub mod outcome;
 pub(crate) mod publish;
 pub(crate) mod recovery;
+pub(crate) mod rights;
 
 #[cfg(test)]
 #[path = "../../tests/model/mod.rs"]

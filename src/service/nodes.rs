@@ -9,12 +9,14 @@ use super::draft::{Draft, Wanted};
 use super::judgement::Reason;
 use super::outcome::Outcome;
 use super::recovery::{self, Purpose, Settled};
+use super::rights;
 use crate::authority::protocol::{Answer, Verb};
 use crate::console::{Claim, ConsoleError, Gap, Intent, Refusal, Standing, Verdict};
 use crate::ledger::{Key, Ledger, NodeState};
+use crate::model::client::Caller;
 use crate::model::fault::{Fault, FieldError};
 use crate::model::fold::Twins;
-use crate::model::name::{NodeName, ParameterName};
+use crate::model::name::{EnvironmentName, NodeName, ParameterName};
 use crate::model::node::{Assignment, List, Lost, Node};
 use crate::model::problem::Problem;
 use crate::system::clock;
@@ -28,14 +30,14 @@ pub(crate) struct Retry {
 
 /// Lists the console's classes or groups; with `fresh`, never from the cache.
 pub(crate) fn list_names(context: &Context, list: List, fresh: bool) -> Result<Outcome, Fault> {
-    let listing = context.console.names(list, fresh, context.until)?;
+    let listing = rights::cut(&context.caller, list, context.console.names(list, fresh, context.until)?);
     Ok(Outcome::Names { etag: listing.etag, body: listing.body.into_bytes() })
 }
 
 /// Shows a node as espm assigned it; 404 when espm did not create it.
 pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fault> {
     let ledger = context.ledger()?;
-    let Some(entry) = ledger.entry_of_ours(name)? else { return Err(Fault::not_found()) };
+    let Some(entry) = ledger.entry_of_ours(name, &context.caller)? else { return Err(Fault::not_found()) };
     match entry.state {
         NodeState::Active => Ok(Outcome::Node(entry.node)),
         NodeState::Unproven => Err(Fault::not_found()),
@@ -47,14 +49,22 @@ pub(crate) fn show(context: &mut Context, name: &NodeName) -> Result<Outcome, Fa
     }
 }
 
-/// Checks a draft against the node's assignment and the console's lists; fails with all its errors.
+/// Checks a draft against the client's rights, the node's assignment and the console's lists; fails with all its
+/// errors.
 ///
 /// Returns the assignment after it, too.
 fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Result<(Draft, Assignment), Fault> {
     context.audit.conceal(draft.values());
+    let refused = rights::refusals(&context.caller, &draft, before);
+    if draft.errors.is_empty() && !refused.is_empty() {
+        return Err(Fault::forbidden(refused));
+    }
     let start = clock::now_ms();
     for list in [List::Groups, List::Classes] {
-        let wrong = wrong_names(context, list, start, &draft.wanted(list, before))?;
+        let mut wanted = draft.wanted(list, before);
+        // A name that the client may not assign is not looked up: the answer would tell what the console has.
+        wanted.retain(|wanted| before.has(list, &wanted.name) || rights::shows(&context.caller, list, &wanted.name));
+        let wrong = wrong_names(context, list, start, &wanted)?;
         draft.errors.extend(wrong);
     }
     let sets = draft.parameters.iter().any(|(_, value)| value.is_some());
@@ -62,9 +72,10 @@ fn checked(context: &mut Context, mut draft: Draft, before: &Assignment) -> Resu
         let detail = "this console has no task that sets parameters (Puppet Dashboard before 1.2.7)";
         draft.errors.push(FieldError::new("parameters", detail));
     }
-    let change = draft.clone().into_change();
+    let change = rights::permitted(&context.caller, draft.clone().into_change(), before);
     let mut after = change.clone().apply(before.clone());
-    draft.errors.extend(context.console.judge(&change, before, &mut after)?);
+    let shows = |name: &EnvironmentName| rights::shows_environment(&context.caller, name);
+    draft.errors.extend(context.console.judge(&change, before, &mut after, &shows)?);
     let of_classes = draft.parameters.is_empty() && !draft.class_parameters.is_empty();
     let member = if of_classes { "class_parameters" } else { "parameters" };
     match after.excess(before) {
@@ -88,7 +99,8 @@ fn wrong_names(context: &Context, list: List, start: i64, wanted: &[Wanted]) -> 
     let judged = |known: &[String]| -> Vec<FieldError> {
         let names = wanted.iter().map(|wanted| wanted.name.as_str());
         let twins = if folds { Twins::find(names, known) } else { Twins::default() };
-        wanted.iter().filter_map(|wanted| wrong_name(list, wanted, known, &twins)).collect()
+        let shows = |name: &str| rights::shows(&context.caller, list, name);
+        wanted.iter().filter_map(|wanted| wrong_name(list, wanted, known, &twins, shows)).collect()
     };
     let listing = context.console.names(list, false, context.until)?;
     let mut wrong = judged(&listing.names(list));
@@ -98,13 +110,20 @@ fn wrong_names(context: &Context, list: List, start: i64, wanted: &[Wanted]) -> 
     Ok(wrong)
 }
 
-fn wrong_name(list: List, wanted: &Wanted, known: &[String], twins: &Twins) -> Option<FieldError> {
+fn wrong_name(
+    list: List,
+    wanted: &Wanted,
+    known: &[String],
+    twins: &Twins,
+    shows: impl Fn(&str) -> bool,
+) -> Option<FieldError> {
     let name = &wanted.name;
     match (wanted.index, twins.of(name)) {
         (Some(index), _) if !known.contains(name) => Some(unknown_name(list, index, name)),
         (index, Some(twin)) => {
+            let twin = if shows(twin) { format!("{twin:?}") } else { "another".to_owned() };
             let detail =
-                format!("{name:?} and {twin:?} may be one name to the console's database; rename or delete one there");
+                format!("{name:?} and {twin} may be one name to the console's database; rename or delete one there");
             let member = list.member();
             Some(FieldError::new(index.map_or(member.to_owned(), |index| format!("{member}[{index}]")), detail))
         }
@@ -148,8 +167,8 @@ fn lost_names(lost: &[Lost], assignment: &Assignment) -> Fault {
 
 /// Adds a node; 409 when its name is taken, 422 when the draft is wrong.
 pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) -> Result<Outcome, Fault> {
-    let client = context.client.clone();
-    let key = retry.map(|retry| Key { client: &client, key: &retry.key, digest: &retry.digest });
+    let Caller::Client(client) = context.caller.clone() else { return Err(Fault::not_found()) };
+    let key = retry.map(|retry| Key { client: client.name.as_str(), key: &retry.key, digest: &retry.digest });
     let ledger = context.ledger()?;
     if let Some(outcome) = first_answer(&ledger, key.as_ref())? {
         return Ok(outcome);
@@ -159,11 +178,16 @@ pub(crate) fn add(context: &mut Context, draft: Draft, retry: Option<&Retry>) ->
     let node = Node { name, assignment };
     context.audit.assignment(&node.assignment);
 
-    let mut locked = LockedName::acquire(context, ledger, &node.name)?;
+    let Some(mut locked) = LockedName::acquire_unless_anothers(context, ledger, &node.name)? else {
+        context.ledger()?.check_quota(rights::owner(&client))?;
+        return Err(taken());
+    };
     let settled = recovery::settle(&mut locked, Purpose::Keep)?;
     if let Some(outcome) = first_answer(&locked.ledger, key.as_ref())? {
         return Ok(outcome);
     }
+    // Only now: what the node's own unfinished addition leaves counts.
+    locked.ledger.check_quota(rights::owner(&client))?;
     if !matches!(settled, Settled::Absent) || is_taken(locked.context, &node.name)? {
         return Err(taken());
     }
@@ -274,7 +298,7 @@ pub(crate) fn delete(context: &mut Context, name: &NodeName, reason: &Reason) ->
     let entry = match recovery::settle(&mut locked, Purpose::Delete)? {
         Settled::Owned(entry) => entry,
         Settled::Absent if changing => return Ok(Outcome::Gone),
-        Settled::Absent | Settled::Unproven => return Err(Fault::not_found()),
+        Settled::Absent | Settled::Unproven | Settled::Anothers => return Err(Fault::not_found()),
     };
     let mut audited = locked.audited()?;
     let context = &audited.locked.context;

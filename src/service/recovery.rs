@@ -26,6 +26,8 @@ pub(crate) enum Settled {
     Absent,
     /// The node is in the ledger, but cannot be proven to be espm's.
     Unproven,
+    /// The node is not the caller's; nothing was settled.
+    Anothers,
 }
 
 impl<'c> LockedNode<'c> {
@@ -33,7 +35,7 @@ impl<'c> LockedNode<'c> {
     /// 404 when it is not proven to be espm's; 503 when another request works on it.
     pub(crate) fn open(context: &'c mut Context, name: &NodeName, purpose: Purpose) -> Result<Self, Fault> {
         let ledger = context.ledger()?;
-        if ledger.entry_of_ours(name)?.is_none() {
+        if ledger.entry_of_ours(name, &context.caller)?.is_none() {
             return Err(Fault::not_found());
         }
         Self::settled(LockedName::acquire(context, ledger, name)?, purpose)
@@ -44,11 +46,11 @@ impl<'c> LockedNode<'c> {
     /// A change of it may be unfinished; only one that is not added yet is settled, since it may be another's.
     pub(crate) fn open_to_revoke(context: &'c mut Context, name: &NodeName) -> Result<Self, Fault> {
         let ledger = context.ledger()?;
-        if ledger.entry_of_ours(name)?.is_none() {
+        if ledger.entry_of_ours(name, &context.caller)?.is_none() {
             return Err(Fault::not_found());
         }
         let locked = LockedName::acquire(context, ledger, name)?;
-        match locked.ledger.entry_of_ours(name)? {
+        match locked.ledger.entry_of_ours(name, &locked.context.caller)? {
             None => Err(Fault::not_found()),
             Some(entry) if may_revoke_before_settling(entry.state) => Ok(Self { locked, entry }),
             Some(_) => Self::settled(locked, Purpose::Keep),
@@ -59,7 +61,7 @@ impl<'c> LockedNode<'c> {
     pub(crate) fn settled(mut locked: LockedName<'c>, purpose: Purpose) -> Result<Self, Fault> {
         match settle(&mut locked, purpose)? {
             Settled::Owned(entry) => Ok(Self { locked, entry: *entry }),
-            Settled::Absent | Settled::Unproven => Err(Fault::not_found()),
+            Settled::Absent | Settled::Unproven | Settled::Anothers => Err(Fault::not_found()),
         }
     }
 }
@@ -68,6 +70,9 @@ impl<'c> LockedNode<'c> {
 /// When that fails, the intent stays for the next request.
 pub(crate) fn settle(locked: &mut LockedName<'_>, purpose: Purpose) -> Result<Settled, Fault> {
     let Some(entry) = locked.ledger.entry(&locked.name)? else { return Ok(Settled::Absent) };
+    if !locked.context.caller.sees(entry.client.as_ref()) {
+        return Ok(Settled::Anothers);
+    }
     let assignments = [Some(&entry.node.assignment), entry.wanted.as_ref()].into_iter().flatten();
     locked.context.audit.conceal(assignments.flat_map(Assignment::values));
     match entry.state {

@@ -8,8 +8,9 @@ use thiserror::Error;
 use super::certificate::MAX_NAME;
 use super::detect::PUPPETS;
 use super::options::option;
-use crate::config::{CLIENT_NAME, ConfigError, Wrong};
+use crate::config::{ConfigError, Wrong};
 use crate::ledger::LedgerError;
+use crate::model::name::{ClientName, NameError};
 use crate::system::trusted_file::FileError;
 use crate::system::x509::X509Error;
 
@@ -30,8 +31,8 @@ pub(super) enum SetupError {
     Certificate(#[from] rcgen::Error),
     #[error("the system's random source failed: {0}")]
     Random(#[source] io::Error),
-    #[error("{0}: {CLIENT_NAME}")]
-    ClientName(String),
+    #[error("{0}: {1}")]
+    ClientName(String, NameError),
     #[error("{0:?} is no host name or address of at most {MAX_NAME} characters; give --host or --san")]
     HostName(String),
     #[error("these directories are missing; make them first:\n{}", .0.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"))]
@@ -88,12 +89,24 @@ pub(super) enum SetupError {
     NoClasses(PathBuf),
     #[error("{puppet} config print did not print {key}")]
     NotPrinted { puppet: PathBuf, key: &'static str },
-    #[error("{path}: [psk] {name} exists; take another name, then retire this one")]
-    KeyExists { path: PathBuf, name: String },
-    #[error("{path}: [psk] has no {name}; it has {}", .there.join(", "))]
-    NoKey { path: PathBuf, name: String, there: Vec<String> },
-    #[error("{path}: [psk] {name} is the only key; add another first")]
-    OnlyKey { path: PathBuf, name: String },
+    #[error(
+        "{path}: [client {name}] is there; 'espm-setup client key add {name}' gives it another key, or take another name"
+    )]
+    ClientExists { path: PathBuf, name: ClientName },
+    #[error("{path}: there is no [client {name}]; there is {}", .there.join(", "))]
+    NoClient { path: PathBuf, name: ClientName, there: Vec<String> },
+    #[error("{path}: [client {name}] is the only client; 'espm-setup client add NAME' makes another first")]
+    OnlyClient { path: PathBuf, name: ClientName },
+    #[error(
+        "[client {name}] has no one key whose digest begins with {digits:?}; give at least eight digits of one of these: \
+         {there}"
+    )]
+    NoKey { name: ClientName, digits: String, there: String },
+    #[error(
+        "it is the only key of [client {0}]; 'espm-setup client key add {0}' makes another first, and \
+         'espm-setup client retire {0}' ends the client"
+    )]
+    OnlyKey(ClientName),
     #[error("{0}: another espm-setup edits it; try again")]
     Busy(PathBuf),
 }
@@ -109,7 +122,7 @@ impl From<Wrong> for SetupError {
     /// Names the option of a key that was given for another kind.
     fn from(wrong: Wrong) -> Self {
         match wrong {
-            Wrong::Meaningless { section, name, line, want, found } => match option([section, &name]) {
+            Wrong::Meaningless { section, name, line, want, found } => match option([&section, &name]) {
                 Some(option) => Self::OtherKind { option, want, found },
                 None => Self::Options(Wrong::Meaningless { section, name, line, want, found }),
             },
@@ -124,7 +137,7 @@ mod tests {
 
     #[test]
     fn option_of_another_kind_is_named_and_no_line_of_a_file() {
-        let (section, name) = ("console", "user".to_owned());
+        let (section, name) = ("console".to_owned(), "user".to_owned());
         let wrong = Wrong::Meaningless { section, name, line: 18, want: "rake", found: "enc".into() };
         let text = SetupError::from(wrong).to_string();
         assert_eq!(text, "--console-user: is for kind = rake alone, and the kind here is enc; leave it out");

@@ -1,18 +1,18 @@
 //! Set-up: makes the key, the certificate, the configuration and the empty ledger; prints the vhost;
-//! rotates keys.
+//! adds and retires clients and their keys.
 //!
 //! Everything is checked before anything is written. No existing file is overwritten, and the files that were
 //! written are removed when a later step fails.
 
 mod catalogue;
 mod certificate;
+mod client;
 mod detect;
 mod distribution;
 mod error;
 mod files;
 mod next_steps;
 mod options;
-mod psk;
 mod renewal;
 mod templates;
 
@@ -24,11 +24,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::distribution::System;
 use self::error::SetupError;
-use self::options::Values;
+use self::options::{GivenRights, Values};
 use self::templates::{Printer, Unit, Vhost};
 use crate::audit;
 use crate::config::layout;
-use crate::config::{self, Config, ConfigError, Console};
+use crate::config::{Config, ConfigError, Console};
 use crate::system::process;
 use crate::system::trusted_file::Owner;
 use crate::system::x509;
@@ -95,10 +95,10 @@ enum Command {
         #[arg(long, default_value = detect::INSTALLED, value_name = "PUPPET")]
         puppet: PathBuf,
     },
-    /// Add or retire a client's preshared key; two may be valid while clients change over
-    Psk {
+    /// Add, retire or list clients, and their preshared keys
+    Client {
         #[command(subcommand)]
-        act: PskAct,
+        act: client::Act,
     },
 }
 
@@ -129,23 +129,6 @@ struct Renew {
     key_type: Option<KeyType>,
     #[command(flatten)]
     of: Of,
-}
-
-#[derive(Debug, Subcommand)]
-enum PskAct {
-    /// Make a key for a new name, print it once, and keep its digest
-    Add(PskName),
-    /// Make a key invalid from the next request on
-    Retire(PskName),
-}
-
-#[derive(Debug, Args)]
-struct PskName {
-    /// Name of the client: lower-case letters, digits, '-' and '_'; it is in every audit record
-    name: String,
-    /// The configuration
-    #[arg(long, default_value = layout::this().ini, value_name = "FILE")]
-    config: PathBuf,
 }
 
 /// The type of the certificate's key.
@@ -223,16 +206,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Catalogue { puppet }) => catalogue::text(&puppet).and_then(|text| say(&text)),
         Some(Command::Certificate { act: CertificateAct::Renew(renew) }) => renewal::renew(&renew),
-        Some(Command::Psk { act: PskAct::Add(PskName { name, config }) }) => psk::add(&config, &name, |psk| {
-            say(&format!(
-                "Key of {name}, shown this once:\n\n    {}\n\nIt is valid from the next request on.\n",
-                psk.reveal()
-            ))
-            .map_err(SetupError::not_shown)
-        }),
-        Some(Command::Psk { act: PskAct::Retire(PskName { name, config }) }) => {
-            psk::retire(&config, &name).and_then(|()| say(&format!("The key of {name} is not valid any more.\n")))
-        }
+        Some(Command::Client { act }) => act.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -268,9 +242,7 @@ fn load(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn set_up(mut new: New) -> Result<(), SetupError> {
-    if !config::is_client_name(&new.client) {
-        return Err(SetupError::ClientName(format!("--client {}", new.client)));
-    }
+    let first = client::name("--client ", &new.client)?;
     if let Some(puppet) = &new.detect {
         detect::detect(puppet, &mut new.keys)?;
     }
@@ -283,9 +255,10 @@ fn set_up(mut new: New) -> Result<(), SetupError> {
     let known = new.keys.get(MASTER).map(str::to_owned);
     new.keys.fill(MASTER, &host);
     new.keys.fill_rest();
-    let psk = psk::make()?;
+    let psk = client::make()?;
     let (certificate, key) = new.tls();
-    let text = |keys: &Values| keys.text(&certificate, &key, &new.client, &psk.digest());
+    let first = client::section(&first, &psk.digest(), &GivenRights::default());
+    let text = |keys: &Values| keys.text(&certificate, &key, &first);
     let mut config = Config::from_text(&text(&new.keys))?;
     let ini = new.ini();
     let group = files::check(&ini, &config)?;
@@ -355,7 +328,12 @@ fn undo(mut new: New) -> Result<(), SetupError> {
     } else {
         // A set-up that was ended before its last file.
         new.keys.fill_rest();
-        Config::from_text(&new.keys.text(&certificate, &key, &new.client, &psk::make()?.digest()))?
+        let first = client::section(
+            &client::name("--client ", &new.client)?,
+            &client::make()?.digest(),
+            &GivenRights::default(),
+        );
+        Config::from_text(&new.keys.text(&certificate, &key, &first))?
     };
     let gone = files::undo(&ini, &config, [certificate, key])?;
     let lines: String = gone.iter().map(|path| format!("    {}\n", path.display())).collect();

@@ -4,11 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, StyledStr};
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueHint};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
 use crate::config::layout;
 use crate::config::{Absent, KEYS, Key};
-use crate::model::psk::PskDigest;
 
 /// Option, name of its value, section and key, and the default where it is not the key's.
 const OPTIONS: [(&str, &str, [&str; 2], Option<&str>); 20] = [
@@ -60,13 +59,18 @@ impl Args for Values {
     }
 }
 
-fn argument(key: &'static Key, option: &'static str, value_name: &'static str, default: Option<&str>) -> Arg {
+/// The help of a key, and its default or another one.
+fn help(key: &'static Key, default: Option<&str>) -> StyledStr {
     let own = (key.absent != Absent::Optional).then(|| key.value(layout::this));
     let mut help = StyledStr::from(key.help().trim_end_matches('.'));
     if let Some(default) = default.or(own) {
         let _ = write!(help, " [default: {default}]");
     }
-    let arg = Arg::new(option).long(option).value_name(value_name).help(help);
+    help
+}
+
+fn argument(key: &'static Key, option: &'static str, value_name: &'static str, default: Option<&str>) -> Arg {
+    let arg = Arg::new(option).long(option).value_name(value_name).help(help(key, default));
     match key.name {
         "port" => arg.short('p').value_parser(|text: &str| match text.parse::<u16>() {
             Ok(1..) => Ok(text.to_owned()),
@@ -126,14 +130,16 @@ impl Values {
         }
     }
 
-    /// The text of a new espm.ini.
-    pub(super) fn text(&self, certificate: &Path, private_key: &Path, client: &str, digest: &PskDigest) -> String {
+    /// The text of a new espm.ini; `client` is the section of the first client.
+    pub(super) fn text(&self, certificate: &Path, private_key: &Path, client: &str) -> String {
         let mut text =
             String::from("# Every key and its default is in the espm.ini that comes with the documentation.\n");
-        for section in ["espm", "psk", "tls", "console", "authority", "audit"] {
-            let _ = writeln!(text, "\n[{section}]");
+        for section in ["espm", "client", "tls", "console", "authority", "audit"] {
             let _ = match section {
-                "psk" => writeln!(text, "{client} = {digest}"),
+                "client" => write!(text, "\n{client}"),
+                _ => writeln!(text, "\n[{section}]"),
+            };
+            let _ = match section {
                 "tls" => writeln!(text, "certificate = {}\nkey = {}", certificate.display(), private_key.display()),
                 _ => Ok(()),
             };
@@ -144,5 +150,57 @@ impl Values {
             }
         }
         text
+    }
+}
+
+/// The rights of a new client: keys of its section, which are options of the same names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GivenRights(Vec<(&'static str, String)>);
+
+/// The keys of a client's section that say what it may.
+fn rights() -> impl Iterator<Item = &'static Key> {
+    let of_client = KEYS.into_iter().flatten().copied().filter(|key| key.section == "client NAME");
+    of_client.filter(|key| key.name != "keys")
+}
+
+impl GivenRights {
+    /// Keys and values, as they are given.
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(key, value)| (*key, value.as_str()))
+    }
+}
+
+impl Args for GivenRights {
+    fn augment_args(command: Command) -> Command {
+        let argument = |key: &'static Key| {
+            let several = key.want.contains("with commas between them");
+            let value_name = if several { "NAME,..." } else { "NUMBER" };
+            let action = if several { ArgAction::Append } else { ArgAction::Set };
+            let arg = Arg::new(key.name).long(key.name).value_name(value_name).action(action).help(help(key, None));
+            arg.value_parser(|text: &str| match text.contains(char::is_control) {
+                false => Ok(text.to_owned()),
+                true => Err("want one line"),
+            })
+        };
+        rights().fold(command, |command, key| command.arg(argument(key)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for GivenRights {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = rights().filter_map(|key| {
+            let values: Vec<&str> = matches.get_many::<String>(key.name)?.map(String::as_str).collect();
+            Some((key.name, values.join(", ")))
+        });
+        Ok(Self(given.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }

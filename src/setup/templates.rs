@@ -262,7 +262,7 @@ mod tests {
 
     fn config(console: &str) -> Config {
         let text = format!(
-            "[psk]\ncloud = sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n\
+            "[client cloud]\nkeys = sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n\
              [tls]\ncertificate = /{{{{key}}}}\nkey = /k\n[console]\n{console}\n\
              [authority]\nkind = puppet-cert\ncommand = /puppet\nssldir = /s\ncadir = /c\nmaster = m\n"
         );

@@ -147,14 +147,14 @@ pub(crate) fn release_input() {
 #[derive(Debug)]
 pub(crate) struct Permits {
     directory: PathBuf,
-    name: &'static str,
+    name: String,
     count: usize,
 }
 
 impl Permits {
     /// So many permits of that name in a directory.
-    pub(crate) fn new(directory: &Path, name: &'static str, count: usize) -> Self {
-        Self { directory: directory.to_owned(), name, count }
+    pub(crate) fn new(directory: &Path, name: &str, count: usize) -> Self {
+        Self { directory: directory.to_owned(), name: name.to_owned(), count }
     }
 
     /// Acquires a free permit, if there is one.
@@ -173,14 +173,19 @@ impl Permits {
     }
 }
 
-/// A bounded number of waiting requests, each with a permit.
+/// A bounded number of waiting requests, each with a permit; of one client half of them at most.
 #[derive(Debug)]
-pub struct Queue(Permits);
+pub struct Queue {
+    places: Permits,
+    share: Option<Permits>,
+}
 
 impl Queue {
-    /// A queue of so many requests, its permits in a directory.
-    pub(crate) fn new(directory: &Path, name: &'static str, length: usize) -> Self {
-        Self(Permits::new(directory, name, length))
+    /// A queue of so many requests, its permits in a directory; `client` is the one whose share is bounded.
+    pub(crate) fn new(directory: &Path, name: &str, length: usize, client: Option<&str>) -> Self {
+        // A name of a client has no dot, so that its permits are no others'.
+        let share = |client| Permits::new(directory, &format!("{name}.{client}"), length.div_ceil(2));
+        Self { places: Permits::new(directory, name, length), share: client.map(share) }
     }
 
     /// Waits in the queue until an attempt gives a value. A value that is there at once needs no permit.
@@ -192,7 +197,11 @@ impl Queue {
         if let Some(value) = attempt()? {
             return Ok(value);
         }
-        let _permit = self.0.try_acquire()?.ok_or(LockError::Full)?;
+        let _share = match &self.share {
+            Some(share) => Some(share.try_acquire()?.ok_or(LockError::Full)?),
+            None => None,
+        };
+        let _permit = self.places.try_acquire()?.ok_or(LockError::Full)?;
         until.attempt(attempt)?.ok_or(LockError::TimedOut)
     }
 }
@@ -266,9 +275,29 @@ mod tests {
         let slots = Permits::new(&directory, "slot", 2);
         let _held = (slots.try_acquire().unwrap().unwrap(), slots.try_acquire().unwrap().unwrap());
         let soon = || Deadline::after(Duration::from_millis(30));
-        let none = Queue::new(&directory, "place", 0);
+        let none = Queue::new(&directory, "place", 0, None);
         assert!(matches!(none.wait(soon(), || slots.try_acquire()), Err(LockError::Full)));
-        let one = Queue::new(&directory, "place", 1);
+        let one = Queue::new(&directory, "place", 1, None);
         assert!(matches!(one.wait(soon(), || slots.try_acquire()), Err(LockError::TimedOut)));
+    }
+
+    #[test]
+    fn client_has_half_of_a_queue_and_leaves_the_rest_to_others() {
+        let directory = scratch("lock-share");
+        let queue = |client| Queue::new(&directory, "place", 4, client);
+        // The requests of a client that wait already.
+        let [a, b] = [queue(Some("a")), queue(Some("b"))];
+        let wait = |queue: &Queue| queue.wait(Deadline::after(Duration::from_millis(30)), || Ok(None::<()>));
+        let waiting =
+            |queue: &Queue| (queue.share.as_ref().unwrap().try_acquire().unwrap(), queue.places.try_acquire().unwrap());
+        let _one = waiting(&a);
+        assert!(matches!(wait(&a), Err(LockError::TimedOut)));
+        let _two = waiting(&a);
+        assert!(matches!(wait(&a), Err(LockError::Full)));
+        assert!(matches!(wait(&b), Err(LockError::TimedOut)));
+        let _three = [waiting(&b), waiting(&b)];
+        assert!(matches!(wait(&queue(Some("c"))), Err(LockError::Full)), "the whole is bounded, too");
+        let one = Queue::new(&directory, "one", 1, Some("a"));
+        assert!(matches!(wait(&one), Err(LockError::TimedOut)), "of one place half is one");
     }
 }

@@ -7,6 +7,7 @@ mod published_values;
 mod every_server {
     mod audit;
     mod client;
+    mod clients;
     mod openapi;
     mod schemathesis;
 

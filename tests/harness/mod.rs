@@ -52,6 +52,8 @@ pub struct Site {
     pub dir: PathBuf,
     pub port: u16,
     pub psk: String,
+    /// The key of a second client, which has nothing to do with the first.
+    pub other_psk: String,
     pub server: Server,
     users: Users,
     /// What holds the mounts that only an installed site's own processes see.
@@ -191,6 +193,7 @@ impl Site {
         Self {
             port: port.number,
             psk: String::new(),
+            other_psk: String::new(),
             server: plan.server,
             users: Users::default(),
             namespace: None,
@@ -231,6 +234,7 @@ impl Site {
         let printed = String::from_utf8(output.stdout).unwrap();
         self.psk = printed.lines().nth(2).unwrap().trim().to_owned();
         assert_eq!(self.psk.len(), 48, "{printed}");
+        self.other_psk = self.add_client(&["other"]);
         if plan.console == Temperature::Warm {
             self.configure("console", &format!("worker = {}", at("run/worker.sock")));
         }
@@ -239,6 +243,13 @@ impl Site {
         }
         // The log of rake's runs, which finding out the release has begun.
         let _ = fs::remove_file(self.dir.join("console/log"));
+    }
+
+    /// Adds a client, and gives its key.
+    pub fn add_client(&self, words: &[&str]) -> String {
+        let mut setup = self.inside(self.bin("espm-setup"));
+        let printed = run(setup.args(["client", "add"]).args(words).arg("--config").arg(self.known_ini()));
+        printed.lines().nth(2).unwrap().trim().to_owned()
     }
 
     /// Adds a line to a section of espm.ini; a key that is there is replaced.

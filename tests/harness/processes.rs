@@ -157,7 +157,7 @@ impl Site {
         assert!(output.status.success(), "{output:?}");
         let row = |line: &str| {
             let words: Vec<_> = line.split_whitespace().collect();
-            (words[3].to_owned(), words[0].to_owned())
+            (words[4].to_owned(), words[0].to_owned())
         };
         String::from_utf8(output.stdout).unwrap().lines().map(row).collect()
     }

@@ -56,6 +56,12 @@ impl Site {
         self.curl(path, &self.options(method, body, headers))
     }
 
+    /// Asks as the site's second client.
+    pub fn ask_as_other(&self, method: &str, path: &str, body: Option<&str>, headers: &[&str]) -> Answer {
+        let key = format!("X-ESPM-PSK: {}", self.other_psk);
+        self.ask(method, path, body, &[&[key.as_str()], headers].concat())
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, None, &[])
     }

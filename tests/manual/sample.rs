@@ -72,13 +72,24 @@ pub(crate) fn enc(layout: &Layout) -> String {
     file(&ENC, &enc_ini::KEYS, layout)
 }
 
-/// The configuration of a sample of espm.ini, with a client and with those lines in comments that `also` takes.
+/// The configuration of a sample of espm.ini, with its client and with those lines in comments that `also` takes.
 pub(crate) fn with_lines(text: &str, also: impl Fn(&str) -> bool) -> Result<Config, Wrong> {
-    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
-        Some(key) if key.contains(" = ") && (key.starts_with("NAME = ") || also(key)) => key.replace("NAME", "cloud"),
-        _ => line.to_owned(),
+    let of_client = |line: &str| KEYS[1].iter().any(|key| line.starts_with(&format!("{} = ", key.name)));
+    let mut in_client = false;
+    let lines = text.lines().map(|line| {
+        let line = line.strip_prefix("# ").filter(|line| {
+            in_client = (in_client && !line.starts_with('[')) || *line == "[client NAME]";
+            *line == "[client NAME]" || (in_client && of_client(line)) || (line.contains(" = ") && also(line))
+        });
+        line.map(|line| line.replace("NAME", "cloud"))
     });
+    let lines = text.lines().zip(lines).map(|(line, without)| without.unwrap_or_else(|| line.to_owned()));
     Config::from_text(&lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// True for a section that can be there under many names; set-up writes the first.
+fn is_of_any_name(section: &str) -> bool {
+    section.ends_with(" NAME")
 }
 
 fn file(head: &[&str], keys: &[&'static [&'static Key]], layout: &Layout) -> String {
@@ -91,14 +102,16 @@ fn file(head: &[&str], keys: &[&'static [&'static Key]], layout: &Layout) -> Str
                 text.push_str(&format!("\n{}#\n{shown}", comment(NEWER.0)));
             }
             section = group[0].section;
-            text.push_str(&format!("\n[{section}]\n"));
+            let sign = if is_of_any_name(section) { "# " } else { "" };
+            text.push_str(&format!("\n{sign}[{section}]\n"));
         }
         if let Some(kind) = group[0].kind {
             text.push_str(&format!("\n{}\n", comment(&for_kind(kind))));
         }
         for key in group {
             let is_default = key.kind.is_none_or(|kind| kind == "rake");
-            let sign = if is_default && key.absent != Absent::Optional && key.name != "NAME" { "" } else { "# " };
+            let is_set = is_default && key.absent != Absent::Optional && !is_of_any_name(section);
+            let sign = if is_set { "" } else { "# " };
             text.push_str(&format!("{}{sign}{} = {}\n", comment(&help(key)), key.name, key.value(|| layout)));
         }
     }

@@ -23,6 +23,7 @@ use crate::ledger::{CertificateState, NodeState};
 use crate::model::name::NodeName;
 use crate::model::node::{Assignment, Node};
 use crate::system::helper_call::Helper;
+use crate::system::lock::Queue;
 
 /// Who made the node that is in the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,11 +133,11 @@ impl Site {
             release,
             timeout: Duration::ZERO,
             concurrency: None,
-            queue: 0,
             queue_timeout: Duration::ZERO,
             cache: Duration::ZERO,
         };
-        let console = Rake::new(settings, Path::new("/nonexistent"));
+        let queue = Queue::new(Path::new("/nonexistent"), "queue", 0, None);
+        let console = Rake::new(settings, queue, Path::new("/nonexistent"));
         let way = console.way(&Assignment::default(), &Assignment::default());
         Self { console, way, budget }
     }

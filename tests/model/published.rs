@@ -10,6 +10,7 @@ use crate::console::published::{Published, line_of};
 use crate::console::{Console, Evidence, Intent, Standing, Way};
 use crate::ledger::NodeState;
 use crate::service::judgement::{Purpose, Step, next_step};
+use crate::system::lock::Queue;
 use crate::system::trusted_file::Identity;
 
 /// A file under the node's name: its number, and whether a human wrote it.
@@ -301,7 +302,8 @@ impl Model for Site {
 #[test]
 fn no_order_of_events_touches_a_humans_file() {
     let none = Path::new("/nonexistent");
-    let checker = Site(Published::new(none, none, 0, none)).checker().threads(2).spawn_bfs().join();
+    let checker =
+        Site(Published::new(none, none, Queue::new(none, "queue", 0, None))).checker().threads(2).spawn_bfs().join();
     if let Some(path) = checker.discovery("each promise is kept") {
         panic!("{:?}: {path}", path.last_state().broken);
     }

@@ -22,11 +22,21 @@ fn adopt(site: &Site, words: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// The sentence about a node that no client has added.
+const NO_CLIENT: &str = "belongs to no client, so none sees it; 'espm assign hand01 CLIENT' gives it to one";
+
+fn assign(site: &Site) {
+    let output = site.espm(&["assign", "hand01", "cloud"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
 #[test]
 fn adopted_node_has_what_console_shows_and_its_next_change_keeps_it() {
     for release in ["1.2.23", "3.0"] {
         let site = site_of(release);
-        assert_eq!(adopt(&site, &["hand01"]), "", "{release}");
+        let said = adopt(&site, &["hand01"]);
+        assert_eq!(said, format!("espm: hand01 {NO_CLIENT}\n"), "{release}");
+        assign(&site);
         let mut hand01 = json!({
             "name": "hand01", "groups": ["default", "web servers"], "classes": ["ntp"],
             "parameters": {"owner": "human", "url": "a=b"}
@@ -52,7 +62,9 @@ fn console_that_shows_nothing_is_said_with_command_that_records_it() {
     let site = site_of("1.2.8");
     let said = adopt(&site, &["hand01"]);
     let command = "espm adopt hand01 --groups='' --classes='' --parameters=''\n";
-    assert!(said.contains("cannot say what hand01 has") && said.ends_with(command), "{said}");
+    assert!(said.contains("cannot say what hand01 has") && said.contains(command), "{said}");
+    assert!(said.ends_with(&format!("espm: hand01 {NO_CLIENT}\n")), "{said}");
+    assign(&site);
     let told = ["hand01", "--groups=default,web servers", "--classes=ntp", "--parameters=owner=human,url=a=b"];
     assert_eq!(adopt(&site, &told), "");
     let shown = site.get(HAND01).expect(200).json();

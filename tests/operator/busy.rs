@@ -52,7 +52,7 @@ fn fill(site: &Site, count: usize, databases: usize) {
     let name = "'web' || i || '.example.com'";
     let assignment = r#"'{"groups":["default"],"classes":[],"parameters":{}}'"#;
     for (database, row) in [
-        ("state/ledger.sqlite", format!("node SELECT {name}, 'active', {assignment}, NULL, NULL, 'r', 0")),
+        ("state/ledger.sqlite", format!("node SELECT {name}, 'active', {assignment}, NULL, NULL, 'r', 0, 'cloud'")),
         ("console/console.sqlite3", format!("nodes (name) SELECT {name}")),
     ]
     .into_iter()

@@ -122,8 +122,8 @@ fn unreadable_revocation_list_is_one_failure_and_requests_are_502() {
         site.ask("POST", &certificate(name), None, &[]).expect(201);
     }
     // Of this one's certificate the CA's record alone knows.
-    for act in ["forget", "adopt"] {
-        assert!(site.espm(&[act, "web02"]).status.success());
+    for words in [&["forget", "web02"][..], &["adopt", "web02"], &["assign", "web02", "cloud"]] {
+        assert!(site.espm(words).status.success());
     }
     let crl = site.dir.join("ca/ca/ca_crl.pem");
     let (good, path) = (fs::read(&crl).unwrap(), crl.display().to_string());

@@ -158,8 +158,9 @@ fn unfinished_generation_is_finished_by_check_and_nothing_is_revoked() {
 fn certificate_of_earlier_node_is_revoked_only_when_asked() {
     let (site, serial) = with_certificate("1.2.8");
     // As after a restored backup, which knows the node alone.
-    assert!(site.espm(&["forget", "web01"]).status.success());
-    assert!(site.espm(&["adopt", "web01"]).status.success());
+    for words in [&["forget", "web01"][..], &["adopt", "web01"], &["assign", "web01", "cloud"]] {
+        assert!(site.espm(words).status.success());
+    }
     assert_eq!(generate(&site).expect(409).problem(), "certificate-exists");
     assert_eq!(valid(&site), [serial].into());
     site.delete(CERTIFICATE).expect(204);

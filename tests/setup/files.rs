@@ -57,7 +57,10 @@ fn psk_is_48_url_safe_characters_kept_as_digest_alone() {
         assert!(psk.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{psk}");
         let ini = place.read("etc/espm.ini");
         let digest = run(Command::new("sh").args(["-c", "printf %s \"$1\" | sha256sum", "sh", &psk]));
-        assert!(ini.contains(&format!("cloud = sha256:{}\n", digest.split(' ').next().unwrap())), "{ini}");
+        assert!(
+            ini.contains(&format!("[client cloud]\nkeys = sha256:{}\n", digest.split(' ').next().unwrap())),
+            "{ini}"
+        );
         for (path, (_, _, content, _)) in place.listing() {
             assert!(!content.windows(psk.len()).any(|window| window == psk.as_bytes()), "{}", path.display());
         }

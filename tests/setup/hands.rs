@@ -99,7 +99,7 @@ fn key_that_nobody_could_see_is_not_kept() {
     let before = place.listing();
     let ini = place.path("etc/espm.ini").display().to_string();
     for (words, starts) in [
-        (&["psk", "add", "second"][..], "espm: the key cannot be shown: "),
+        (&["client", "add", "second"][..], "espm: the key cannot be shown: "),
         (&["vhost", "nginx"], "espm: standard output cannot be written: "),
     ] {
         let mut setup = Command::new(env!("CARGO_BIN_EXE_espm-setup"));

@@ -1,10 +1,10 @@
 //! espm-setup: what it makes, what it refuses, and what it leaves behind when it fails.
 
 mod absent;
+mod clients;
 mod detection;
 mod files;
 mod hands;
-mod keys;
 mod masters;
 mod printed;
 mod renewal;

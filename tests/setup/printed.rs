@@ -245,8 +245,19 @@ fn sudoers_rules_have_configured_users_and_paths() {
 
 #[test]
 fn help_describes_each_option() {
-    for words in [&[][..], &["vhost"], &["sudoers"], &["cgi"], &["unit"], &["psk"], &["psk", "add"], &["psk", "retire"]]
-    {
+    for words in [
+        &[][..],
+        &["vhost"],
+        &["sudoers"],
+        &["cgi"],
+        &["unit"],
+        &["client"],
+        &["client", "add"],
+        &["client", "retire"],
+        &["client", "list"],
+        &["client", "key", "add"],
+        &["client", "key", "retire"],
+    ] {
         let help = run(Command::new(env!("CARGO_BIN_EXE_espm-setup")).args(words).arg("--help"));
         let entries =
             help.lines().filter(|line| line.trim_start().starts_with('-') && !line.trim_start().starts_with("- "));

@@ -1,6 +1,7 @@
 //! `espm check`: does what a request does, and prints each part on a line.
 
 mod certificate;
+mod clients;
 mod gate;
 mod lost;
 mod nodes;
@@ -30,6 +31,7 @@ use crate::authority::{Authority, AuthorityError};
 use crate::config::Config;
 use crate::console::{Console, ConsoleError};
 use crate::ledger::{Entry, Ledger};
+use crate::model::client::Caller;
 use crate::model::name::NodeName;
 use crate::service::context;
 use crate::system::clock::{self, Deadline};
@@ -131,7 +133,7 @@ impl Check<'_> {
             self.report.skip("console", because);
             self.report.skip("authority", because);
         }
-        let console = context::console(config, self.path);
+        let console = context::console(config, self.path, &Caller::Operator);
         let nodes = if there { self.console(console.as_ref()) } else { None };
         if there {
             self.authority();
@@ -173,6 +175,7 @@ impl Check<'_> {
             Ok(entries) => {
                 self.report.line("ledger", Ok(text::count(entries.len(), "node", "nodes")));
                 self.report.entries(&entries);
+                clients::report(self.report, self.config, &entries);
                 Some(entries)
             }
         }
@@ -230,7 +233,7 @@ impl Check<'_> {
 
     fn authority(&mut self) {
         self.report.asking("the CA");
-        let authority = context::authority(self.config, self.path);
+        let authority = context::authority(self.config, self.path, &Caller::Operator);
         let until = Deadline::after(PATIENCE);
         let asked = NodeName::parse(NO_NODE).map_err(Failure::from).and_then(|name| {
             // A list that is being written is not judged.

@@ -202,7 +202,7 @@ fn settle_one(config: &Config, path: &Path, name: &NodeName, doubt: Doubt) -> Re
         match recovery::settle(&mut locked, Purpose::Keep)? {
             Settled::Owned(entry) => settle_active(LockedNode { locked, entry: *entry }, doubt),
             Settled::Absent => Ok(()),
-            Settled::Unproven => {
+            Settled::Unproven | Settled::Anothers => {
                 unproven = true;
                 Ok(())
             }

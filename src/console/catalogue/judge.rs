@@ -1,23 +1,28 @@
 //! The values that the catalogue lets a client set.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::{Catalogue, reserved};
 use crate::model::fault::FieldError;
-use crate::model::name::{ClassName, ParameterName};
+use crate::model::name::{ClassName, EnvironmentName, ParameterName};
 use crate::model::node::{Assignment, Change};
 
 impl Catalogue {
     /// The errors of the values that a change sends.
     ///
     /// A class that it takes away takes its parameters with it.
-    pub(crate) fn judge(&self, change: &Change, before: &Assignment, after: &mut Assignment) -> Vec<FieldError> {
+    pub(crate) fn judge(
+        &self,
+        change: &Change,
+        before: &Assignment,
+        after: &mut Assignment,
+        shows: &dyn Fn(&EnvironmentName) -> bool,
+    ) -> Vec<FieldError> {
         let mut errors = Vec::new();
         if let Some(Some(name)) = &change.environment
             && !self.environments.contains(name)
         {
-            let detail = match listed(&self.environments) {
+            let detail = match listed(self.environments.iter().filter(|name| shows(name))) {
                 None => "the catalogue has no environment that may be assigned".to_owned(),
                 Some(names) => format!("{:?} is not in the catalogue, which has {names}", name.as_str()),
             };
@@ -56,7 +61,7 @@ impl Catalogue {
             Some(known) => known,
         };
         let wrong = set.filter(|name| !known.settable.contains(*name)).map(|name| {
-            let detail = match listed(&known.settable) {
+            let detail = match listed(known.settable.iter()) {
                 None => "no parameter of this class may be set".to_owned(),
                 Some(names) => format!("of this class may be set {names}"),
             };
@@ -67,11 +72,11 @@ impl Catalogue {
 }
 
 /// Up to twenty names, or `None` where there are none.
-fn listed(names: &BTreeSet<impl Display>) -> Option<String> {
+fn listed(mut names: impl Iterator<Item = impl Display>) -> Option<String> {
     const MOST: usize = 20;
-    let more = if names.len() > MOST { ", ..." } else { "" };
-    let first: Vec<_> = names.iter().take(MOST).map(ToString::to_string).collect();
-    (!names.is_empty()).then(|| first.join(", ") + more)
+    let first: Vec<_> = names.by_ref().take(MOST).map(|name| name.to_string()).collect();
+    let more = if names.next().is_some() { ", ..." } else { "" };
+    (!first.is_empty()).then(|| first.join(", ") + more)
 }
 
 #[cfg(test)]
@@ -95,7 +100,7 @@ mod tests {
                 .collect(),
         };
         let mut after = change.clone().apply(before.clone());
-        let errors = catalogue().judge(&change, &before, &mut after);
+        let errors = catalogue().judge(&change, &before, &mut after, &|name| name.as_str() != "production");
         (errors.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect(), after)
     }
 
@@ -113,7 +118,7 @@ mod tests {
             json!({}),
         );
         let expected = [
-            "environment: \"stagng\" is not in the catalogue, which has production, staging",
+            "environment: \"stagng\" is not in the catalogue, which has staging",
             "parameters.environment: Puppet sets this variable by itself; the environment has a member of its own",
             "parameters.facts: Puppet lets nobody set this variable; take another name",
             "class_parameters.apache.a: no parameter of this class may be set",

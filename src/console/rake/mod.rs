@@ -25,7 +25,7 @@ use super::{
     Way,
 };
 use crate::model::fault::FieldError;
-use crate::model::name::{ClassName, GroupName, NodeName, ParameterName, ParameterValue};
+use crate::model::name::{ClassName, EnvironmentName, GroupName, NodeName, ParameterName, ParameterValue};
 use crate::model::node::{Assignment, Change, List, Node};
 use crate::model::state_directory;
 use crate::system::clock::{self, Deadline};
@@ -47,8 +47,6 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// Tasks at once; by default as many as there are processors.
     pub(crate) concurrency: Option<usize>,
-    /// Requests that may wait.
-    pub(crate) queue: usize,
     pub(crate) queue_timeout: Duration,
     /// The life of a cached list; zero asks the console for each request.
     pub(crate) cache: Duration,
@@ -65,14 +63,8 @@ pub(crate) struct Rake {
 }
 
 impl Rake {
-    pub(crate) fn new(settings: Settings, state: &Path) -> Self {
-        let locks = state_directory::locks(state);
-        Self {
-            queue: Queue::new(&locks, "console-queue", settings.queue),
-            state: state.to_owned(),
-            settings,
-            cold: OnceLock::new(),
-        }
+    pub(crate) fn new(settings: Settings, queue: Queue, state: &Path) -> Self {
+        Self { queue, state: state.to_owned(), settings, cold: OnceLock::new() }
     }
 
     fn ask_for_classes(&self) -> Result<(), ConsoleError> {
@@ -247,7 +239,13 @@ impl Console for Rake {
         Ok(listing)
     }
 
-    fn judge(&self, change: &Change, _: &Assignment, _: &mut Assignment) -> Result<Vec<FieldError>, ConsoleError> {
+    fn judge(
+        &self,
+        change: &Change,
+        _: &Assignment,
+        _: &mut Assignment,
+        _: &dyn Fn(&EnvironmentName) -> bool,
+    ) -> Result<Vec<FieldError>, ConsoleError> {
         Ok(node::judge(change))
     }
 

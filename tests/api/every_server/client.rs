@@ -1,6 +1,7 @@
 //! The client in `conf/examples`, as a provisioning system runs it.
 
 mod cloud_init;
+mod rights;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -267,6 +267,19 @@ fn see_refusals(site: &Site, described: &mut Described, ids: &[String]) {
     see_replaced(site, described);
 }
 
+/// Refusals of clients that may not do everything.
+fn see_rights(site: &Site, described: &mut Described) {
+    let key_of = |words: &[&str]| format!("X-ESPM-PSK: {}", site.add_client(words));
+    let (lists, nodes) = (key_of(&["lists", "--may", "list"]), key_of(&["nodes", "--may", "nodes"]));
+    for route in ROUTES.iter().filter(|route| route.right.is_some()) {
+        let key = if route.id.starts_with("list") { &nodes } else { &lists };
+        described.saw(route.id, ask(site, route.id, &[key]).expect(403));
+    }
+    for words in [["names", "--classes", "apache"], ["full", "--most", "0"]] {
+        described.saw("addNode", ask(site, "addNode", &[&key_of(&words)]).expect(403));
+    }
+}
+
 /// A certificate that was replaced at a CA which cannot revoke by serial number.
 fn see_replaced(site: &Site, described: &mut Described) {
     let ini = std::fs::read_to_string(site.ini()).unwrap();
@@ -346,6 +359,7 @@ fn real_answers_match_description() {
         .collect();
     see_successes(&site, &mut described);
     see_refusals(&site, &mut described, &ids);
+    see_rights(&site, &mut described);
     see_failures(&site, &mut described, &ids);
     described.validate();
 

@@ -118,6 +118,7 @@ fn node_deleted_by_hand_or_forgotten_leaves_no_valid_certificate() {
         let forgotten = generate(&site, NAME);
         assert!(site.espm(&["forget", NAME]).status.success());
         assert!(site.espm(&["adopt", NAME]).status.success());
+        assert!(site.espm(&["assign", NAME, "cloud"]).status.success());
         // The forgotten one may be a living server's.
         assert_eq!(generate(&site, NAME).expect(409).problem(), "certificate-exists");
         site.delete(&path(NAME)).expect(204);
@@ -126,6 +127,7 @@ fn node_deleted_by_hand_or_forgotten_leaves_no_valid_certificate() {
         assert_eq!(revoked(&site), [serial(&deleted), serial(&forgotten)].into());
         assert!(site.espm(&["forget", NAME]).status.success());
         assert!(site.espm(&["adopt", NAME]).status.success());
+        assert!(site.espm(&["assign", NAME, "cloud"]).status.success());
         site.delete(&format!("/v1/nodes/{NAME}")).expect(204);
         assert_eq!(valid(&site), [].into());
     }

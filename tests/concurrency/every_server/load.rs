@@ -18,7 +18,7 @@ use crate::harness::{Answer, Plan, Server, Site, is_long, run, wait_until, witho
 /// Transfers of one curl; it makes no more at a time.
 const EACH: usize = 250;
 
-/// Requests that wait for one of the two slots.
+/// Requests that wait for one of the two slots: one client's half of the queue.
 const QUEUE: usize = 20;
 
 /// What the gate may keep of a crowd, in KiB: the stacks of some threads and what its allocator holds ready.
@@ -29,7 +29,7 @@ type Add = (String, Option<String>);
 
 fn site() -> Site {
     let site = Site::prepare(&Plan {
-        ini: vec![("console", "concurrency = 2"), ("console", "queue = 20"), ("console", "cache = 3600")],
+        ini: vec![("console", "concurrency = 2"), ("console", "queue = 40"), ("console", "cache = 3600")],
         ..Plan::default()
     });
     let double = site.quick_rake();

@@ -357,9 +357,9 @@ fn ledger_of_newer_espm_is_one_failure_and_unchanged() {
     let site = Site::open();
     site.add("web01");
     let ledger = site.dir.join("state/ledger.sqlite");
-    let version =
-        |version: &str| run(Command::new("sqlite3").arg(&ledger).arg(format!("PRAGMA user_version = {version}")));
-    version("99");
+    let pragma = |pragma: &str| run(Command::new("sqlite3").arg(&ledger).arg(format!("PRAGMA user_version{pragma}")));
+    let ours = pragma("");
+    pragma(" = 99");
     let before = fs::read(&ledger).unwrap();
     one_fault(
         &site,
@@ -367,6 +367,6 @@ fn ledger_of_newer_espm_is_one_failure_and_unchanged() {
     );
     assert_eq!(site.get("/v1/nodes/web01").expect(503).problem(), "unavailable");
     assert_eq!(fs::read(&ledger).unwrap(), before);
-    version("1");
+    pragma(&format!(" = {}", ours.trim()));
     site.get("/v1/nodes/web01").expect(200);
 }

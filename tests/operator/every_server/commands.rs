@@ -19,12 +19,14 @@ fn nodes_adopt_and_forget_run_as_espm_and_are_audited() {
     site.rake(&["node:add", "name=hand01"]);
     let listed = text(&site.espm(&["nodes"]));
     let words: Vec<&str> = listed.split_whitespace().collect();
-    assert_eq!((words[0], words[1], words[3], words.len()), ("active", "-", "web01", 4), "{listed}");
+    assert_eq!((words[0], words[1], words[3], words[4], words.len()), ("active", "-", "cloud", "web01", 5), "{listed}");
 
     assert_eq!(site.espm(&["adopt", "nothing01"]).status.code(), Some(1));
     site.get("/v1/nodes/hand01").expect(404);
     assert!(site.espm(&["adopt", "hand01"]).status.success());
     assert!(site.espm(&["adopt", "hand01"]).status.success());
+    site.get("/v1/nodes/hand01").expect(404);
+    assert!(site.espm(&["assign", "hand01", "cloud"]).status.success());
     site.get("/v1/nodes/hand01").expect(200);
     assert!(site.espm(&["forget", "hand01"]).status.success());
     assert_eq!(site.espm(&["forget", "hand01"]).status.code(), Some(1));
@@ -103,7 +105,7 @@ fn bad_arguments_exit_with_2() {
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{words:?}: {output:?}");
     }
     let help = text(&site.espm(&["--help"]));
-    for command in ["check", "nodes", "revoke", "delete", "adopt", "forget", "backup"] {
+    for command in ["check", "nodes", "revoke", "delete", "adopt", "forget", "assign", "backup"] {
         let line = help.lines().find(|line| line.trim_start().starts_with(command)).unwrap_or_default();
         assert!(line.split_whitespace().count() > 3, "{help}");
     }

@@ -154,6 +154,7 @@ fn nodes_are_listed_as_json() {
     let mut expected = node;
     expected["state"] = json!("active");
     expected["certificate"] = json!(null);
+    expected["client"] = json!("cloud");
     assert_eq!(first, expected);
     assert_eq!((&nodes[1]["name"], &nodes[1]["certificate"]), (&json!("web02"), &json!("issued")));
     assert_eq!(listed(&["nodes", "--json", "--unfinished"]), json!([]));

@@ -33,7 +33,7 @@ enum Expect {
 use Expect::{Harmless, Refused, Seen};
 use On::{Enc, Rake, ServerCa};
 
-const ROWS: [(On, &str, &str, Expect); 48] = [
+const ROWS: [(On, &str, &str, Expect); 54] = [
     (
         Rake,
         "espm",
@@ -65,10 +65,28 @@ const ROWS: [(On, &str, &str, Expect); 48] = [
     (Rake, "espm", "sudo = /usr/bin/doas", Harmless("no section names a user, so sudo is not started")),
     (
         Rake,
-        "psk",
-        "cloud = sha256:0123",
-        Refused("[psk] cloud: want sha256: and 64 hexadecimal digits; remove the line, then"),
+        "client cloud",
+        "keys = sha256:0123",
+        Refused(
+            "[client cloud] keys: want sha256: and 64 hexadecimal digits, with commas between keys; remove the line",
+        ),
     ),
+    (Rake, "client cloud", "may = list, node", Refused("[client cloud] may: want list, nodes or certificates")),
+    (Rake, "client cloud", "nodes = Web*", Refused("[client cloud] nodes: want patterns with commas between them")),
+    (Rake, "client cloud", "groups = default;db", Refused("[client cloud] groups: a value holds no '#' or ';'")),
+    (
+        Rake,
+        "client cloud",
+        "classes = apache ntp",
+        Refused("[client cloud] classes: want patterns with commas between"),
+    ),
+    (
+        Enc,
+        "client cloud",
+        "environments = pre-production",
+        Refused("[client cloud] environments: want patterns with commas between them, each of letters, digits, '_'"),
+    ),
+    (Rake, "client cloud", "most = none", Refused("[client cloud] most: want a whole number from 0 to 1000000")),
     (
         Rake,
         "tls",
@@ -340,7 +358,7 @@ fn every_key_has_a_plausible_mistake() {
     let name = |line: &str| line.split('=').next().unwrap().trim().to_owned();
     let tried: BTreeSet<_> = ROWS.iter().map(|(_, section, line, _)| ((*section).to_owned(), name(line))).collect();
     let keys = espm::config::KEYS.iter().copied().flatten();
-    let all: BTreeSet<_> = keys.map(|key| (key.section.to_owned(), key.name.replace("NAME", "cloud"))).collect();
+    let all: BTreeSet<_> = keys.map(|key| (key.section.replace("NAME", "cloud"), key.name.to_owned())).collect();
     assert_eq!(all.difference(&tried).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
 }
 

@@ -10,7 +10,7 @@ use crate::harness::{Server, Site, USER, as_user, run, wait_until};
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Site) -> String);
 
-const FAULTS: [Fault; 35] = [
+const FAULTS: [Fault; 36] = [
     ("these directories are missing; make them first:", None, |site| set_up(site, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |site| set_up(site, "etc")),
     ("[console] command: there is no ", None, |site| set_up_anew(site, USER, &[])),
@@ -47,6 +47,11 @@ const FAULTS: [Fault; 35] = [
         let mut ignoring = as_user("env");
         ignoring.arg("--ignore-signal=CHLD").arg(site.bin("espm")).arg("-c").arg(site.ini());
         said(&mut ignoring)
+    }),
+    ("[psk] line ...: each client has a section now", None, |site| {
+        let text = fs::read_to_string(site.ini()).unwrap();
+        fs::write(site.ini(), text.replace("[client cloud]\nkeys", "[psk]\ncloud")).unwrap();
+        check(site)
     }),
     ("[espm] listen: ...: another gate listens there; stop it first", None, |site| {
         site.configure("espm", &format!("listen = {}/other.sock", site.dir.join("run").display()));

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use espm::ledger::{Entry, Ledger, create};
-use espm::model::name::{GroupName, NodeName};
+use espm::ledger::{Entry, Ledger, NodeOwner, create};
+use espm::model::name::{ClientName, GroupName, NodeName};
 use espm::model::node::{Assignment, Node};
 use serde_json::json;
 
@@ -277,11 +277,12 @@ fn ledger_cut_or_overwritten_anywhere_is_refused() {
     fs::create_dir(&directory).unwrap();
     create(&directory).unwrap();
     let ledger = Ledger::open(&directory, "test").unwrap();
+    let client = ClientName::parse("cloud").unwrap();
     for number in 0..150 {
         let name = NodeName::parse(&format!("web{number}.example.com")).unwrap();
         let groups = vec![GroupName::parse("web servers").unwrap()];
         let node = Node { name, assignment: Assignment { groups, ..Assignment::default() } };
-        ledger.intend_to_add(&node, "proof", None).unwrap();
+        ledger.intend_to_add(&node, "proof", NodeOwner { client: &client, most: None }, None).unwrap();
         if number % 10 != 0 {
             ledger.settle(&node).unwrap();
         }

@@ -16,9 +16,17 @@ const DOUBTFUL: &str = "doubted.example.com";
 /// by a fifth of it, for a hash is random; to read a row of the ledger takes four times as many.
 const CHANCE: u64 = 20_000;
 
-/// A site with a node in doubt.
+/// A node of another client's, with so many parameters that its row is long.
+const ANOTHERS: &str = "another.example.com";
+
+/// A site with a node in doubt, and one of another client's.
 fn site() -> Site {
-    let site = Site::prepare(&Plan::default());
+    let mut site = Site::prepare(&Plan::default());
+    let many: serde_json::Map<_, _> = (0..400).map(|at| (format!("p{at}"), json!("x".repeat(100)))).collect();
+    let node = json!({"name": ANOTHERS, "parameters": many});
+    std::mem::swap(&mut site.psk, &mut site.other_psk);
+    site.handle(&Request::new("POST", "/v1/nodes".into()).body(node)).expect(201);
+    std::mem::swap(&mut site.psk, &mut site.other_psk);
     site.fault("console", "die_after_commit_node_add", "once");
     let node = json!({"name": DOUBTFUL, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}});
     site.handle(&Request::new("POST", "/v1/nodes".into()).body(node)).expect(502);
@@ -96,6 +104,8 @@ fn pairs(psk: &str) -> Vec<(&'static str, [Words; 2])> {
         pairs.push(("a foreign node, and none", [ask(method, foreign, psk), ask(method, absent, psk)]));
         let doubtful = format!("/v1/nodes/{DOUBTFUL}");
         pairs.push(("a node in doubt, and none", [ask(method, &doubtful, psk), ask(method, absent, psk)]));
+        let anothers = format!("/v1/nodes/{ANOTHERS}");
+        pairs.push(("a node of another client's, and none", [ask(method, &anothers, psk), ask(method, absent, psk)]));
     }
     for method in ["GET", "POST", "DELETE"] {
         let paths = [foreign, absent].map(|path| format!("{path}/certificate"));
@@ -135,12 +145,16 @@ fn instructions(site: &Site, ask: &Ask, runs: usize) -> u64 {
     counts.min().unwrap()
 }
 
-/// Two of them here, all under `tests/run --long`.
+/// Three of them here, all under `tests/run --long`.
 #[test]
 fn indistinguishable_refusals_take_as_many_instructions() {
     let site = site();
     let runs = if is_long() { 5 } else { 2 };
-    let some = ["a key wrong at its start, and at its end", "a node in doubt, and none"];
+    let some = [
+        "a key wrong at its start, and at its end",
+        "a node in doubt, and none",
+        "a node of another client's, and none",
+    ];
     let all = pairs(&site.psk)
         .into_iter()
         .filter(|(what, [(method, ..), _])| is_long() || some.contains(what) && method == "GET");

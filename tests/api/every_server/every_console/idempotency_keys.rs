@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Site, run};
+use crate::harness::{Answer, Site};
 
 /// Asks for a node with a key.
 fn keyed(site: &Site, key: &str, body: &Value) -> Answer {
@@ -80,14 +80,8 @@ fn idempotency_key_outside_visible_ascii_or_255_characters_is_400() {
 #[test]
 fn same_idempotency_key_of_other_client_is_another_key() {
     let site = Site::open();
-    let printed = run(std::process::Command::new(site.bin("espm-setup"))
-        .args(["psk", "add", "other", "--config"])
-        .arg(site.ini()));
-    let psk = printed.lines().nth(2).unwrap().trim().to_owned();
     keyed(&site, "order-1", &json!({"name": "web01"})).expect(201);
-    let headers = [format!("X-ESPM-PSK: {psk}"), "Idempotency-Key: order-1".to_owned()];
-    let headers: Vec<_> = headers.iter().map(String::as_str).collect();
-    let answer = site.ask("POST", "/v1/nodes", Some(r#"{"name": "web02"}"#), &headers);
+    let answer = site.ask_as_other("POST", "/v1/nodes", Some(r#"{"name": "web02"}"#), &["Idempotency-Key: order-1"]);
     assert_eq!(answer.expect(201).json()["name"], "web02");
     assert!(site.records_of(&answer).iter().all(|record| record.contains("client=other")));
 }

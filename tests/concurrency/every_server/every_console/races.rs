@@ -65,6 +65,25 @@ fn thirty_adds_at_once_stay_within_concurrency_and_none_is_lost() {
     expect_nodes(&site, &made);
 }
 
+#[test]
+fn twenty_adds_at_once_of_client_that_may_have_three_make_three() {
+    let site = Site::open();
+    site.configure("client cloud", "most = 3");
+    let answers: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> = (0..20)
+            .map(|number| {
+                let site = &site;
+                scope.spawn(move || (format!("web{number}"), add(site, &format!("web{number}"))))
+            })
+            .collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, answer)| answer.status == 201);
+    assert!(refused.iter().all(|(_, answer)| answer.expect(403).problem() == "quota"), "{refused:?}");
+    assert_eq!(made.len(), 3, "{made:?}");
+    expect_nodes(&site, &made.into_iter().map(|(name, _)| name).collect());
+}
+
 /// Fills both slots with adds whose rake stops, does something, and lets them go on.
 fn with_all_slots_held(site: &Site, meanwhile: impl FnOnce()) {
     thread::scope(|scope| {
@@ -85,7 +104,8 @@ fn with_all_slots_held(site: &Site, meanwhile: impl FnOnce()) {
 
 #[test]
 fn full_queue_is_503_at_once_and_reads_are_answered() {
-    let site = narrow("queue = 5");
+    // Of which one client has half.
+    let site = narrow("queue = 10");
     add(&site, "web").expect(201);
     let mut names: BTreeSet<_> = ["web", "held0", "held1"].map(str::to_owned).into();
     thread::scope(|scope| {
