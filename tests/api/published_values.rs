@@ -133,6 +133,24 @@ fn all_that_catalogue_does_not_allow_is_422_in_one_answer() {
 }
 
 #[test]
+fn group_gives_what_its_client_may_not_assign() {
+    let site = site();
+    let psk = site.add_client(&["web", "--groups", "web*", "--classes", "none", "--environments", "prod*"]);
+    let ask = |method: &str, path: &str, body: &Value| {
+        site.ask(method, path, Some(&body.to_string()), &[&format!("X-ESPM-PSK: {psk}")])
+    };
+    ask("POST", "/v1/nodes", &json!({"name": "web01", "groups": ["web servers"]})).expect(201);
+    assert_eq!(published(&site, "web01")["environment"], "staging");
+    let own = json!({"environment": "staging", "class_parameters": {"ntp": {"panic": 1}}});
+    let refused = ask("PATCH", WEB01, &own);
+    assert_eq!(refused.expect(403).problem(), "forbidden");
+    assert_eq!(refused.fields(), ["environment", "class_parameters.ntp"]);
+    ask("PATCH", WEB01, &json!({"environment": "production", "class_parameters": {"ntp": null}})).expect(200);
+    assert_eq!(published(&site, "web01")["environment"], "production");
+    assert!(published(&site, "web01")["classes"]["ntp"].get("panic").is_none());
+}
+
+#[test]
 fn what_left_catalogue_is_kept_and_shown_and_blocks_no_other_change() {
     let site = site();
     let node = json!({
