@@ -105,7 +105,7 @@ fn bad_arguments_exit_with_2() {
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{words:?}: {output:?}");
     }
     let help = text(&site.espm(&["--help"]));
-    for command in ["check", "nodes", "revoke", "delete", "adopt", "forget", "assign", "backup"] {
+    for command in ["check", "nodes", "revoke", "delete", "adopt", "forget", "publish", "assign", "backup"] {
         let line = help.lines().find(|line| line.trim_start().starts_with(command)).unwrap_or_default();
         assert!(line.split_whitespace().count() > 3, "{help}");
     }
