@@ -147,7 +147,6 @@ fn parameter_value_is_in_no_record_or_log_without_console() {
         catalogue.replace("password =", "password"),
         catalogue.replace("parameter password =", "parameter Password ="),
         catalogue.replace("parameter password =", "password ="),
-        catalogue.replace("password = ", "password = --- "),
         format!("{catalogue}parameter password = {NEXT}\n"),
         format!("{catalogue}parameter secret = {SECRET} # {NEXT}\n"),
         String::new(),
