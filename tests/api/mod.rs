@@ -3,6 +3,22 @@
 mod published_nodes;
 mod published_values;
 
+use std::path::PathBuf;
+
+use crate::harness::{Plan, Site};
+
+/// A site that publishes nodes, whose check has nothing to leave out.
+fn site_of(catalogue: &str) -> Site {
+    let site = Site::without_console(&Plan::default(), catalogue);
+    site.write("etc/enc.ini", &format!("[enc]\npublished = {}\n", site.dir.join("nodes").display()));
+    site
+}
+
+/// A node's published file.
+fn file(site: &Site, name: &str) -> PathBuf {
+    site.dir.join(format!("nodes/{name}.yaml"))
+}
+
 /// Behind each web server (tests/run).
 mod every_server {
     mod audit;

@@ -2,34 +2,23 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::json;
 
+use super::{file, site_of};
 use crate::harness::certificates::{serial, valid};
 use crate::harness::check::all_is_well;
 use crate::harness::strace::Request;
-use crate::harness::{Answer, Plan, Site, node, run, wait_until};
+use crate::harness::{Answer, Site, node, run, wait_until};
 
 const CATALOGUE: &str = "[classes]\nnames = apache, ntp\n[group default]\nclasses = ntp\nparameter tier = gold\n";
 
 const WEB01: &str = "/v1/nodes/web01";
 
-/// A site whose check has nothing to leave out.
-fn site() -> Site {
-    let site = Site::without_console(&Plan::default(), CATALOGUE);
-    site.write("etc/enc.ini", &format!("[enc]\npublished = {}\n", site.dir.join("nodes").display()));
-    site
-}
-
-fn file(site: &Site, name: &str) -> PathBuf {
-    site.dir.join(format!("nodes/{name}.yaml"))
-}
-
 #[test]
 fn lost_published_nodes_are_published_again() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let names = ["web01", "web02"];
     names.iter().for_each(|name| drop(site.add(name)));
     let made = site.ask("POST", "/v1/nodes/web01/certificate", None, &[]);
@@ -77,7 +66,7 @@ fn before_the_ca_answers(site: &Site, ask: impl FnOnce() -> Answer + Send, then:
 
 #[test]
 fn classification_written_by_hand_is_left_alone() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let path = file(&site, "web01");
     let humans = || fs::write(&path, "---\nclasses: {mysql: {}}\n").unwrap();
     let untouched = || fs::read_to_string(&path).unwrap().contains("mysql");
@@ -131,7 +120,7 @@ fn file_of_human_is_left_alone_after_handler_died() {
         (&delete, "unlink,unlinkat", 1, "nodes/web01.yaml"),
         (&delete, "fsync", 2, "nodes"),
     ] {
-        let site = site();
+        let site = site_of(CATALOGUE);
         if !std::ptr::eq(request, &add) {
             site.add("web01");
         }
@@ -169,7 +158,7 @@ fn file_of_espm_is_known_after_handler_died() {
         (&delete, "unlink,unlinkat", 1, "nodes/web01.yaml", 404),
         (&delete, "fsync", 2, "nodes", 404),
     ] {
-        let site = site();
+        let site = site_of(CATALOGUE);
         if !std::ptr::eq(request, &add) {
             site.add("web01");
         }
@@ -182,7 +171,7 @@ fn file_of_espm_is_known_after_handler_died() {
 
 #[test]
 fn class_or_group_gone_from_catalogue_is_422() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let (smaller, path) = ("[classes]\nnames = apache\n[group other]\n", file(&site, "web01"));
     let lose = || drop(site.write("etc/catalogue.ini", smaller));
     let fields = |refused: &Answer| {
@@ -213,7 +202,7 @@ fn class_or_group_gone_from_catalogue_is_422() {
 
 #[test]
 fn changed_catalogue_reaches_published_nodes_when_check_settles() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     site.add("web01");
     site.add("web02");
     let published = |name| fs::read_to_string(file(&site, name)).unwrap();
@@ -239,7 +228,7 @@ fn changed_catalogue_reaches_published_nodes_when_check_settles() {
 
 #[test]
 fn adopted_node_keeps_what_is_published() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let adopt = |words: &[&str]| {
         let output = site.espm(&[&["adopt", "web01"], words].concat());
         assert!(output.status.success(), "{output:?}");
@@ -267,7 +256,7 @@ fn adopted_node_keeps_what_is_published() {
 
 #[test]
 fn published_values_are_read_by_yaml_unchanged() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let values = [
         "a\u{2028}b",
         "a \u{2029} b",

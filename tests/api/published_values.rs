@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use super::{file, site_of};
 use crate::harness::check::{all_is_well, check};
 use crate::harness::{Answer, Plan, Site, run, wait_until};
 
@@ -30,16 +30,6 @@ parameter ports = [80, 443]
 
 const WEB01: &str = "/v1/nodes/web01";
 
-fn site() -> Site {
-    let site = Site::without_console(&Plan::default(), CATALOGUE);
-    site.write("etc/enc.ini", &format!("[enc]\npublished = {}\n", site.dir.join("nodes").display()));
-    site
-}
-
-fn file(site: &Site, name: &str) -> PathBuf {
-    site.dir.join(format!("nodes/{name}.yaml"))
-}
-
 /// The published file as Ruby's YAML, which is Puppet's, reads it.
 fn published(site: &Site, name: &str) -> Value {
     let mut ruby = Command::new("ruby");
@@ -55,7 +45,7 @@ fn errors(answer: &Answer) -> BTreeMap<String, String> {
 
 #[test]
 fn values_of_every_type_are_assigned_merged_and_published() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let parameters = json!({
         "text": "a,b\n\u{1F600} ", "empty": "", "number": 42, "float": 1.5, "on": true, "list": [1, [], {"a": null}],
         "hash": {"b": {"c": "d"}}, "looks_like_one": "1", "secret_word": "hunter2hunter2",
@@ -98,7 +88,7 @@ fn values_of_every_type_are_assigned_merged_and_published() {
 
 #[test]
 fn all_that_catalogue_does_not_allow_is_422_in_one_answer() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let body = json!({
         "name": "web01", "groups": ["web servers", "nobody"], "environment": "stagng",
         "parameters": {"environment": "production", "big": 1e30, "deep": [[[[[[[[[1]]]]]]]]], "merged": {"<<": 1}},
@@ -134,7 +124,7 @@ fn all_that_catalogue_does_not_allow_is_422_in_one_answer() {
 
 #[test]
 fn group_gives_what_its_client_may_not_assign() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let psk = site.add_client(&["web", "--groups", "web*", "--classes", "none", "--environments", "prod*"]);
     let ask = |method: &str, path: &str, body: &Value| {
         site.ask(method, path, Some(&body.to_string()), &[&format!("X-ESPM-PSK: {psk}")])
@@ -152,7 +142,7 @@ fn group_gives_what_its_client_may_not_assign() {
 
 #[test]
 fn what_left_catalogue_is_kept_and_shown_and_blocks_no_other_change() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let node = json!({
         "name": "web01", "groups": ["web servers"], "classes": ["apache"], "environment": "production",
         "parameters": {}, "class_parameters": {"ntp": {"panic": 1, "servers": ["a"]}},
@@ -208,7 +198,7 @@ fn publish(site: &Site) -> (Output, String) {
 
 #[test]
 fn publish_writes_what_differs_and_no_more() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     site.add_without_group("web01");
     site.post("/v1/nodes", &json!({"name": "web02", "groups": ["web servers"]})).expect(201);
     site.post("/v1/nodes", &json!({"name": "web03", "groups": ["web servers"]})).expect(201);
@@ -246,7 +236,7 @@ fn publish_writes_what_differs_and_no_more() {
 
 #[test]
 fn publish_leaves_unfinished_nodes_and_broken_catalogues_alone() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     site.add_without_group("web01");
     let before = fs::read(file(&site, "web01")).unwrap();
     site.write("etc/catalogue.ini", "[classes]\nnames = apache ntp\n");
@@ -303,7 +293,7 @@ fn console_that_takes_strings_alone_refuses_the_rest() {
 
 #[test]
 fn typed_values_are_adopted_as_they_are_published() {
-    let site = site();
+    let site = site_of(CATALOGUE);
     let node = json!({
         "name": "web01", "groups": [], "classes": ["ntp"], "parameters": {"n": 1, "text": "\u{1F600}é'\n"},
         "environment": "staging", "class_parameters": {"ntp": {"panic": [1.5, "\u{1F600}"]}},
