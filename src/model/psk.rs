@@ -56,9 +56,12 @@ impl PskDigest {
         &self.0
     }
 
-    /// Its first eight digits, by which a human tells a client's keys apart.
+    /// Digits by which a human tells a client's keys apart.
+    pub const SHORT: usize = 8;
+
+    /// Its first digits, [`Self::SHORT`] of them.
     pub fn short(&self) -> String {
-        HEXLOWER.encode(self.0.get(..4).unwrap_or_default())
+        HEXLOWER.encode(self.0.get(..Self::SHORT / 2).unwrap_or_default())
     }
 
     /// Whether its hexadecimal digits begin with these.

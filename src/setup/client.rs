@@ -27,9 +27,6 @@ const KEY_BYTES: usize = 36;
 /// How long another edit of the file is waited for; one takes milliseconds.
 const EDIT_WAIT: Duration = Duration::from_secs(10);
 
-/// Digits of a key's digest that the audit has.
-const DIGITS: usize = 8;
-
 /// The key of a section that has the digests.
 const KEYS: &str = "keys";
 
@@ -172,7 +169,7 @@ fn retire_key(path: &Path, client: &str, digits: &str) -> Result<(), SetupError>
     let (there, line) =
         keys_line(file.required(&name)?).map_or((String::new(), 0), |(there, line)| (there.to_owned(), line));
     let keys: Vec<PskDigest> = there.split(',').filter_map(|key| PskDigest::parse(key.trim())).collect();
-    let is_meant = |key: &&PskDigest| digits.len() >= DIGITS && key.begins_with(digits);
+    let is_meant = |key: &&PskDigest| digits.len() >= PskDigest::SHORT && key.begins_with(digits);
     let shown = || keys.iter().map(PskDigest::short).collect::<Vec<_>>().join(", ");
     if keys.iter().filter(is_meant).count() != 1 {
         return Err(SetupError::NoKey { name, digits: digits.to_owned(), there: shown() });
@@ -182,7 +179,7 @@ fn retire_key(path: &Path, client: &str, digits: &str) -> Result<(), SetupError>
         return Err(SetupError::OnlyKey(name));
     }
     file.edit(&name, |rows| set_row(rows, line, Some(format!("{KEYS} = {}\n", kept.join(", ")))))?.write()?;
-    say(&format!("The key {} of {name} is not valid any more.\n", digits.get(..DIGITS).unwrap_or(digits)))
+    say(&format!("The key {} of {name} is not valid any more.\n", digits.get(..PskDigest::SHORT).unwrap_or(digits)))
 }
 
 /// Removes a client and its keys; its nodes stay.
