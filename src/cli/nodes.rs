@@ -190,16 +190,7 @@ fn refuse_unassignable(context: &Context, assignment: &Assignment) -> Result<(),
     if context.console.publisher().is_some() {
         return Ok(());
     }
-    let set =
-        |parameters: &Parameters| parameters.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
-    let of_classes =
-        assignment.class_parameters.iter().map(|(class, parameters)| (class.clone(), Some(set(parameters))));
-    let change = Change {
-        parameters: set(&assignment.parameters),
-        environment: assignment.environment.clone().map(Some),
-        class_parameters: of_classes.collect(),
-        ..Change::default()
-    };
+    let change = Change::setting(assignment.clone());
     let errors = context.console.judge(&change, &Assignment::default(), &mut assignment.clone(), &|_| true)?;
     match errors.first() {
         None => Ok(()),

@@ -140,6 +140,19 @@ pub struct Change {
 }
 
 impl Change {
+    /// The change that sends all of an assignment.
+    pub fn setting(assignment: Assignment) -> Self {
+        let Assignment { groups, classes, parameters, environment, class_parameters } = assignment;
+        let set = |parameters: Parameters| parameters.into_iter().map(|(name, value)| (name, Some(value))).collect();
+        Self {
+            groups: Some(groups),
+            classes: Some(classes),
+            parameters: set(parameters),
+            environment: environment.map(Some),
+            class_parameters: class_parameters.into_iter().map(|(class, own)| (class, Some(set(own)))).collect(),
+        }
+    }
+
     /// The assignment after this change (RFC 7396 for all but the lists).
     pub fn apply(self, mut to: Assignment) -> Assignment {
         if let Some(groups) = self.groups {

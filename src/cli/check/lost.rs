@@ -12,7 +12,7 @@ use crate::system::text;
 const MOST: usize = 20;
 
 /// Names each group, class, environment and parameter that nodes have and the catalogue does not.
-pub(super) fn look(report: &mut Report, console: &dyn Console, entries: &[Entry]) {
+pub(super) fn report(report: &mut Report, console: &dyn Console, entries: &[Entry]) {
     // A catalogue that cannot be read has its own line.
     let Some(Ok(publisher)) = console.publisher() else { return };
     let mut lost: BTreeMap<String, (usize, &NodeName)> = BTreeMap::new();

@@ -141,7 +141,7 @@ impl Check<'_> {
         puppet::report(self.report, config, self.path, puppet);
         match (entries, nodes) {
             (Some(entries), Some(nodes)) => {
-                lost::look(self.report, console.as_ref(), &entries);
+                lost::report(self.report, console.as_ref(), &entries);
                 let listed = Listed::new(console.as_ref(), &nodes);
                 nodes::compare(self.report, config, self.path, &entries, &listed, self.settle);
             }

@@ -1,7 +1,7 @@
 //! sudo's settings, which root alone can read: none of them may log what espm's commands print.
 
 use super::report::Report;
-use crate::cli::Failure;
+use crate::cli::failure;
 use crate::config::Config;
 use crate::system::process;
 use crate::system::sudoers;
@@ -36,7 +36,7 @@ pub(super) fn report(report: &mut Report, found: &Found) {
         }
         Found::Missing(lines) => {
             let what = "a setting of sudo's would log private keys, or keep espm's commands from running";
-            report.line("sudo", Err(Failure(format!("{what}; add to /etc/sudoers.d/espm: {}", lines.join(" and ")))));
+            report.line("sudo", failure(format!("{what}; add to /etc/sudoers.d/espm: {}", lines.join(" and "))));
         }
     }
 }

@@ -88,17 +88,10 @@ mod tests {
 
     fn judged(change: Json, before: Json) -> (Vec<String>, Assignment) {
         let (before, sent) = (assignment(before), assignment(change.clone()));
-        let change = Change {
-            groups: change.get("groups").map(|_| sent.groups.clone()),
-            classes: change.get("classes").map(|_| sent.classes.clone()),
-            parameters: sent.parameters.into_iter().map(|(name, value)| (name, Some(value))).collect(),
-            environment: sent.environment.map(Some),
-            class_parameters: sent
-                .class_parameters
-                .into_iter()
-                .map(|(class, set)| (class, Some(set.into_iter().map(|(name, value)| (name, Some(value))).collect())))
-                .collect(),
-        };
+        let all = Change::setting(sent);
+        let sends = |member: &str| change.get(member).is_some();
+        let (groups, classes) = (all.groups.filter(|_| sends("groups")), all.classes.filter(|_| sends("classes")));
+        let change = Change { groups, classes, ..all };
         let mut after = change.clone().apply(before.clone());
         let errors = catalogue().judge(&change, &before, &mut after, &|name| name.as_str() != "production");
         (errors.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect(), after)
