@@ -241,7 +241,15 @@ impl World {
             Act::HumanSigns(name) => self.sign(*name, 0, false, false),
             Act::CopyIsLost => drop(self.files.signed.take()?),
             Act::Backup => self.backup = self.files.clone(),
-            Act::Restore => self.files = self.backup.clone(),
+            Act::Restore => {
+                self.files = self.backup.clone();
+                // Nobody signs a request that comes back although espm has dropped it.
+                let known = |key: &u8| {
+                    let recorded = self.record.as_ref().is_some_and(|record| record.has_key(&format!("k{key}")));
+                    recorded || self.key.is_some_and(|(on_disk, _)| on_disk == *key)
+                };
+                self.files.request = self.files.request.filter(known);
+            }
             Act::RestoreNumber => self.files.next = self.backup.next,
             Act::Anew(master) => {
                 self.cas += 1;
