@@ -107,8 +107,8 @@ class Shop:
     def vhost(self):
         """What espm-setup prints, several of them in one nginx, and without the limit for each client."""
         text = run([self.program("espm-setup"), "vhost", "nginx", "--config", self.ini])
-        text = text.replace("/var/log/nginx", self.dir).replace("rate=20r/s", "rate=100000r/s")
-        text = text.replace("burst=40", "burst=20000").replace("zone=espm", f"zone={self.name}")
+        text = text.replace("/var/log/nginx", self.dir).replace("rate=100r/s", "rate=100000r/s")
+        text = text.replace("burst=400", "burst=20000").replace("zone=espm", f"zone={self.name}")
         return text.replace("log_format espm ", f"log_format {self.name} ").replace(".log espm;", f".log {self.name};")
 
     def url(self, path):
