@@ -108,10 +108,11 @@ def details(figures):
         ["the same through espm, warm", number(command["rake_warm_ms"])],
     ]
     if measured := figures["certificates"]:
-        burst = measured["burst"]
         yield f"A certificate of Puppet Server, {measured['revoked']:,} entries in the revocation list, ms", ["", ""], [
             [one["name"], number(one["ms"])] for one in measured["rows"]
         ]
+        burst = measured.get("burst")
+    if measured and burst:
         yield f"{burst['launches']} nodes with certificates at once, P-256", ["", ""], [
             ["all done after, s", number(burst["total_s"])],
             ["lost or double", str(burst["lost"])],
