@@ -6,7 +6,7 @@ use std::path::Path;
 use super::files::Today;
 use super::output::{refuses_facts, says_key_saved};
 use super::plan::{Left, is_blocked};
-use super::record::{Record, State};
+use super::record::{Made, Record, State};
 use super::survey::{Signed, Survey};
 use super::{Answer, Ca, Failure, Kind, configured};
 use crate::model::certificate::PrivateKey;
@@ -33,18 +33,18 @@ enum Conclusion {
 
 impl Ca<'_> {
     pub(super) fn generate(&self) -> Result<Answer, Failure> {
-        match self.record()?.map(|record| record.state) {
-            None | Some(State::Settled) => {}
-            Some(State::Revoking | State::Flawed { .. } | State::Abandoned { .. }) => {
-                if let answer @ (Answer::Foreign | Answer::Running) = self.finish_revocation(false)? {
-                    return Ok(answer);
-                }
-            }
-            Some(State::Generating { .. }) => {
+        match self.record()? {
+            Some(Record { state: State::Generating { .. }, .. }) => {
                 if let Some(answer) = self.settle_generating()? {
                     return Ok(answer);
                 }
             }
+            Some(record) if record.state != State::Settled || record.has_flaw() => {
+                if let answer @ (Answer::Foreign | Answer::Running) = self.finish_revocation(false)? {
+                    return Ok(answer);
+                }
+            }
+            _ => {}
         }
         let mut record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
         if let Some(certificate) = self.current(&record)? {
@@ -231,7 +231,10 @@ impl Ca<'_> {
                 None => {
                     // The name had no other certificate before this command.
                     let others = self.survey(&record)?.others;
-                    record.nobodys.extend(others.first().filter(|_| others.len() == 1).cloned());
+                    let lines = self.files.inventory(&self.settings.master)?.lines;
+                    let nobodys = lines.into_iter().filter(|line| others.len() == 1 && others.contains(&line.serial));
+                    let ca = self.files.today()?.ca;
+                    record.nobodys.extend(nobodys.map(|line| (ca.clone(), line)));
                     return self.discard(&record, "the certificate was not written whole");
                 }
             }
@@ -242,16 +245,14 @@ impl Ca<'_> {
         {
             return Ok(conclusion);
         }
-        let made = self.made(&certificate)?;
+        let mut made = self.made(&certificate)?;
         if self.files.inventory(&self.settings.master)?.shared.contains(&made.serial) {
             return self.discard(&record, "its serial number is another certificate's");
         }
         let flaw = self.flaw(&certificate, fits(&certificate))?;
         let void = self.survey(&record)?.void;
         // A certificate with a flaw must never be handed out, wherever this call dies.
-        if flaw.is_some() {
-            record.state = State::Flawed { serial: made.serial.clone() };
-        }
+        made.flawed = flaw.is_some();
         record.made.push(made);
         self.records.write(&record)?;
         self.output.remove()?;
@@ -278,7 +279,7 @@ impl Ca<'_> {
         if let Some(copy) = self.files.read(&self.files.copy())?.filter(is_commands) {
             let made = self.made(&copy)?;
             let serial = made.serial.clone();
-            record.made.push(made);
+            record.made.push(Made { flawed: self.flaw(&copy, true)?.is_some(), ..made });
             self.records.write(&record)?;
             self.output.remove()?;
             return Ok(Some(Conclusion::Replaced(serial)));
