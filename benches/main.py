@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+import certificates
 import check
 import commands
 import enc
@@ -31,7 +32,7 @@ PROGRAMS = ("espm", "espm-setup", "espm-helper", "espm-enc")
 
 def arguments():
     parser = argparse.ArgumentParser(prog="benches/run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about two minutes: fewer and shorter rounds")
+    parser.add_argument("--quick", action="store_true", help="about three minutes: fewer and shorter rounds")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     parser.add_argument("--plot", metavar="FILE", help="draw requests a second and memory here (SVG)")
     parser.add_argument("--page", metavar="FILE", help="put the tables between the marks of this page, docs/figures.md")
@@ -102,6 +103,7 @@ def measure(place, options):
     figures["publish"] = publish.measure(place, shop("publish", console.stub), note)
     figures["check"] = check.measure(check.shops(place, programs, console), options.quick, note)
     figures["enc"] = enc.measure(place, programs, spawn, options.quick, note)
+    figures["certificates"] = certificates.measure(place, programs, options.quick, note)
     figures["machine"] = report.machine(load_before, options.quick)
     return figures
 

@@ -27,12 +27,12 @@ class Place:
     def path(self, *names):
         return os.path.join(self.dir, *names)
 
-    def directory(self, *names, mode=0o755, own=False):
+    def directory(self, *names, mode=0o755, own=False, user=USER):
         path = self.path(*names)
         os.mkdir(path)
         os.chmod(path, mode)
         if own:
-            give(path)
+            give(path, user)
         return path
 
     def write(self, *names, text, mode=0o644):
@@ -42,10 +42,10 @@ class Place:
         os.chmod(path, mode)
         return path
 
-    def start(self, name, command, as_root=False, environment=None):
+    def start(self, name, command, as_root=False, environment=None, user=USER):
         """Starts a server in a process group of its own; its complaints go to NAME.err."""
         if not as_root:
-            command = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--", *command]
+            command = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--", *command]
         with open(self.path(name + ".err"), "ab") as errors:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True,
@@ -71,8 +71,8 @@ class Place:
             if process.poll() is not None:
                 raise Broken(f"{name} ended by itself:\n{self.complaints(name)}")
 
-    def wait_until(self, what, ready):
-        until = time.monotonic() + PATIENCE
+    def wait_until(self, what, ready, patience=PATIENCE):
+        until = time.monotonic() + patience
         while not ready():
             self.check()
             if time.monotonic() > until:
@@ -96,8 +96,8 @@ def signal_group(group, number):
         pass
 
 
-def give(path):
-    user = pwd.getpwnam(USER)
+def give(path, user=USER):
+    user = pwd.getpwnam(user)
     os.chown(path, user.pw_uid, user.pw_gid)
 
 

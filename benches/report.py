@@ -19,6 +19,21 @@ def row(figures, section, name):
     return next(one for one in figures[section] if one["name"] == name)
 
 
+def certificates(figures):
+    """Nothing of it was measured where no Puppet server is installed."""
+    measured = figures["certificates"] or {}
+    burst = measured.get("burst", {})
+    return {
+        "certificate_api_vs_command": measured.get("vs_command"),
+        "certificate_api_vs_command_default": measured.get("vs_default"),
+        "certificate_p256_vs_command_default": measured.get("p256_vs_default"),
+        "revoke_api_vs_command": measured.get("revoke_vs_command"),
+        "burst_100_launches_s": burst.get("total_s"),
+        "burst_lost": burst.get("lost"),
+        "burst_health_ms": burst.get("health_ms"),
+    }
+
+
 def ratios(figures):
     cached = row(figures, "rows", "espm, cached")
     return {
@@ -36,6 +51,7 @@ def ratios(figures):
         "check_100000_nodes_s": max(one["s"] for one in figures["check"]["rows"]),
         "publish_changed_s": row(figures["publish"], "rows", "a group of half of them changed")["s"],
         "publish_changed_mib": row(figures["publish"], "rows", "a group of half of them changed")["mib"],
+        **certificates(figures),
         "max_rakes_in_storm": figures["storm"]["most_rakes"],
         "lost_in_storm": figures["storm"]["lost"],
     }
@@ -91,6 +107,17 @@ def details(figures):
         ["the same through espm, cold", number(command["rake_cold_ms"])],
         ["the same through espm, warm", number(command["rake_warm_ms"])],
     ]
+    if measured := figures["certificates"]:
+        yield f"A certificate of Puppet Server, {measured['revoked']:,} entries in the revocation list, ms", ["", ""], [
+            [one["name"], number(one["ms"])] for one in measured["rows"]
+        ]
+        burst = measured.get("burst")
+    if measured and burst:
+        yield f"{burst['launches']} nodes with certificates at once, P-256", ["", ""], [
+            ["all done after, s", number(burst["total_s"])],
+            ["lost or double", str(burst["lost"])],
+            ["health meanwhile, ms", number(burst["health_ms"])],
+        ]
     yield "GET of a certificate", ["", "ms", "MiB"], [
         [f"{one['entries']:,} entries in the revocation list", number(one["ms"]), number(one["mib"], 1)]
         for one in figures["revoked"]["rows"]

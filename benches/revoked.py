@@ -35,9 +35,9 @@ def record_of(signed, ca):
     return {"version": 2, "name": NAME, "state": "settled", "made": [made], "nobodys": []}
 
 
-def make_lists(place, shop, ca, key):
+def make_lists(place, shop, ca, key, sizes=SIZES):
     lists = {}
-    for size in SIZES:
+    for size in sizes:
         index = place.write(shop.name, f"index-{size}", text="".join(
             f"R\t401231000000Z\t251231000000Z,keyCompromise\t{number:06X}\tunknown\t/CN=node{number}\n"
             for number in range(0x100000, 0x100000 + size)))

@@ -1,6 +1,7 @@
 """espm as its set-up makes it, with its gate, behind the nginx that the peers have, too."""
 
 import os
+import pwd
 import re
 
 from place import USER, answers, free_port, give, run
@@ -49,16 +50,22 @@ class Console:
 
 
 class Shop:
-    """One espm. `command` is its console's, or there is none and it has a catalogue; `keys` are lines for [console]."""
+    """One espm. `command` is its console's, or there is none and it has a catalogue; `keys` are lines for [console].
 
-    def __init__(self, place, programs, name, command, keys=()):
-        self.place, self.programs, self.name = place, programs, name
+    `authority` are set-up's options for a CA that is asked, and `user` runs all of it.
+    """
+
+    def __init__(self, place, programs, name, command, keys=(), authority=None, user=USER):
+        self.place, self.programs, self.name, self.user = place, programs, name, user
         self.dir = place.directory(name)
         for part in ("etc", "etc/certs", "ssl", "ca"):
             place.directory(name, part)
-        self.state = place.directory(name, "state", mode=0o750, own=True)
-        place.directory(name, "records", mode=0o700, own=True)
-        place.directory(name, "run", mode=0o2750, own=True)
+        self.state = place.directory(name, "state", mode=0o750, own=True, user=user)
+        place.directory(name, "records", mode=0o700, own=True, user=user)
+        # The socket has the web server's group.
+        place.directory(name, "run", mode=0o750, own=True)
+        os.chown(place.path(name, "run"), pwd.getpwnam(user).pw_uid, -1)
+        os.chmod(place.path(name, "run"), 0o2750)
         self.socket = place.path(name, "run", "espm.sock")
         self.ini = place.path(name, "etc", "espm.ini")
         self.certificate = place.path(name, "etc", "certs", "espm.pem")
@@ -67,17 +74,21 @@ class Shop:
         at = lambda *names: place.path(name, *names)
         console = ["--console-command", command, "--console-directory", self.dir, "--console-release", "1.2.7"]
         if command is None:
-            self.published = place.directory(name, "published", own=True)
+            self.published = place.directory(name, "published", own=True, user=user)
             catalogue = f"[classes]\nnames = {', '.join(class_names())}\n[group default]\n"
             catalogue = place.write(name, "etc", "catalogue.ini", text=catalogue)
             console = ["--console-kind", "enc", "--catalogue", catalogue, "--published", self.published]
-        # The certificates' commands are not measured.
+        if authority is None:
+            # It is not asked.
+            authority = [
+                "--master", "master.example.com", "--authority-command", "/bin/false", "--ssldir", at("ssl"),
+                "--cadir", at("ca"),
+            ]
         printed = run([
             self.program("espm-setup"), "-d", at("etc"), "-c", at("etc", "certs"), "-p", str(self.port),
             "--host", "localhost", "--san", "127.0.0.1", "--state", self.state, "--listen", self.socket,
             "--helper", self.program("espm-helper"), "--records", at("records"), "--syslog", place.path("log.sock"),
-            "--master", "master.example.com", "--authority-command", "/bin/false", "--ssldir", at("ssl"),
-            "--cadir", at("ca"), *console,
+            *authority, *console,
         ])
         self.psk = printed.splitlines()[2].strip()
         for key in keys:
@@ -97,18 +108,19 @@ class Shop:
             file.write(text)
 
     def start_gate(self):
-        self.gate = self.place.start(f"{self.name}-gate", [self.program("espm"), "-c", self.ini])
+        self.gate = self.place.start(f"{self.name}-gate", [self.program("espm"), "-c", self.ini], user=self.user)
         self.place.wait_until("the gate listens", lambda: answers(self.socket))
 
     def stop_gate(self):
         self.place.stop(self.gate)
         self.gate = None
 
-    def vhost(self):
+    def vhost(self, limited=False):
         """What espm-setup prints, several of them in one nginx, and without the limit for each client."""
         text = run([self.program("espm-setup"), "vhost", "nginx", "--config", self.ini])
-        text = text.replace("/var/log/nginx", self.dir).replace("rate=20r/s", "rate=100000r/s")
-        text = text.replace("burst=40", "burst=20000").replace("zone=espm", f"zone={self.name}")
+        text = text.replace("/var/log/nginx", self.dir).replace("zone=espm", f"zone={self.name}")
+        if not limited:
+            text = text.replace("rate=100r/s", "rate=100000r/s").replace("burst=400", "burst=20000")
         return text.replace("log_format espm ", f"log_format {self.name} ").replace(".log espm;", f".log {self.name};")
 
     def url(self, path):
@@ -133,16 +145,16 @@ class Shop:
         return [*words, "--", self.program("espm")]
 
 
-def nginx_config(place, servers):
+def nginx_config(place, servers, name="nginx"):
     temporary = "\n".join(
-        f"{kind}_temp_path {place.path('nginx-' + kind)};"
+        f"{kind}_temp_path {place.path(f'{name}-{kind}')};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return f"""user {USER};
-pid {place.path("nginx.pid")};
+pid {place.path(f"{name}.pid")};
 daemon off;
 worker_processes 2;
-error_log {place.path("nginx.log")};
+error_log {place.path(f"{name}.log")};
 events {{ worker_connections 8192; }}
 http {{
 {temporary}

@@ -49,6 +49,34 @@ pub struct Issued {
     pub not_after: i64,
 }
 
+/// Days until an end, for which certificates are counted; 0 for those that have ended.
+pub const WITHIN_DAYS: [i64; 4] = [0, 7, 30, 90];
+
+/// Days before its end at which a certificate is soon to end.
+pub const SOON_DAYS: i64 = 30;
+
+/// When the certificates end that espm made, of each name the newest one that is not revoked.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Ends {
+    /// How many there are.
+    pub all: usize,
+    /// How many end within each number of [`WITHIN_DAYS`].
+    pub within: [usize; WITHIN_DAYS.len()],
+    /// How many have ended, or end soon for the time that they were made for.
+    pub soon: usize,
+    /// The first of these.
+    pub first: Vec<Ending>,
+}
+
+/// The end of a certificate.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ending {
+    /// Its moment (RFC 3339).
+    pub end: String,
+    /// The name.
+    pub name: NodeName,
+}
+
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
@@ -102,6 +130,8 @@ pub enum Answer {
         until: i64,
         /// The same of its revocation list, if that has an end.
         list_until: Option<i64>,
+        /// When the certificates end that espm made.
+        ends: Ends,
     },
     /// Another process works on the CA; nothing was begun.
     Busy,

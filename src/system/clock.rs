@@ -13,6 +13,9 @@ use crate::system::trusted_file::{self, Owner};
 /// A command of the console takes seconds; a waiting process costs a few system calls.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Seconds of a day.
+pub(crate) const DAY: i64 = 86_400;
+
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Seconds since 1970, now.

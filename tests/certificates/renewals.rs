@@ -3,6 +3,7 @@ use std::fs;
 
 use super::{CA, CERT, Kind, NAME, assert_made, cause, files, flavour, generate, path};
 use crate::harness::certificates::{revoked, serial, valid};
+use crate::harness::check::{all_is_well, check, one_fault};
 use crate::harness::{Site, wait_until};
 
 /// A CA's kind, and a Puppet that renews.
@@ -38,6 +39,58 @@ fn every_renewal_is_shown_and_revoked() {
             assert_eq!(files(&site, NAME), [].into());
             assert_made(&site, generate(&site, NAME).expect(201));
         }
+    }
+}
+
+/// The metrics about the ends of certificates.
+fn ends(site: &Site) -> Vec<String> {
+    let text = String::from_utf8(site.espm(&["check", "--prometheus"]).stdout).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("espm_node_certificates"));
+    lines.map(|line| line.replace("_ending{within_days=", "").replace(['"', '}'], "").trim().to_owned()).collect()
+}
+
+#[test]
+fn certificate_near_its_end_fails_check_until_it_is_renewed_or_revoked() {
+    const DAY: i64 = 86_400;
+    for (kind, puppet) in RENEWING {
+        let site = site(kind, puppet);
+        all_is_well(&site);
+        assert_eq!(ends(&site), ["0", "0 0", "7 0", "30 0", "90 0"]);
+        let old = |days: i64| {
+            site.fault("ca", "starts_in.once", &(-1800 * DAY).to_string());
+            site.fault("ca", "ends_in.once", &(days * DAY + 60).to_string());
+            generate(&site, NAME).expect(201);
+        };
+        old(12);
+        one_fault(
+            &site,
+            &["node certificates: that of web01.example.com ends at 20", "Z; ", "espm revoke web01.example.com,"],
+        );
+        assert_eq!(ends(&site), ["1", "0 0", "7 0", "30 1", "90 1"]);
+        // A certificate that a human has had made is none of espm's.
+        kind.human(&site, "generate", "other.example.com");
+        assert_eq!(ends(&site)[0], "1");
+        // Renewed, in the CA's copy and in its inventory alone.
+        site.puppet(&["agent", "renew", NAME]);
+        all_is_well(&site);
+        assert_eq!(ends(&site), ["1", "0 0", "7 0", "30 0", "90 0"]);
+        site.delete(&path(NAME)).expect(204);
+        assert_eq!(ends(&site)[0], "0");
+        old(29);
+        one_fault(&site, &["node certificates: "]);
+        // Whose node is forgotten is not espm's to revoke.
+        assert!(site.espm(&["forget", NAME]).status.success());
+        assert_eq!((check(&site).0, &ends(&site)[..1]), (vec![], &["1".to_owned()][..]));
+        for words in [&["adopt", NAME][..], &["assign", NAME, "cloud"]] {
+            assert!(site.espm(words).status.success(), "{words:?}");
+        }
+        site.delete(&path(NAME)).expect(204);
+        all_is_well(&site);
+        // One that is made for a short time is always near its end.
+        site.fault("ca", "ends_in.once", &(6 * DAY).to_string());
+        generate(&site, NAME).expect(201);
+        all_is_well(&site);
+        assert_eq!(ends(&site), ["1", "0 0", "7 1", "30 1", "90 1"]);
     }
 }
 
@@ -141,6 +194,11 @@ fn expired_certificate_is_none_and_nothing_is_revoked_for_the_next() {
         let first = generate(&site, NAME);
         first.expect(201);
         wait_until("it has expired", || site.get(&path(NAME)).status == 404);
+        assert_eq!(ends(&site), ["1", "0 1", "7 1", "30 1", "90 1"]);
+        one_fault(
+            &site,
+            &["node certificates: that of web01.example.com ended at 20", "; have its client ask for another"],
+        );
         let second = generate(&site, NAME);
         assert_ne!(serial(second.expect(201)), serial(&first));
         assert_eq!(site.count("ca", "revoke"), 0);

@@ -27,10 +27,10 @@ impl Site {
         // Tests ask faster than a provisioning system does; the limit has a test of its own.
         let mut vhost = self.vhost();
         if !self.limited {
-            vhost = vhost.replace("rate=20r/s", "rate=10000r/s").replace("burst=40 ", "burst=10000 ");
+            vhost = vhost.replace("rate=100r/s", "rate=10000r/s").replace("burst=400 ", "burst=10000 ");
         } else {
             // A loaded machine answers fewer requests than may be asked in a second.
-            vhost = vhost.replace("rate=20r/s", "rate=1r/s").replace("Count 60", "Count 10");
+            vhost = vhost.replace("rate=100r/s", "rate=1r/s").replace("Count 400", "Count 10");
             // Apache's counts begin again with each second of the clock, however few were counted in the last.
             vhost = vhost.replace("DOSPageInterval 1", "DOSPageInterval 60");
         }

@@ -131,6 +131,28 @@ get_certificate() { openssl verify -CAfile espm.pem espm.pem; }
 take_both() { cp /etc/espm/certs/espm.pem.both /srv/client/espm.pem; }
 warm() { espm check | grep -q '^ok *console worker: '; }
 wait_for_worker() { wait_for warm; }
+# As README's block does it, which has set these variables.
+# shellcheck disable=SC2154
+add_web02() { ask -H "$json" -d '{"name": "web02.example.com", "groups": ["web servers"]}' "$url/v1/nodes"; }
+# The unit that watches the catalogue publishes each edit, however it is saved, and many in a row.
+has_role() { grep -Eq "\"role\": \"?$1\"?\$" /var/lib/espm/nodes/web02.example.com.yaml; }
+follow_catalogue() {
+    local catalogue=/etc/espm/catalogue.ini number
+    wait_for has_role web
+    for number in $(seq 12); do
+        sed "s/^parameter role = .*/parameter role = edit$number/" "$catalogue" >/tmp/catalogue
+        # Written anew in its place, or another file in its place.
+        if ((number % 2)); then cat /tmp/catalogue >"$catalogue"; else install -m 0644 /tmp/catalogue "$catalogue.new" && mv "$catalogue.new" "$catalogue"; fi
+        wait_for has_role "edit$number"
+    done
+    systemctl is-active espm-publish.path
+    # A faulty catalogue changes nothing, and its correction is followed.
+    echo 'names = ' >>"$catalogue"
+    wait_for systemctl is-failed espm-publish.service
+    has_role edit12
+    sed 's/edit12/corrected/' /tmp/catalogue >"$catalogue"
+    wait_for has_role corrected
+}
 no_nodes() { [ -z "$(espm nodes)" ]; }
 # The package has left, with all that it made.
 left() {

@@ -48,6 +48,19 @@ fn modes_do_not_depend_on_umask() {
     }
 }
 
+/// A stripped program has no names to look for.
+#[cfg(debug_assertions)]
+#[test]
+fn random_bytes_are_the_kernels_without_jitter_of_the_processor() {
+    let has = |name: &str| {
+        let program = env!("CARGO_BIN_EXE_espm-setup");
+        Command::new("grep").args(["-qaF", name, program]).status().unwrap().success()
+    };
+    // Of aws-lc, as it is with .cargo/config.toml.
+    assert!(has("opt_out_cpu_jitter_entropy_source_methods") && has("CRYPTO_sysrand"));
+    assert!(!has("jent_entropy_"), "built without .cargo/config.toml, or aws-lc-sys has another setting now");
+}
+
 #[test]
 fn psk_is_48_url_safe_characters_kept_as_digest_alone() {
     let mut keys = vec![];

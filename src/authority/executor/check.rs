@@ -45,7 +45,7 @@ impl Ca<'_> {
         self.files.is_alias_of(&self.settings.master)?;
         self.files.check_revocation_list(self.records.revocation_list())?;
         self.check_command()?;
-        Ok(Answer::Sound { until, list_until })
+        Ok(Answer::Sound { until, list_until, ends: self.ends()? })
     }
 
     /// Looks for the master's private key where those of new certificates are.

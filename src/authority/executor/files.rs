@@ -1,12 +1,12 @@
 //! The CA's files of one name, its own certificate, its inventory and its revocation list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use super::inventory::Inventory;
+use super::inventory::{self, Inventory, Line};
 use super::survey::Signed;
 use crate::model::name::NodeName;
 use crate::system::clock;
@@ -225,11 +225,22 @@ impl Files<'_> {
 
     /// The lines of this name in the CA's inventory, which may lack the master's own.
     pub(super) fn inventory(&self, master: &str) -> Result<Inventory, Failure> {
-        let path = self.cadir.join("inventory.txt");
+        let path = self.inventory_path();
         let read = || trusted_file::reader(&path, MAX_INVENTORY, Owner::Anyone);
         let master = self.read(&self.signed_as(master))?.map(|pem| x509::identity(&pem)).transpose()?;
         let master = master.as_ref().map(|master| master.serial.as_str());
         Inventory::of(self.name, [read()?, read()?], master).map_err(|error| FileError::io(&path, error).into())
+    }
+
+    /// The lines of these names in the CA's inventory.
+    pub(super) fn inventory_of<'b>(&self, names: &'b [NodeName]) -> Result<HashMap<&'b NodeName, Vec<Line>>, Failure> {
+        let path = self.inventory_path();
+        let lines = trusted_file::reader(&path, MAX_INVENTORY, Owner::Anyone)?;
+        inventory::of_names(names, lines).map_err(|error| FileError::io(&path, error).into())
+    }
+
+    fn inventory_path(&self) -> PathBuf {
+        self.cadir.join("inventory.txt")
     }
 
     /// Whether the private key and the CA's copy were written in a span of time, in seconds since 1970.

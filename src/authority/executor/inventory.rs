@@ -1,8 +1,8 @@
-//! The CA's inventory, a line for each certificate that it has ever signed, as far as it is about one name.
+//! The CA's inventory, a line for each certificate that it has ever signed, as far as it is about some names.
 //!
 //! It is read as bytes and piece by piece.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, BufRead};
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,35 @@ impl Line {
     pub(super) fn has_expired(&self, now: i64) -> bool {
         self.end.as_str() < time(now).as_str()
     }
+
+    /// The end of the validity, in UTC, so that the later one is the greater one.
+    pub(super) fn end(&self) -> &str {
+        &self.end
+    }
+
+    pub(super) fn begins_before(&self, at: &str) -> bool {
+        self.begin.as_str() < at
+    }
+}
+
+impl From<&Entry<'_>> for Line {
+    fn from(entry: &Entry<'_>) -> Self {
+        let [begin, end] = entry.times.map(|time| String::from_utf8_lossy(time).chars().take(TIME).collect());
+        Self { serial: serial(&String::from_utf8_lossy(entry.serial)), begin, end }
+    }
+}
+
+/// The lines of these names.
+pub(super) fn of_names(names: &[NodeName], lines: impl BufRead) -> io::Result<HashMap<&NodeName, Vec<Line>>> {
+    let known: HashMap<&[u8], &NodeName> = names.iter().map(|name| (name.as_str().as_bytes(), name)).collect();
+    let mut all: HashMap<_, Vec<_>> = HashMap::new();
+    each(lines, |entry| {
+        let name = entry.subject.strip_prefix(b"/CN=").and_then(|name| known.get(name));
+        if let Some(name) = name {
+            all.entry(*name).or_default().push(Line::from(&entry));
+        }
+    })?;
+    Ok(all)
 }
 
 /// The lines of a name.
@@ -51,8 +80,7 @@ impl Inventory {
         let [first, second] = passes;
         each(first, |entry| {
             if entry.subject == own.as_bytes() {
-                let [begin, end] = entry.times.map(|time| String::from_utf8_lossy(time).chars().take(TIME).collect());
-                all.lines.push(Line { serial: serial(&String::from_utf8_lossy(entry.serial)), begin, end });
+                all.lines.push(Line::from(&entry));
             }
         })?;
         // Puppet may write the same line twice.
@@ -112,7 +140,8 @@ fn serial(digits: &str) -> String {
     }
 }
 
-fn time(seconds: i64) -> String {
+/// A moment, as [`Line::end`] has it.
+pub(super) fn time(seconds: i64) -> String {
     clock::rfc3339(seconds).get(..TIME).unwrap_or_default().to_owned()
 }
 

@@ -5,6 +5,7 @@
 //! `puppet cert revoke` for a name without a certificate: that command takes such a name as a regular expression.
 
 mod check;
+mod ends;
 mod failure;
 mod files;
 mod generate;

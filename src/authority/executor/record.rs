@@ -160,6 +160,18 @@ impl Records {
         Ok(Self(directory.to_owned()))
     }
 
+    /// The names that have a record.
+    pub(super) fn names(&self) -> Result<Vec<NodeName>, FileError> {
+        let error = |error| FileError::io(&self.0, error);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.0).map_err(error)? {
+            let file = entry.map_err(error)?.file_name();
+            let name = file.to_str().and_then(|name| name.strip_suffix(".json"));
+            names.extend(name.and_then(|name| NodeName::parse(name).ok()));
+        }
+        Ok(names)
+    }
+
     pub(crate) fn path(&self, name: &NodeName) -> PathBuf {
         self.0.join(format!("{name}.json"))
     }

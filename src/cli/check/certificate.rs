@@ -7,7 +7,7 @@ use std::path::Path;
 use super::report::{DAYS_CRITICAL, DAYS_LEFT, Report};
 use crate::cli::{Failure, failure};
 use crate::config::Tls;
-use crate::system::clock;
+use crate::system::clock::{self, DAY};
 use crate::system::process;
 use crate::system::text;
 use crate::system::trusted_file::{self, Owner};
@@ -52,7 +52,7 @@ pub(super) fn look(tls: &Tls) -> Found {
     let read = trusted_file::read(&tls.certificate, MAX_PEM, Owner::RootOrSelf);
     let denied = read.as_ref().is_err_and(|error| error.io_kind() == Some(ErrorKind::PermissionDenied));
     let pem = read.ok();
-    let days = |pem: &String| Some((x509::identity(pem).ok()?.not_after - clock::now()) / 86_400);
+    let days = |pem: &String| Some((x509::identity(pem).ok()?.not_after - clock::now()) / DAY);
     Found {
         checked: (process::is_root() || !denied).then(|| check(tls)),
         days: pem.as_ref().and_then(days),
@@ -94,7 +94,7 @@ fn check(tls: &Tls) -> Result<String, Failure> {
         let ended = clock::rfc3339(identity.not_after);
         return failure(format!("{path}: ended at {ended}; set the clock, or renew it: espm-setup certificate renew"));
     }
-    let days = (identity.not_after - now) / 86_400;
+    let days = (identity.not_after - now) / DAY;
     let left = text::count(usize::try_from(days).unwrap_or_default(), "day", "days");
     if days < DAYS_LEFT {
         return failure(format!("{path}: ends in {left}; renew it: espm-setup certificate renew"));

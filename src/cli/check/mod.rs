@@ -2,6 +2,7 @@
 
 mod certificate;
 mod clients;
+mod ends;
 mod gate;
 mod lost;
 mod nodes;
@@ -15,6 +16,7 @@ mod sudo;
 mod web;
 
 use std::io::ErrorKind;
+use std::mem;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -34,7 +36,7 @@ use crate::ledger::{Entry, Ledger};
 use crate::model::client::Caller;
 use crate::model::name::NodeName;
 use crate::service::context;
-use crate::system::clock::{self, Deadline};
+use crate::system::clock::{self, DAY, Deadline};
 use crate::system::text;
 use crate::system::trusted_file::{self, Owner};
 
@@ -46,9 +48,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The longest wait for a web server or a gate that is busy.
 const BUSY: Duration = Duration::from_secs(60);
-
-/// Seconds of a day.
-const DAY: i64 = 86_400;
 
 /// A name that no node has, for a harmless question to the CA.
 const NO_NODE: &str = "espm-check.espm-check.invalid";
@@ -136,7 +135,7 @@ impl Check<'_> {
         let console = context::console(config, self.path, &Caller::Operator);
         let nodes = if there { self.console(console.as_ref()) } else { None };
         if there {
-            self.authority();
+            self.authority(entries.as_deref().unwrap_or_default());
         }
         puppet::report(self.report, config, self.path, puppet);
         match (entries, nodes) {
@@ -231,15 +230,19 @@ impl Check<'_> {
         nodes
     }
 
-    fn authority(&mut self) {
+    fn authority(&mut self, entries: &[Entry]) {
         self.report.asking("the CA");
         let authority = context::authority(self.config, self.path, &Caller::Operator);
         let until = Deadline::after(PATIENCE);
-        let asked = NodeName::parse(NO_NODE).map_err(Failure::from).and_then(|name| {
+        let mut asked = NodeName::parse(NO_NODE).map_err(Failure::from).and_then(|name| {
             // A list that is being written is not judged.
             let answer = authority.ask(Verb::Check, &name, until).or_else(|_| ask_alone(&authority, &name, until));
             answer.map_err(|error| self.with_hint(&error))
         });
+        let ends = match &mut asked {
+            Ok(Answer::Sound { ends, .. }) => Some(mem::take(ends)),
+            _ => None,
+        };
         match asked {
             Ok(Answer::Sound { until, .. }) if is_near(until) => {
                 let end = clock::rfc3339(until);
@@ -258,6 +261,9 @@ impl Check<'_> {
             }
             Ok(other) => self.report.line("authority", Err(Failure(format!("gave an unexpected answer: {other:?}")))),
             Err(wrong) => self.report.line("authority", Err(wrong)),
+        }
+        if let Some(ends) = ends {
+            ends::report(self.report, ends, entries);
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
+use crate::authority::protocol::{Ends, WITHIN_DAYS};
 use crate::cli::Failure;
 use crate::ledger::{CertificateState, Entry, NodeState};
 use crate::system::clock;
@@ -43,6 +44,8 @@ pub(in crate::cli) struct Report {
     days: Option<i64>,
     /// Nodes and certificates of the ledger by state.
     counts: Option<Counts>,
+    /// Ends of the certificates that espm made.
+    ends: Option<Ends>,
     /// Audit records that wait for syslog.
     unsent: Option<usize>,
     /// Whether a human watches standard error.
@@ -58,7 +61,8 @@ struct Counts {
 
 impl Report {
     pub(in crate::cli) fn new(form: Form) -> Self {
-        Self { form, lines: Vec::new(), days: None, counts: None, unsent: None, terminal: io::stderr().is_terminal() }
+        let terminal = io::stderr().is_terminal();
+        Self { form, lines: Vec::new(), days: None, counts: None, ends: None, unsent: None, terminal }
     }
 
     /// Adds a check that is right, or a failure that keeps espm from working.
@@ -86,6 +90,10 @@ impl Report {
 
     pub(in crate::cli) fn days(&mut self, days: i64) {
         self.days = Some(days);
+    }
+
+    pub(in crate::cli) fn ends(&mut self, ends: Ends) {
+        self.ends = Some(ends);
     }
 
     pub(in crate::cli) fn unsent(&mut self, records: usize) {
@@ -168,6 +176,9 @@ impl Report {
         if let Some(counts) = &self.counts {
             let _ = write!(data, " nodes={};;;0 unfinished={};0;;0", counts.all, counts.unfinished);
         }
+        if let Some(ends) = &self.ends {
+            let _ = write!(data, " ending={};0;;0;{}", ends.soon, ends.all);
+        }
         if let Some(unsent) = self.unsent {
             let _ = write!(data, " unsent={unsent};0;;0");
         }
@@ -215,6 +226,15 @@ impl Report {
                 "unfinished_intents",
                 "Nodes that a retry or a human has to settle.",
                 one(number(counts.unfinished)),
+            );
+        }
+        if let Some(ends) = &self.ends {
+            metric("node_certificates", "Certificates that espm made, one for each node.", one(number(ends.all)));
+            let within = WITHIN_DAYS.iter().zip(ends.within);
+            metric(
+                "node_certificates_ending",
+                "Those of espm_node_certificates that end within so many days; 0 is for those that have ended.",
+                within.map(|(days, count)| (format!("{{within_days=\"{days}\"}}"), number(count))).collect(),
             );
         }
         if let Some(unsent) = self.unsent {

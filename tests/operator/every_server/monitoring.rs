@@ -54,8 +54,8 @@ fn nagios_and_prometheus_report_ok_warning_and_critical() {
 
     let first = days_left(&site);
     let (said, data, code) = plugin(&site);
-    assert_eq!((said.as_str(), code), ("ESPM OK: 14 checks", 0));
-    for part in ["failures=0", "nodes=2;;;0", "unfinished=0;0;;0", "unsent=0;0;;0"] {
+    assert_eq!((said.as_str(), code), ("ESPM OK: 15 checks", 0));
+    for part in ["failures=0", "nodes=2;;;0", "unfinished=0;0;;0", "ending=0;0;;0;1", "unsent=0;0;;0"] {
         assert!(data.iter().any(|found| found == part), "{part}: {data:?}");
     }
     let good = metrics(&site);
@@ -70,6 +70,8 @@ fn nagios_and_prometheus_report_ok_warning_and_critical() {
         ("espm_nodes{state=\"unproven\"}", 0),
         ("espm_certificates{state=\"issued\"}", 1),
         ("espm_unfinished_intents", 0),
+        ("espm_node_certificates", 1),
+        ("espm_node_certificates_ending{within_days=\"30\"}", 0),
         ("espm_audit_unsent", 0),
     ] {
         assert_eq!(good.get(metric), Some(&value), "{metric}: {good:?}");

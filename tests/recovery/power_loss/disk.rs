@@ -1,7 +1,6 @@
 //! A disk after a power loss: which writes and names that were not synced may have reached it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use super::trace::Act;
@@ -21,6 +20,12 @@ pub struct Content {
     pending: Vec<Act>,
 }
 
+impl Content {
+    fn sync(&mut self) {
+        self.pending.drain(..).for_each(|act| apply(&mut self.durable, &act));
+    }
+}
+
 pub fn apply(bytes: &mut Vec<u8>, act: &Act) {
     match act {
         Act::Write { at, bytes: new } => {
@@ -37,12 +42,12 @@ pub fn apply(bytes: &mut Vec<u8>, act: &Act) {
 pub type Way = Box<dyn Fn(&[Act]) -> Vec<Act>>;
 
 impl Disk {
-    pub fn of(directory: &Path) -> Self {
+    /// A disk with these durable files.
+    pub fn of(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let mut disk = Self::default();
-        for name in ["ledger.sqlite", "ledger.sqlite-journal"] {
-            let path = directory.join(name);
-            disk.now.insert(path.display().to_string(), disk.files.len());
-            disk.files.push(Content { durable: fs::read(&path).unwrap(), pending: vec![] });
+        for (path, durable) in files {
+            disk.now.insert(path, disk.files.len());
+            disk.files.push(Content { durable, pending: vec![] });
         }
         disk.durable = disk.now.clone();
         disk
@@ -55,13 +60,26 @@ impl Disk {
                 self.files.push(Content::default());
             }
             Act::Unlink => drop(self.now.remove(path)),
+            Act::Rename(to) => {
+                if let Some(file) = self.now.remove(path) {
+                    self.now.insert(to.clone(), file);
+                }
+            }
+            Act::Link(to) => {
+                if let Some(file) = self.now.get(path) {
+                    self.now.insert(to.clone(), *file);
+                }
+            }
+            Act::SyncAll => {
+                self.durable = self.now.clone();
+                self.files.iter_mut().for_each(Content::sync);
+            }
             Act::Sync => {
                 let inside = |name: &String| Path::new(name).parent() == Some(Path::new(path));
                 self.durable.retain(|name, _| !inside(name));
                 self.durable.extend(self.now.iter().filter(|(name, _)| inside(name)).map(|(n, f)| (n.clone(), *f)));
                 if let Some(file) = self.now.get(path).and_then(|file| self.files.get_mut(*file)) {
-                    file.pending.iter().for_each(|act| apply(&mut file.durable, act));
-                    file.pending.clear();
+                    file.sync();
                 }
             }
             Act::Write { .. } | Act::Cut(_) => {

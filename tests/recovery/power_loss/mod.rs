@@ -1,6 +1,7 @@
 //! Power loss and damage: what is durable when, and what a ledger is after writes were lost, torn or overwritten.
 
 mod disk;
+mod publish;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -43,8 +44,10 @@ fn expect_order(acts: &[(String, Act)], order: &[(&str, &str)]) {
         Act::Write { .. } => "write",
         Act::Cut(_) => "cut",
         Act::Sync => "sync",
+        Act::SyncAll => "sync all",
         Act::Unlink => "unlink",
         Act::Rename(_) => "rename",
+        Act::Link(_) => "link",
         Act::Start => "start",
     };
     for (place, what) in order {
@@ -212,7 +215,8 @@ fn word(directory: &Path, files: &BTreeMap<PathBuf, Vec<u8>>, name: &str) -> Str
 /// `before`, `intent` and `outcome` are the words for the node that it was about.
 fn lose_power(site: &Site, request: &Request, name: &str, [before, intent, outcome]: [&str; 3]) -> usize {
     let state = site.dir.join("state");
-    let mut disk = Disk::of(&state);
+    let files = ["ledger.sqlite", "ledger.sqlite-journal"].map(|name| state.join(name));
+    let mut disk = Disk::of(files.map(|path| (path.display().to_string(), fs::read(path).unwrap())));
     let (trace, answer) = traced(site, request);
     assert!(answer.status < 300, "{answer:?}");
     let acts = acts(&trace);

@@ -8,7 +8,7 @@ use crate::harness::{Answer, Site};
 
 /// strace's options that record file operations, with the paths of descriptors and all bytes.
 pub fn options(to: &str) -> Vec<String> {
-    let calls = "trace=open,openat,write,pwrite64,ftruncate,fsync,fdatasync,unlink,rename,clone,clone3,fork,vfork";
+    let calls = "trace=open,openat,write,pwrite64,ftruncate,fsync,fdatasync,syncfs,unlink,rename,linkat,clone,clone3,fork,vfork";
     ["-o", to, "-y", "-xx", "-s", "1000000", "-e", calls, "-e", "signal=none"].map(str::to_owned).to_vec()
 }
 
@@ -34,7 +34,10 @@ pub enum Act {
     Cut(usize),
     Sync,
     Unlink,
+    /// Of the whole file system.
+    SyncAll,
     Rename(String),
+    Link(String),
     /// A program is started.
     Start,
 }
@@ -73,6 +76,8 @@ pub fn act(line: &str) -> Option<(String, Act)> {
         "pwrite64" => (path_of(line), Act::Write { at: last_number(), bytes: bytes() }),
         "ftruncate" => (path_of(line), Act::Cut(last_number()?)),
         "fsync" | "fdatasync" => (path_of(line), Act::Sync),
+        "syncfs" => (path_of(line), Act::SyncAll),
+        "linkat" => (strings(line).first()?.clone(), Act::Link(strings(line).get(1)?.clone())),
         "unlink" => (strings(line).first()?.clone(), Act::Unlink),
         "rename" => (strings(line).first()?.clone(), Act::Rename(strings(line).get(1)?.clone())),
         "clone" | "clone3" | "fork" | "vfork" => (String::new(), Act::Start),
