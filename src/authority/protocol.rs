@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::certificate::PrivateKey;
+use crate::model::extension::Extensions;
 use crate::model::name::NodeName;
 
 /// The kinds of request, each about the certificate of one name.
@@ -20,7 +21,7 @@ pub enum Verb {
     Check,
 }
 
-/// A request: a verb, a name, and the time that it may take.
+/// A request: a verb, a name, the time that it may take, and what is asked for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -30,6 +31,19 @@ pub struct Request {
     pub name: NodeName,
     /// Seconds.
     pub limit: u64,
+    /// For [`Verb::Generate`] alone.
+    #[serde(default)]
+    pub asked: Asked,
+}
+
+/// The certificate that a client asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Its trusted facts.
+    pub extensions: Extensions,
+    /// The client's own request (PKCS #10, PEM), whose key the certificate is for.
+    pub csr: Option<String>,
 }
 
 /// A certificate that espm made.

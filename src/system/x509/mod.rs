@@ -28,7 +28,7 @@ pub use self::key::{key_fits, key_of_certificate, key_of_private};
 use self::list::Serials;
 pub use self::list::lost;
 pub use self::spki::{is_signed_by, signer, spki};
-pub use self::surplus::surplus;
+pub use self::surplus::{extensions, lacking, surplus, utf8_string};
 use crate::system::clock::rfc3339;
 
 /// Seconds by which a clock may be behind that of the CA.
