@@ -80,6 +80,26 @@ pub(super) fn bits(content: &[u8]) -> Option<&[u8]> {
     content.split_first().filter(|(unused, _)| **unused == 0).map(|(_, octets)| octets)
 }
 
+/// An object identifier in dotted text, its numbers written as short as they can be (X.690, section 8.19).
+pub(super) fn dotted(content: &[u8]) -> Option<String> {
+    let (mut numbers, mut number, mut begun) = (Vec::new(), 0_u64, false);
+    for byte in content {
+        let padding = !begun && *byte == 0x80;
+        if padding || number > u64::MAX >> 7 {
+            return None;
+        }
+        number = number << 7 | u64::from(byte & 0x7f);
+        begun = byte & 0x80 != 0;
+        if !begun {
+            numbers.push(number);
+            number = 0;
+        }
+    }
+    let (first, rest) = numbers.split_first().filter(|_| !begun)?;
+    let top = (first / 40).min(2);
+    Some([&[top, first - 40 * top], rest].concat().iter().map(ToString::to_string).collect::<Vec<_>>().join("."))
+}
+
 /// A DER element.
 pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();

@@ -12,7 +12,7 @@ use super::pem::{Item, items};
 use super::{X509Error, first};
 
 /// `AlgorithmIdentifier` of RSA (RFC 3279, section 2.3.1).
-const RSA: &[u8] = &[0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 1, 5, 0];
+pub(super) const RSA: &[u8] = &[0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 1, 5, 0];
 
 /// `id-ecPublicKey` (RFC 5480, section 2.1.1).
 const EC: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
@@ -47,7 +47,7 @@ pub fn is_signed_by(certificate_pem: impl AsRef<[u8]>, bundle_pem: impl AsRef<[u
     Certificate::read(first(&bundle)?)?.has_signed(&Certificate::read(first(&leaf)?)?)
 }
 
-fn digest(spki: &[u8]) -> String {
+pub(super) fn digest(spki: &[u8]) -> String {
     HEXUPPER.encode(&Sha256::digest(spki))
 }
 
