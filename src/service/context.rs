@@ -108,6 +108,8 @@ pub(crate) fn authority(config: &Config, path: &Path, caller: &Caller) -> Author
         timeout: command.timeout,
         queue: command.queue,
         queue_timeout: command.queue_timeout,
+        kind: config.authority.kind,
+        has_config: config.authority.config.is_some(),
     };
     Authority::new(settings, share(caller), &config.state)
 }

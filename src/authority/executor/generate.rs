@@ -1,29 +1,21 @@
 //! Generating a certificate: begun, or found begun, and judged by what is there.
 
-use std::fs::File;
 use std::mem;
-use std::path::Path;
 
 use super::files::Today;
 use super::output::{refuses_facts, says_key_saved};
 use super::plan::{Left, is_blocked};
 use super::record::{Record, State};
 use super::survey::{Signed, Survey};
-use super::{Answer, Ca, Failure, Kind, configured};
+use super::{Answer, Ca, Failure, Kind, facts};
 use crate::model::certificate::PrivateKey;
 use crate::model::extension::Extensions;
 use crate::system::clock;
 use crate::system::command::{self, CommandError};
 use crate::system::process;
 use crate::system::text::excerpt;
-use crate::system::trusted_file::{self, Owner};
+use crate::system::trusted_file;
 use crate::system::x509::{self, X509Error};
-
-/// A file that never is: the trusted facts in the master's own `csr_attributes.yaml` are for the master.
-const NO_FACTS: &str = "/dev/null/csr_attributes.yaml";
-
-/// Bytes of `puppet.conf`.
-const MAX_CONFIGURATION: u64 = 1024 * 1024;
 
 enum Conclusion {
     Made(Answer),
@@ -44,22 +36,50 @@ impl Ca<'_> {
             }
             Some(State::Generating { .. }) => {
                 if let Some(answer) = self.settle_generating()? {
-                    return Ok(answer);
+                    return match &answer {
+                        Answer::Generated { issued, .. } if !self.is_asked(&issued.certificate)? => {
+                            Ok(Answer::Different)
+                        }
+                        _ => Ok(answer),
+                    };
                 }
             }
         }
         let mut record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
         if let Some(certificate) = self.current(&record)? {
-            let key = self.files.read(&self.files.private_key())?;
-            let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
-                return Ok(Answer::KeyGone);
-            };
-            return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
+            return self.hand_out(certificate);
         }
         match self.make_room(&mut record)? {
             Ok(lines) => self.begin(record, lines),
             Err(answer) => Ok(answer),
         }
+    }
+
+    /// Finishes what an earlier call has begun, and begins nothing.
+    pub(super) fn settle(&self) -> Result<Answer, Failure> {
+        if let Some(State::Generating { .. }) = self.record()?.map(|record| record.state)
+            && let Some(answer) = self.settle_generating()?
+        {
+            return Ok(answer);
+        }
+        self.show()
+    }
+
+    /// The certificate that counts now, with its key, if it is what is asked for.
+    fn hand_out(&self, certificate: String) -> Result<Answer, Failure> {
+        if !self.is_asked(&certificate)? {
+            return Ok(Answer::Different);
+        }
+        let key = self.files.read(&self.files.private_key())?;
+        let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
+            return Ok(Answer::KeyGone);
+        };
+        Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? })
+    }
+
+    /// Whether a certificate has the trusted facts that are asked for now, and no others.
+    fn is_asked(&self, certificate: &str) -> Result<bool, Failure> {
+        Ok(x509::has_exactly(certificate, &self.asked.extensions)?)
     }
 
     /// Frees the name of what is no certificate any more: expired, revoked, of another CA, or without the CA's copy, and
@@ -120,6 +140,10 @@ impl Ca<'_> {
 
     /// Runs the command for a name that the CA has nothing of; it has signed so many of it before.
     fn begin(&self, mut record: Record, lines: usize) -> Result<Answer, Failure> {
+        let facts = self.records.facts();
+        if self.settings.kind == Kind::PuppetserverCa && !self.asked.extensions.is_empty() && !facts::is_word(&facts) {
+            return Err(Failure::Unfit(Box::new(Failure::FactsPath(facts))));
+        }
         // What cannot be judged afterwards is not made.
         self.files.judge_ca(&self.settings.master).map_err(|wrong| Failure::Unfit(Box::new(wrong)))?;
         let before = record.clone();
@@ -151,36 +175,11 @@ impl Ca<'_> {
                 let record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
                 Err(self.replaced(&serial, &record, &self.survey(&record)?))
             }
+            Conclusion::Nothing(_) if !self.asked.extensions.is_empty() && refuses_facts(&output) => {
+                Err(Failure::NoFacts)
+            }
             Conclusion::Nothing(why) => Err(Failure::NothingMade { why, output: failure }),
         }
-    }
-
-    /// Runs the command so that it reads no trusted facts of the master's.
-    fn run_generate(&self, file: &File) -> Result<(), Failure> {
-        let name = self.name.as_str();
-        match (self.settings.kind, &self.settings.config) {
-            (Kind::PuppetCert, _) => {
-                self.run_with("generate", name, vec![format!("--csr_attributes={NO_FACTS}")], file)?;
-                // Puppet before 3.4 has neither trusted facts nor the option, and has done nothing.
-                if refuses_facts(&command::read_back(file)?) {
-                    self.run("generate", name, file)?;
-                }
-            }
-            (Kind::PuppetserverCa, None) => self.run("generate", name, file)?,
-            (Kind::PuppetserverCa, Some(config)) => {
-                let copy = self.records.configuration();
-                self.copy_configuration(config, &copy)?;
-                self.run_with("generate", name, configured(&copy).to_vec(), file)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A later line counts for `puppetserver ca`, and `[server]` comes after the other sections.
-    fn copy_configuration(&self, config: &Path, copy: &Path) -> Result<(), Failure> {
-        let mut text = trusted_file::read_bytes(config, MAX_CONFIGURATION, Owner::Anyone)?;
-        text.extend(format!("\n[server]\ncsr_attributes = {NO_FACTS}\n").bytes());
-        Ok(trusted_file::replace(copy, 0o600, &text)?)
     }
 
     /// Settles an earlier call's generating.

@@ -30,7 +30,7 @@ use self::list::Serials;
 pub use self::list::lost;
 pub use self::request::{CertificateRequest, RequestError, request};
 pub use self::spki::{is_signed_by, signer, spki};
-pub use self::surplus::{extensions, lacking, surplus, utf8_string};
+pub use self::surplus::{extensions, has_exactly, lacking, surplus, utf8_string};
 use crate::system::clock::rfc3339;
 
 /// Seconds by which a clock may be behind that of the CA.
