@@ -97,7 +97,13 @@ class Authority
   # After a restore the agent has a certificate that the CA knows nothing of.
   def renew(name, starts_in = nil)
     own = has?(:signed, name) ? signed(name) : OpenSSL::X509::Certificate.new(File.read(path(:certificate, name)))
-    sign(name, own.public_key, alt_name: true, starts_in: starts_in)
+    sign(name, own.public_key, alt_name: true, facts: facts_of(own), starts_in: starts_in)
+  end
+
+  # The trusted facts of a certificate, which its renewal has, too.
+  def facts_of(cert)
+    own = cert.extensions.select { |extension| extension.oid.start_with?(PUPPET) }
+    own.to_h { |extension| [extension.oid, OpenSSL::ASN1.decode(extension.value_der).value] }
   end
 
   # An agent with a key of its own asks for a certificate.
@@ -246,11 +252,14 @@ class Authority
   PUPPET = '1.3.6.1.4.1.34380'
   ARCS = { 'pp_role' => "#{PUPPET}.1.1.13", 'pp_auth_role' => "#{PUPPET}.1.3.13" }.freeze
 
-  # Trusted facts: from the csr_attributes.yaml that the command reads.
+  # Trusted facts: from the csr_attributes.yaml that the command reads. Puppet before 4 wrote the bare text.
   def add_facts(cert, facts)
+    facts = facts.drop(1) if Faults.on('drop_fact')
+    bare = Faults.on('bare_facts')
     facts.each do |name, value|
-      oid = ARCS.fetch(name, name)
-      cert.add_extension(OpenSSL::X509::Extension.new(oid, OpenSSL::ASN1::UTF8String(value).to_der, false))
+      value = "#{value}#{Faults.on('change_fact')}"
+      der = bare ? value : OpenSSL::ASN1::UTF8String(value).to_der
+      cert.add_extension(OpenSSL::X509::Extension.new(ARCS.fetch(name, name), der, false))
     end
   end
 
