@@ -174,9 +174,9 @@ pub fn name(oid: &str) -> &str {
     place.and_then(|place| REGISTERED.get(place)).unwrap_or(&oid)
 }
 
-/// A part of an object identifier, written in the one way that it has.
+/// A part of an object identifier, written in the one way that it has; none that is in use has more digits.
 fn is_number(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u32>().is_ok_and(|number| number.to_string() == text)
+    (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
 }
 
 #[cfg(test)]
@@ -195,7 +195,7 @@ mod tests {
         for (text, number) in [("pp_uuid", "1.1"), ("pp_role", "1.13"), ("pp_owner", "1.26")] {
             assert_eq!(oid(text), Some(format!("{ARC}.{number}")));
         }
-        for good in ["1.1", "1.13", "1.26", "2.1", "2.0", "2.1.4294967295.7"] {
+        for good in ["1.1", "1.13", "1.26", "2.1", "2.0", "2.1.999999999.7"] {
             let good = format!("{ARC}.{good}");
             assert_eq!(oid(&good), Some(good));
         }
@@ -217,7 +217,7 @@ mod tests {
             "2.01",
             "2.+1",
             "2.-1",
-            "2.4294967296",
+            "2.1000000000",
             "2.1 ",
             "2.a",
             "2.\u{661}",
