@@ -105,7 +105,7 @@ END
     setup=(
         --detect /usr/bin/puppet --console-kind enc --master localhost
         --catalogue "$dir/etc/catalogue.ini" --published "$dir/nodes"
-        --authority-config "$puppet/conf/puppet.conf" --ssldir "$puppet/ssl" --cadir "$cadir"
+        --authority-config "$puppet/conf/puppet.conf" --authority-address "127.0.0.1:$server_port" --ssldir "$puppet/ssl" --cadir "$cadir"
     )
 }
 
