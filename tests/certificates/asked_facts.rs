@@ -238,6 +238,23 @@ fn what_is_wrong_with_extensions_is_said_at_once() {
     assert!(site.runs("ca").is_empty());
 }
 
+#[test]
+fn flawed_certificate_whose_revocation_failed_is_revoked_by_settling() {
+    for kind in [CERT, CA] {
+        let site = site(kind);
+        site.fault("ca", "drop_fact.once", "");
+        site.fault("ca", "raise_before_revoke.once", "");
+        ask_with(&site, &json!({"pp_role": "web"})).expect(502);
+        assert_eq!((valid(&site).len(), revoked(&site).len()), (1, 0));
+        assert!(site.unfinished().contains_key(NAME));
+        site.espm(&["check", "--settle"]);
+        assert!(site.unfinished().is_empty(), "{:?}", site.unfinished());
+        assert_eq!((files(&site, NAME), valid(&site), revoked(&site).len()), ([].into(), [].into(), 1));
+        assert_eq!(site.count("ca", "generate"), 1, "settling begins nothing");
+        assert_made(&site, ask_with(&site, &json!({"pp_role": "web"})).expect(201));
+    }
+}
+
 /// What was asked for is recorded, so whoever settles it judges by that.
 #[test]
 fn facts_of_interrupted_request_are_judged_by_what_it_asked_for() {
