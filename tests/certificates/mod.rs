@@ -1,6 +1,7 @@
 //! Certificates: the answer describes them, none is lost or left behind, and none of others is touched.
 //! openssl says here what is true of a certificate, not espm.
 
+mod api_server;
 mod bodies;
 mod command_faults;
 mod earlier_records;
