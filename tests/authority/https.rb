@@ -58,6 +58,7 @@ class Https
     asked = request(tls, wait) or return false
     word = Api.word(asked).to_s
     Faults.begin_run(@ca.file(''), ['api', asked.method, asked.path, Api.state(asked.body).to_s, number.to_s])
+    File.write(@ca.file('asked'), "#{asked.body}\n", mode: 'a')
     instead = instead_of(word, asked, tls)
     return instead unless instead.nil?
 

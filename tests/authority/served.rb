@@ -31,6 +31,12 @@ class ServedAuthority < Authority
 
   private
 
+  # Read each time, as the real server does: the CA may have been made anew.
+  def issuer
+    @issuer = nil
+    super
+  end
+
   # A server that must not be believed, or cannot be.
   def impostor(kind)
     key = new_key

@@ -35,10 +35,6 @@ impl CaServer {
         wait_until("the CA's server listens", || std::net::TcpStream::connect(("127.0.0.1", self.port())).is_ok());
     }
 
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().unwrap().id()
-    }
-
     pub fn stop(&mut self, signal: &str) {
         if let Some(mut process) = self.process.take() {
             run(Command::new("kill").args([signal, &process.id().to_string()]));
@@ -71,6 +67,10 @@ impl Site {
         if let Some(server) = &mut self.ca_server {
             server.start(program, &root);
         }
+    }
+
+    pub fn has_ca_server(&self) -> bool {
+        self.ca_server.is_some()
     }
 
     pub fn ca_server(&mut self) -> &mut CaServer {

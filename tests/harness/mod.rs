@@ -247,6 +247,8 @@ impl Site {
         }
         if let Some(server) = &self.ca_server {
             self.configure("authority", &format!("address = 127.0.0.1:{}", server.port()));
+            // Made in no time, even by a program that is not optimized.
+            self.configure("authority", "key = p256");
         }
         for (section, line) in &plan.ini {
             self.configure(section, line);
