@@ -156,6 +156,9 @@ fn rake_exit_code(code: u32) -> u8 {
 fn authority(config: &Config) -> Done {
     let request: protocol::Request = read_request()?;
     refuse_master(config, &request.name)?;
+    if !request.asked.is_judged(&request.name) {
+        return Err(Refused(EX_DATAERR, "the client's request for a certificate is malformed".into()));
+    }
     let authority = &config.authority;
     let settings = Settings {
         kind: authority.kind,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use self::protocol::{Answer, Request, Verb};
+use self::protocol::{Answer, Asked, Request, Verb};
 use crate::model::name::NodeName;
 use crate::model::state_directory;
 use crate::system::clock::Deadline;
@@ -117,11 +117,12 @@ impl Authority {
 
     /// Has a verb done.
     pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+        let nothing = Asked::default();
         match verb {
-            Verb::Check => self.call(verb, name, until),
+            Verb::Check => self.call(verb, name, &nothing, until),
             Verb::Show => {
                 let _permit = self.readers.acquire(until.within(self.settings.queue_timeout))?;
-                self.call(verb, name, until)
+                self.call(verb, name, &nothing, until)
             }
             Verb::Generate | Verb::Revoke => self.ask_alone(verb, name, until),
         }
@@ -130,12 +131,18 @@ impl Authority {
     /// Has a verb done while no other changes the CA.
     pub(crate) fn ask_alone(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let _permit = self.changes.acquire(until.within(self.settings.queue_timeout))?;
-        self.call(verb, name, until)
+        self.call(verb, name, &Asked::default(), until)
     }
 
-    fn call(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+    /// Has a certificate generated while no other request changes the CA.
+    pub(crate) fn generate(&self, name: &NodeName, asked: &Asked, until: Deadline) -> Result<Answer, AuthorityError> {
+        let _permit = self.changes.acquire(until.within(self.settings.queue_timeout))?;
+        self.call(Verb::Generate, name, asked, until)
+    }
+
+    fn call(&self, verb: Verb, name: &NodeName, asked: &Asked, until: Deadline) -> Result<Answer, AuthorityError> {
         let call = HelperCall::new(&self.settings.helper, self.settings.timeout.min(until.left()));
-        let request = Request { verb, name: name.clone(), limit: call.seconds() };
+        let request = Request { verb, name: name.clone(), limit: call.seconds(), asked: asked.clone() };
         let ended = call.capture(HelperCall::json(&request))?;
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),

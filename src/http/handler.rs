@@ -12,6 +12,7 @@ use super::request::{Method, Request};
 use super::routes::{self, Operation, Route};
 use super::{auth, cgi, response};
 use crate::audit::{self, Audit, Destination};
+use crate::authority::protocol::Asked;
 use crate::config::{Config, layout};
 use crate::model::client::{Caller, Client};
 use crate::model::fault::Fault;
@@ -128,7 +129,7 @@ fn serve(route: &Route, operation: Operation, request: &Request, context: &mut C
         Operation::GenerateCertificate(name) => {
             let node = LockedNode::open(context, &name, Purpose::Keep)?;
             node_body::parse_certificate(request)?;
-            certificates::generate(node)
+            certificates::generate(node, &Asked::default())
         }
         Operation::ShowCertificate(name) => certificates::show(context, &name),
         Operation::RevokeCertificate(name) => certificates::revoke(context, &name, &Reason::Client),

@@ -6,7 +6,7 @@ use super::judgement::Reason;
 use super::outcome::Outcome;
 use crate::audit::Note;
 use crate::authority::AuthorityError;
-use crate::authority::protocol::{Answer, Issued, Verb};
+use crate::authority::protocol::{Answer, Asked, Issued, Verb};
 use crate::ledger::{CertificateState, Entry};
 use crate::model::certificate::Certificate;
 use crate::model::fault::Fault;
@@ -15,7 +15,7 @@ use crate::model::problem::Problem;
 use crate::system::clock;
 
 /// Generates a node's certificate, or returns it while its key is on the master.
-pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+pub(crate) fn generate(mut node: LockedNode<'_>, asked: &Asked) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     let name = &entry.node.name;
     let mut audited = node.locked.audited()?;
@@ -25,13 +25,13 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
         let detail = "an earlier certificate of this name is valid; revoke it (DELETE) and ask again";
         return Err(Fault::new(Problem::CertificateExists, detail));
     }
-    let asked = audited.generate()?;
+    let answer = audited.generate(asked)?;
     let ledger = &audited.locked.ledger;
     let record = |issued: &Issued| {
         let identity = Some((issued.serial.as_str(), issued.fingerprint.as_str()));
         ledger.certificate(name, CertificateState::Issued, identity)
     };
-    match asked {
+    match answer {
         Err(error) if error.nothing_is_left() => {
             match state_without(&error, entry.certificate) {
                 None => ledger.forget_certificate(name)?,
@@ -120,7 +120,7 @@ pub(crate) fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
     match node.entry.certificate {
         Some(CertificateState::Revoking) => revoke_own(&mut node.locked.audited()?, &node.entry, &Reason::Operator),
         // Nobody has asked for its revocation, and the client may have it from an earlier request.
-        Some(CertificateState::Generating) => match generate(node) {
+        Some(CertificateState::Generating) => match generate(node, &Asked::default()) {
             Err(fault) if !matches!(fault.problem, Problem::KeyGone | Problem::CertificateExists) => Err(fault),
             Ok(_) | Err(_) => Ok(()),
         },

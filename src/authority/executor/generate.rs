@@ -1,6 +1,7 @@
 //! Generating a certificate: begun, or found begun, and judged by what is there.
 
 use std::fs::File;
+use std::mem;
 use std::path::Path;
 
 use super::files::Today;
@@ -10,6 +11,7 @@ use super::record::{Record, State};
 use super::survey::{Signed, Survey};
 use super::{Answer, Ca, Failure, Kind, configured};
 use crate::model::certificate::PrivateKey;
+use crate::model::extension::Extensions;
 use crate::system::clock;
 use crate::system::command::{self, CommandError};
 use crate::system::process;
@@ -121,7 +123,8 @@ impl Ca<'_> {
         // What cannot be judged afterwards is not made.
         self.files.judge_ca(&self.settings.master).map_err(|wrong| Failure::Unfit(Box::new(wrong)))?;
         let before = record.clone();
-        record.state = State::Generating { boot: process::boot_id()?, since: clock::now() };
+        record.state =
+            State::Generating { boot: process::boot_id()?, since: clock::now(), asked: self.asked.extensions.clone() };
         self.records.write(&record)?;
         self.output.remove()?;
         let file = match self.output.create_with_room() {
@@ -207,8 +210,9 @@ impl Ca<'_> {
         until: i64,
         lines: Option<usize>,
     ) -> Result<Conclusion, Failure> {
-        let State::Generating { since, .. } = record.state else { return Ok(Conclusion::Foreign) };
-        record.state = State::Settled;
+        let State::Generating { since, asked, .. } = mem::replace(&mut record.state, State::Settled) else {
+            return Ok(Conclusion::Foreign);
+        };
         let key = self.files.read(&self.files.private_key())?;
         let Some(mut certificate) = self.files.read(&self.files.signed())? else {
             return self.nothing(record, output, key.as_deref());
@@ -226,7 +230,7 @@ impl Ca<'_> {
             return Ok(Conclusion::Foreign);
         }
         if cut_short {
-            match self.whole_copy(fits)? {
+            match self.whole_copy(fits, &asked)? {
                 Some(copy) => certificate = copy,
                 None => {
                     // The name had no other certificate before this command.
@@ -246,7 +250,7 @@ impl Ca<'_> {
         if self.files.inventory(&self.settings.master)?.shared.contains(&made.serial) {
             return self.discard(&record, "its serial number is another certificate's");
         }
-        let flaw = self.flaw(&certificate, fits(&certificate))?;
+        let flaw = self.flaw(&certificate, fits(&certificate), &asked)?;
         let void = self.survey(&record)?.void;
         // A certificate with a flaw must never be handed out, wherever this call dies.
         if flaw.is_some() {
@@ -298,10 +302,10 @@ impl Ca<'_> {
 
     /// The node's copy of a certificate whose other copy was cut short, put in its place.
     /// Without one nobody has the certificate, and its key can go.
-    fn whole_copy(&self, fits: impl Fn(&str) -> bool) -> Result<Option<String>, Failure> {
+    fn whole_copy(&self, fits: impl Fn(&str) -> bool, asked: &Extensions) -> Result<Option<String>, Failure> {
         let copy = self.files.read(&self.files.copy())?.filter(|copy| x509::identity(copy).is_ok());
         let Some(copy) = copy else { return Ok(None) };
-        if self.flaw(&copy, fits(&copy))?.is_some() {
+        if self.flaw(&copy, fits(&copy), asked)?.is_some() {
             return Ok(None);
         }
         trusted_file::replace(&self.files.signed(), 0o644, copy.as_bytes())?;
@@ -329,7 +333,7 @@ impl Ca<'_> {
     }
 
     /// The first flaw of a new certificate and its key.
-    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<String>, Failure> {
+    fn flaw(&self, certificate: &str, key_fits: bool, asked: &Extensions) -> Result<Option<String>, Failure> {
         let Today { bundle, .. } = self.files.today()?;
         let identity = x509::identity(certificate)?;
         Ok(if identity.common_name != self.name.as_str() {
@@ -338,11 +342,13 @@ impl Ca<'_> {
             Some(error.to_string())
         } else if !key_fits {
             Some("the private key does not belong to the certificate".to_owned())
-        } else if let Some(surplus) = x509::surplus(certificate, self.name.as_str())? {
+        } else if let Some(surplus) = x509::surplus(certificate, self.name.as_str(), asked)? {
             Some(format!(
                 "the certificate has {surplus} that nobody asked for, perhaps by the csr_attributes.yaml or the \
                  dns_alt_names of the master; name its puppet.conf in [authority] config"
             ))
+        } else if let Some(oid) = x509::lacking(certificate, asked)? {
+            Some(format!("the certificate lacks the extension {oid} that was asked for"))
         } else if self.files.is_revoked(certificate)? {
             // An older certificate had it, and the CA counts anew.
             Some("its serial number is in the revocation list already".to_owned())

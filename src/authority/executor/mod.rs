@@ -29,7 +29,7 @@ use self::failure::Failure;
 use self::files::Files;
 use self::record::{Made, Record, Records, State};
 use self::survey::{Facts, Survey};
-use super::protocol::{Answer, Issued, Request, Verb};
+use super::protocol::{Answer, Asked, Issued, Request, Verb};
 use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
 use crate::model::words;
@@ -114,7 +114,8 @@ fn attempt(settings: &Settings, request: &Request, wait: Deadline, until: Deadli
     let records = Records::open(&settings.records)?;
     let name = &request.name;
     let files = Files { ssldir: &settings.ssldir, cadir: &settings.cadir, name };
-    let mut ca = Ca { settings, output: records.output(name), records, name, files, until, lock: None };
+    let mut ca =
+        Ca { settings, output: records.output(name), records, name, asked: &request.asked, files, until, lock: None };
     let change = match request.verb {
         Verb::Show => return ca.show(),
         Verb::Check => return ca.check(),
@@ -140,6 +141,7 @@ struct Ca<'a> {
     /// The output of the command for this name.
     output: OutputFile,
     name: &'a NodeName,
+    asked: &'a Asked,
     files: Files<'a>,
     until: Deadline,
     /// The lock around every change, which the commands share.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::files::Today;
 use super::survey::Survey;
+use crate::model::extension::Extensions;
 use crate::model::name::NodeName;
 use crate::system::lock::InheritedLock;
 use crate::system::output_file::OutputFile;
@@ -41,8 +42,14 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
-    /// A command was started while the CA had nothing of this name, during that boot of the machine, at that time.
-    Generating { boot: String, since: i64 },
+    /// A command was started while the CA had nothing of this name, during that boot of the machine, at that time, to
+    /// make a certificate with these trusted facts.
+    Generating {
+        boot: String,
+        since: i64,
+        #[serde(default)]
+        asked: Extensions,
+    },
     /// Nothing.
     Settled,
     /// The command made this key and failed.
@@ -134,7 +141,9 @@ impl Old {
         };
         let (state, made) = match self {
             // It was of an earlier boot, or its command has printed what it did.
-            Self::Generating => (State::Generating { boot: String::new(), since: 0 }, vec![]),
+            Self::Generating => {
+                (State::Generating { boot: String::new(), since: 0, asked: Extensions::default() }, vec![])
+            }
             Self::Issued { certificate } => (State::Settled, made(&certificate)?),
             Self::Abandoned { key } => (State::Abandoned { key }, vec![]),
             Self::Revoking { certificate } => (State::Revoking, made(&certificate)?),

@@ -10,6 +10,7 @@ mod key;
 mod list;
 mod name;
 mod pem;
+mod request;
 mod signature;
 mod spki;
 mod surplus;
@@ -27,8 +28,9 @@ pub use self::heritage::heritage;
 pub use self::key::{key_fits, key_of_certificate, key_of_private};
 use self::list::Serials;
 pub use self::list::lost;
+pub use self::request::{CertificateRequest, RequestError, request};
 pub use self::spki::{is_signed_by, signer, spki};
-pub use self::surplus::surplus;
+pub use self::surplus::{extensions, lacking, surplus, utf8_string};
 use crate::system::clock::rfc3339;
 
 /// Seconds by which a clock may be behind that of the CA.
