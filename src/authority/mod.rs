@@ -68,8 +68,8 @@ pub(crate) struct Settings {
     pub(crate) helper: Helper,
     /// Seconds for one verb.
     pub(crate) timeout: Duration,
-    /// Requests that may wait.
-    pub(crate) queue: usize,
+    /// Requests that may change the CA at once, and those that may wait.
+    pub(crate) places: [usize; 2],
     /// How long one may wait.
     pub(crate) queue_timeout: Duration,
 }
@@ -82,9 +82,10 @@ pub struct Authority {
     readers: Places,
 }
 
-/// Handlers that can wait for the CA or work with it at once, by the length of each of its two queues.
-pub(crate) fn most_at_once(queue: usize) -> usize {
-    1 + READERS + 2 * queue
+/// Handlers that can wait for the CA or work with it at once, by how many may change it and the length of each of its two
+/// queues.
+pub(crate) fn most_at_once([changes, queue]: [usize; 2]) -> usize {
+    changes + READERS + 2 * queue
 }
 
 /// Places for requests that run, and for those that wait.
@@ -104,12 +105,13 @@ impl Authority {
     /// The CA, with its locks in the state directory; `client` is the one whose share of its queues is bounded.
     pub(crate) fn new(settings: Settings, client: Option<&str>, state: &Path) -> Self {
         let locks = state_directory::locks(state);
+        let [changes, length] = settings.places;
         let places = |name, queue, count| Places {
             permits: Permits::new(&locks, name, count),
-            queue: Queue::new(&locks, queue, settings.queue, client),
+            queue: Queue::new(&locks, queue, length, client),
         };
         Self {
-            changes: places("authority", "authority-queue", 1),
+            changes: places("authority", "authority-queue", changes),
             readers: places("authority-read", "authority-read-queue", READERS),
             settings,
         }

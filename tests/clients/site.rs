@@ -240,7 +240,7 @@ impl Site {
         let settings = authority::Settings {
             helper: Helper { argv: vec!["/bin/sh".into(), at("authority"), at("ca")], sudo: "/s".into(), user: None },
             timeout: Duration::from_secs(60),
-            queue: 4,
+            places: [1, 4],
             queue_timeout: Duration::from_secs(60),
         };
         Authority::new(settings, None, &self.directory.join("state"))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::api::{ApiError, KeyError};
 use super::check::Mistake;
 use crate::system::command::CommandError;
 use crate::system::trusted_file::FileError;
@@ -43,6 +44,12 @@ pub(super) enum Failure {
     #[error(transparent)]
     Unfit(Box<Self>),
     /// Nothing was begun.
-    #[error("the file for what the CA's command prints cannot be made: {0}")]
+    #[error("the file for what the CA's command prints, or for the private key, cannot be made: {0}")]
     NoRoom(FileError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("{0}: it is not whole, as after a full disk; look at it, and at what the Puppet server's log says")]
+    CutShort(PathBuf),
 }

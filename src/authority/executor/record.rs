@@ -15,7 +15,7 @@ use super::files::Today;
 use super::survey::Survey;
 use crate::model::extension::Extensions;
 use crate::model::name::NodeName;
-use crate::system::lock::InheritedLock;
+use crate::system::lock::{self, InheritedLock, Lock};
 use crate::system::output_file::OutputFile;
 use crate::system::trusted_file::{self, FileError, Owner};
 use crate::system::x509::{self, X509Error};
@@ -50,6 +50,8 @@ pub(crate) enum State {
         #[serde(default)]
         asked: Extensions,
     },
+    /// A request for this key goes to the server while the CA has nothing else of this name, with these trusted facts.
+    Requesting { key: String, asked: Extensions },
     /// Nothing.
     Settled,
     /// The command made this key and failed.
@@ -111,7 +113,7 @@ impl Record {
     /// Whether a key is that of something made, or of what was abandoned.
     pub(crate) fn has_key(&self, key: &str) -> bool {
         self.made.iter().any(|made| made.key == key)
-            || matches!(&self.state, State::Abandoned { key: abandoned } if abandoned == key)
+            || matches!(&self.state, State::Abandoned { key: of } | State::Requesting { key: of, .. } if of == key)
     }
 }
 
@@ -187,6 +189,11 @@ impl Records {
     /// Commands share it.
     pub(crate) fn try_lock(&self) -> Result<Option<InheritedLock>, FileError> {
         InheritedLock::try_acquire(&self.0.join("lock"))
+    }
+
+    /// Acquires the lock around what the server is asked about a name, if it is free.
+    pub(super) fn try_lock_name(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
+        lock::try_acquire_removed(&self.0.join(format!("{name}.lock")))
     }
 
     /// The record of a name; `today` gives the CA, which a record of release 0.1 does not name.

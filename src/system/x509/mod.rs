@@ -25,9 +25,11 @@ use x509_parser::extensions::GeneralName;
 
 use self::chain::{Certificate, ders, until};
 pub use self::heritage::heritage;
+pub(crate) use self::key::{KeyForm, private_key, unwrapped_key};
 pub use self::key::{key_fits, key_of_certificate, key_of_private};
 use self::list::Serials;
 pub use self::list::lost;
+pub(crate) use self::pem::to_pem;
 pub use self::request::{CertificateRequest, RequestError, request};
 pub use self::spki::{is_signed_by, signer, spki};
 pub use self::surplus::{extensions, lacking, surplus, utf8_string};
@@ -105,6 +107,11 @@ pub fn identity(pem: impl AsRef<[u8]>) -> Result<Identity, X509Error> {
         not_before,
         not_after: certificate.not_after(),
     })
+}
+
+/// The certificates in a PEM text, DER.
+pub(crate) fn certificates(pem: impl AsRef<[u8]>) -> Result<Vec<Vec<u8>>, X509Error> {
+    ders(pem.as_ref())
 }
 
 /// The host names in the first certificate of a PEM text (RFC 5280, section 4.2.1.6).
