@@ -1,7 +1,7 @@
 //! Requests that the server refuses, and requests of others.
 use super::{
-    Answer, BY_API, NAME, Site, assert_made, assert_nothing_left, assert_settles, cause, files, generate, key_of, node,
-    path, revoke, valid, waiting,
+    BY_API, NAME, assert_made, assert_nothing_left, assert_settles, cause, files, generate, key_of, node, path, revoke,
+    valid, waiting,
 };
 use crate::harness::certificates::{revoked, serial};
 
@@ -123,8 +123,8 @@ fn flawed_certificate_is_502_and_revoked() {
 #[test]
 fn certificate_of_another_that_server_gives_is_left_alone() {
     let site = BY_API.with_node();
-    let human = |site: &Site| BY_API.human(site, "generate", NAME);
-    let ours: Answer = site.paused_in("ca", "before_request", || generate(&site, NAME), || human(&site));
+    let sign = || site.puppet(&["human", "duplicate", NAME]);
+    let ours = site.paused_in("ca", "before_request", || generate(&site, NAME), sign);
     assert_eq!(ours.expect(409).problem(), "certificate-exists");
     let theirs = valid(&site);
     assert_eq!((theirs.len(), BY_API.generated(&site), BY_API.revoked(&site)), (1, 0, 0));
