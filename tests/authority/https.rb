@@ -48,6 +48,9 @@ class Https
       context.add_certificate(own, key, chain)
       context.cert_store = @ca.trusted
       context.client_ca = OpenSSL::X509::Certificate.load(File.read(@ca.file('ca/ca_crt.pem')))
+      context.security_level = 0 # Java takes a CA's key of 1024 bits
+      # Nor does the real server mind a list that has ended.
+      context.verify_callback = ->(fine, store) { fine || store.error == OpenSSL::X509::V_ERR_CRL_HAS_EXPIRED }
       context.verify_mode = OpenSSL::SSL::VERIFY_PEER # without one is admitted, as by client-auth: want
       context.max_version = OpenSSL::SSL::TLS1_2_VERSION if Faults.on('tls12')
     end
@@ -57,7 +60,7 @@ class Https
   def exchange(tls, number, wait)
     asked = request(tls, wait) or return false
     word = Api.word(asked).to_s
-    Faults.begin_run(@ca.file(''), ['api', asked.method, asked.path, Api.state(asked.body).to_s, number.to_s])
+    Faults.log(argv: ['api', asked.method, asked.path, Api.state(asked.body).to_s, number.to_s])
     File.write(@ca.file('asked'), "#{asked.body}\n", mode: 'a')
     instead = instead_of(word, asked, tls)
     return instead unless instead.nil?

@@ -96,11 +96,19 @@ fn renewal_of_what_restored_ca_has_forgotten_is_revoked() {
         flavour(&site, puppet);
         let backup = site.dir.join("backup");
         copy(&site.dir.join("ca/ca"), &backup);
-        generate(&site, NAME).expect(201);
+        let made = generate(&site, NAME);
+        made.expect(201);
         copy(&backup, &site.dir.join("ca/ca"));
         kind.human(&site, "generate", HAND);
         let humans = valid(&site);
+        // The agent has its own copy.
+        let agents = format!("ca/ssl/certs/{NAME}.pem");
+        let is_there = site.dir.join(&agents).exists();
+        site.write(&agents, made.expect(201).json()["certificate"].as_str().unwrap());
         site.puppet(&["agent", "renew", NAME]);
+        if !is_there {
+            fs::remove_file(site.dir.join(&agents)).unwrap();
+        }
         site.get(&path(NAME)).expect(200);
         site.delete(&path(NAME)).expect(204);
         assert_eq!((valid(&site), revoked(&site).len()), (humans, 1), "{kind:?}");
