@@ -160,6 +160,9 @@ fn authority(config: &Config) -> Done {
         return Err(Refused(EX_DATAERR, "the client's request for a certificate is malformed".into()));
     }
     let authority = &config.authority;
+    if let Some((member, why)) = authority.kind.refusal(authority.config.is_some(), &request.asked) {
+        return Err(Refused(EX_DATAERR, format!("{member}: {why}")));
+    }
     let settings = Settings {
         kind: authority.kind,
         way: match &authority.way {

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 pub use self::field::{Field, Note};
 use self::logfmt::{MAX_RECORD, escape, list, logfmt};
+use crate::model::extension::Extensions;
 use crate::model::name::{ClientName, NodeName};
 use crate::model::node::{Assignment, Lost};
 use crate::model::value::{Parameters, Value};
@@ -144,6 +145,16 @@ impl Audit {
             let of = |(class, parameters)| Parameters::keys(parameters).map(move |name| format!("{class}::{name}"));
             let names: Vec<_> = assignment.class_parameters.iter().flat_map(of).collect();
             self.set(Field::ClassParameters, list(names.into_iter()));
+        }
+    }
+
+    /// Adds what a certificate is asked for with: of trusted facts only the names.
+    pub(crate) fn asked(&mut self, extensions: &Extensions, csr: bool) {
+        if !extensions.is_empty() {
+            self.set(Field::Extensions, list(extensions.names().map(str::to_owned)));
+        }
+        if csr {
+            self.set(Field::Csr, "yes".to_owned());
         }
     }
 
@@ -287,6 +298,8 @@ impl Audit {
             | Field::Parameters
             | Field::Environment
             | Field::ClassParameters
+            | Field::Extensions
+            | Field::Csr
             | Field::Lost
             | Field::Published
             | Field::Note

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use self::executor::Kind;
 use self::protocol::{Answer, Asked, Request, Verb};
 use crate::model::name::NodeName;
 use crate::model::state_directory;
@@ -72,6 +73,10 @@ pub(crate) struct Settings {
     pub(crate) places: [usize; 2],
     /// How long one may wait.
     pub(crate) queue_timeout: Duration,
+    /// Whose CA it is.
+    pub(crate) kind: Kind,
+    /// Whether its `puppet.conf` is named.
+    pub(crate) has_config: bool,
 }
 
 /// The CA.
@@ -117,6 +122,11 @@ impl Authority {
         }
     }
 
+    /// Why this CA cannot be asked for this: the member of a body, and what to do.
+    pub(crate) fn refusal(&self, asked: &Asked) -> Option<(&'static str, &'static str)> {
+        self.settings.kind.refusal(self.settings.has_config, asked)
+    }
+
     /// Has a verb done.
     pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let nothing = Asked::default();
@@ -126,7 +136,7 @@ impl Authority {
                 let _permit = self.readers.acquire(until.within(self.settings.queue_timeout))?;
                 self.call(verb, name, &nothing, until)
             }
-            Verb::Generate | Verb::Revoke => self.ask_alone(verb, name, until),
+            Verb::Generate | Verb::Settle | Verb::Revoke => self.ask_alone(verb, name, until),
         }
     }
 

@@ -13,6 +13,8 @@ use crate::system::x509;
 pub enum Verb {
     /// Generate it, or hand it out again while its key is there.
     Generate,
+    /// Finish what an earlier call has begun to generate; nothing new is begun.
+    Settle,
     /// Show it, without its key.
     Show,
     /// Revoke it and free the name.
@@ -137,6 +139,10 @@ pub enum Answer {
     },
     /// It is there, its key is not.
     KeyGone,
+    /// It is there, with another key or other trusted facts than are asked for.
+    Different,
+    /// This Puppet gives no certificate trusted facts; nothing was made.
+    NoFacts,
     /// The command ran past its time limit; the same request settles it.
     TimedOut,
     /// Everything that the verbs need can be read, and the CA's command answers.

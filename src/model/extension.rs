@@ -9,6 +9,8 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::pattern::Pattern;
+
 /// The registered names, each with its place as its number (lib/puppet/ssl/oids.rb in Puppet).
 const REGISTERED: [&str; 26] = [
     "pp_uuid",
@@ -61,8 +63,8 @@ const MAX_TOTAL: usize = 16 * 1024;
 pub enum ExtensionError {
     /// Its name or number.
     #[error(
-        "is no trusted fact of a node's; send one of Puppet's registered names, such as pp_role, or an object \
-         identifier below 1.3.6.1.4.1.34380.1.2"
+        "is no trusted fact that a node can be given; send one of Puppet's registered names, such as pp_role, or an \
+         object identifier below 1.3.6.1.4.1.34380.1.2"
     )]
     Name,
     /// Its value.
@@ -99,8 +101,35 @@ impl Extensions {
     }
 
     /// Their registered names, or else their object identifiers.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.keys().map(|oid| name(oid))
+    }
+}
+
+/// Patterns of the trusted facts that a client may ask for: each of a name or object identifier, and of a value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExtensionPatterns(Vec<(Pattern, Pattern)>);
+
+impl ExtensionPatterns {
+    /// Parses `NAME=VALUE` patterns with commas between them.
+    ///
+    /// # Errors
+    /// The first that can match nothing.
+    pub fn parse(text: &str) -> Result<Self, &str> {
+        let one = |text: &str| {
+            let (name, value) = text.split_once('=')?;
+            let name = name.trim();
+            let of_names = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.*".contains(&b);
+            let can_match = oid(name).is_some() || (name.contains('*') && name.bytes().all(of_names));
+            Some((Pattern::parse(name).filter(|_| can_match)?, Pattern::parse(value.trim())?))
+        };
+        text.split(',').map(str::trim).map(|text| one(text).ok_or(text)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether one of them matches a trusted fact, by its name or by its object identifier.
+    pub fn permit(&self, oid: &str, value: &str) -> bool {
+        let named = |pattern: &Pattern| pattern.matches(oid) || pattern.matches(name(oid));
+        self.0.iter().any(|(pattern, values)| named(pattern) && values.matches(value))
     }
 }
 
@@ -145,14 +174,14 @@ pub fn name(oid: &str) -> &str {
     place.and_then(|place| REGISTERED.get(place)).unwrap_or(&oid)
 }
 
-/// A part of an object identifier, written in the one way that it has.
+/// A part of an object identifier, written in the one way that it has; none that is in use has more digits.
 fn is_number(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u32>().is_ok_and(|number| number.to_string() == text)
+    (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ExtensionError, Extensions, oid};
+    use super::{ExtensionError, ExtensionPatterns, Extensions, oid};
 
     const ARC: &str = "1.3.6.1.4.1.34380.1";
 
@@ -166,7 +195,7 @@ mod tests {
         for (text, number) in [("pp_uuid", "1.1"), ("pp_role", "1.13"), ("pp_owner", "1.26")] {
             assert_eq!(oid(text), Some(format!("{ARC}.{number}")));
         }
-        for good in ["1.1", "1.13", "1.26", "2.1", "2.0", "2.1.4294967295.7"] {
+        for good in ["1.1", "1.13", "1.26", "2.1", "2.0", "2.1.999999999.7"] {
             let good = format!("{ARC}.{good}");
             assert_eq!(oid(&good), Some(good));
         }
@@ -188,7 +217,7 @@ mod tests {
             "2.01",
             "2.+1",
             "2.-1",
-            "2.4294967296",
+            "2.1000000000",
             "2.1 ",
             "2.a",
             "2.\u{661}",
@@ -216,6 +245,29 @@ mod tests {
         assert_eq!(of(&[("pp_role", "a")]), of(&[(&role, "a")]));
         let both = of(&[("pp_role", "a"), (&format!("{ARC}.2.7"), "b")]).unwrap();
         assert_eq!(both.names().collect::<Vec<_>>(), ["pp_role".to_owned(), format!("{ARC}.2.7")]);
+    }
+
+    #[test]
+    fn patterns_permit_by_name_and_by_number() {
+        let permits = |patterns: &str, name: &str, value: &str| {
+            ExtensionPatterns::parse(patterns).unwrap().permit(&oid(name).unwrap(), value)
+        };
+        let role = &format!("{ARC}.1.13");
+        for patterns in ["pp_role=web*", &format!("{role}=web*"), "pp_*=*", "*=w*b", " x*=1 , pp_role = web* "] {
+            assert!(permits(patterns, "pp_role", "web") && permits(patterns, role, "web"), "{patterns}");
+        }
+        for patterns in ["pp_role=web", "pp_zone=*", "pp_r=*,*ole=b", &format!("{ARC}.2.*=*")].map(str::to_owned) {
+            let Ok(parsed) = ExtensionPatterns::parse(&patterns) else { continue };
+            assert!(!parsed.permit(role, "web1"), "{patterns}");
+        }
+        assert!(permits(&format!("{ARC}.2.1=a=b"), &format!("{ARC}.2.1"), "a=b"));
+        assert!(!ExtensionPatterns::default().permit(role, "web"));
+        for bad in
+            ["", "pp_role", "pp_role=", "=web", "pp_rol=web", "pp_role=a,", "pp role*=a", "PP_*=a", "pp_auth_role=a"]
+        {
+            assert!(ExtensionPatterns::parse(bad).is_err(), "{bad}");
+        }
+        assert!(ExtensionPatterns::parse(&format!("{ARC}.3.1=a")).is_err());
     }
 
     #[test]

@@ -122,6 +122,12 @@ impl<'c> Audited<'_, 'c> {
         Ok(context.authority.generate(name, asked, context.until))
     }
 
+    /// Asks the CA for what became of an earlier intent to generate a certificate.
+    pub(crate) fn settle_certificate(&self) -> Result<Answer, AuthorityError> {
+        let LockedName { context, name, .. } = &*self.locked;
+        context.authority.ask(Verb::Settle, name, context.until)
+    }
+
     /// Records the intent to revoke the certificate, and asks the CA for that. Nothing else asks for it.
     pub(crate) fn revoke(&mut self, _: &Reason) -> Result<Result<Answer, AuthorityError>, Fault> {
         let LockedName { context, ledger, name, .. } = &mut *self.locked;

@@ -108,6 +108,8 @@ pub(crate) fn authority(config: &Config, path: &Path, caller: &Caller) -> Author
         timeout: ca.timeout,
         places: ca.places(),
         queue_timeout: ca.queue_timeout,
+        kind: ca.kind,
+        has_config: ca.config.is_some(),
     };
     Authority::new(settings, share(caller), &config.state)
 }

@@ -76,14 +76,14 @@ class Authority
 
   # The CA's copy; the node's own is written by publish. The block runs between signing and saving.
   # A certificate that ends soon, or begins later, is a fault as well: its text says in how many seconds.
-  def sign(name, public_key, alt_name: false, facts: {}, starts_in: Faults.on('starts_in'))
+  def sign(name, public_key, alt_name: false, facts: {}, bare: false, starts_in: Faults.on('starts_in'))
     cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
     seconds = Faults.on('ends_in') and cert.not_after = Time.now + seconds.to_i
     cert.not_before = Time.now + starts_in.to_i if starts_in
     # The real server, which is Java, writes the issuer as UTF8String whatever it is in the CA's certificate.
     cert.issuer = OpenSSL::X509::Name.new([['CN', issuer[0].subject.to_a[0][1]]]) if alt_name
     extend_cert(cert, issuer[0], alternative(name, alt_name))
-    add_facts(cert, facts)
+    add_facts(cert, facts, bare)
     cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
     yield if block_given?
     File.open(file('ca/inventory.txt'), 'a') do |inventory|
@@ -100,7 +100,13 @@ class Authority
   # After a restore the agent has a certificate that the CA knows nothing of.
   def renew(name, starts_in = nil)
     own = has?(:signed, name) ? signed(name) : OpenSSL::X509::Certificate.new(File.read(path(:certificate, name)))
-    sign(name, own.public_key, alt_name: true, starts_in: starts_in)
+    sign(name, own.public_key, alt_name: true, facts: facts_of(own), starts_in: starts_in)
+  end
+
+  # The trusted facts of a certificate, which its renewal has, too.
+  def facts_of(cert)
+    own = cert.extensions.select { |extension| extension.oid.start_with?(PUPPET) }
+    own.to_h { |extension| [extension.oid, OpenSSL::ASN1.decode(extension.value_der).value] } # those that renew are new enough
   end
 
   # An agent with a key of its own asks for a certificate.
@@ -254,11 +260,13 @@ class Authority
 
   ARCS = { 'pp_role' => "#{PUPPET}.1.1.13", 'pp_auth_role' => "#{PUPPET}.1.3.13" }.freeze
 
-  # Trusted facts: from the csr_attributes.yaml that the command reads.
-  def add_facts(cert, facts)
+  # Trusted facts: from the csr_attributes.yaml that the command reads. Puppet before 4 wrote the bare text.
+  def add_facts(cert, facts, bare)
+    facts = facts.drop(1) if Faults.on('drop_fact')
     facts.each do |name, value|
-      oid = ARCS.fetch(name, name)
-      cert.add_extension(OpenSSL::X509::Extension.new(oid, OpenSSL::ASN1::UTF8String(value).to_der, false))
+      value = "#{value}#{Faults.on('change_fact')}"
+      der = bare ? value : OpenSSL::ASN1::UTF8String(value).to_der
+      cert.add_extension(OpenSSL::X509::Extension.new(ARCS.fetch(name, name), der, false))
     end
   end
 

@@ -2,6 +2,7 @@
 //! openssl says here what is true of a certificate, not espm.
 
 mod api_server;
+mod asked_facts;
 mod bodies;
 mod by_api;
 mod command_faults;

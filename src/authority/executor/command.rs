@@ -11,20 +11,14 @@ use super::generate::Conclusion;
 use super::output::{refuses_facts, says_key_saved};
 use super::plan::{By, Left};
 use super::record::{Record, State};
-use super::{Answer, Ca, Failure, Kind, OUTPUT_WAIT};
+use super::{Answer, Ca, Failure, Kind, OUTPUT_WAIT, facts};
 use crate::model::extension::Extensions;
 use crate::system::clock;
 use crate::system::command::{self, CommandError, Program};
 use crate::system::process;
 use crate::system::text::{excerpt, plain};
-use crate::system::trusted_file::{self, Owner};
+use crate::system::trusted_file;
 use crate::system::x509;
-
-/// A file that never is: the trusted facts in the master's own `csr_attributes.yaml` are for the master.
-const NO_FACTS: &str = "/dev/null/csr_attributes.yaml";
-
-/// Bytes of `puppet.conf`.
-const MAX_CONFIGURATION: u64 = 1024 * 1024;
 
 /// Lines of which `puppetserver ca list` prints one.
 const LISTS: [&str; 2] = ["No certificates to list", "Requested Certificates:"];
@@ -41,6 +35,10 @@ pub(crate) struct Settings {
 impl Ca<'_> {
     /// Runs the command for a name that the CA has nothing of; it has signed so many of it before.
     pub(super) fn run_to_generate(&self, ca: &Settings, mut record: Record, lines: usize) -> Result<Answer, Failure> {
+        let facts = self.records.facts();
+        if self.settings.kind == Kind::PuppetserverCa && !self.asked.extensions.is_empty() && !facts::is_word(&facts) {
+            return Err(Failure::Unfit(Box::new(Failure::FactsPath(facts))));
+        }
         let before = record.clone();
         record.state =
             State::Generating { boot: process::boot_id()?, since: clock::now(), asked: self.asked.extensions.clone() };
@@ -70,36 +68,11 @@ impl Ca<'_> {
                 let record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
                 Err(self.replaced(&serial, &record, &self.survey(&record)?))
             }
+            Conclusion::Nothing(_) if !self.asked.extensions.is_empty() && refuses_facts(&output) => {
+                Err(Failure::NoFacts)
+            }
             Conclusion::Nothing(why) => Err(Failure::NothingMade { why, output: failure }),
         }
-    }
-
-    /// Runs the command so that it reads no trusted facts of the master's.
-    fn run_generate(&self, ca: &Settings, file: &File) -> Result<(), Failure> {
-        let name = self.name.as_str();
-        match &ca.config {
-            _ if self.settings.kind == Kind::PuppetCert => {
-                self.run_with(ca, "generate", name, vec![format!("--csr_attributes={NO_FACTS}")], file)?;
-                // Puppet before 3.4 has neither trusted facts nor the option, and has done nothing.
-                if refuses_facts(&command::read_back(file)?) {
-                    self.run(ca, "generate", name, file)?;
-                }
-            }
-            None => self.run(ca, "generate", name, file)?,
-            Some(config) => {
-                let copy = self.records.configuration();
-                self.copy_configuration(config, &copy)?;
-                self.run_with(ca, "generate", name, configured(&copy).to_vec(), file)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A later line counts for `puppetserver ca`, and `[server]` comes after the other sections.
-    fn copy_configuration(&self, config: &Path, copy: &Path) -> Result<(), Failure> {
-        let mut text = trusted_file::read_bytes(config, MAX_CONFIGURATION, Owner::Anyone)?;
-        text.extend(format!("\n[server]\ncsr_attributes = {NO_FACTS}\n").bytes());
-        Ok(trusted_file::replace(copy, 0o600, &text)?)
     }
 
     /// Settles an earlier call's generating.
@@ -234,12 +207,12 @@ impl Ca<'_> {
 
     /// Runs one of the CA's commands about a name, or a serial number.
     /// The exit code says nothing: Puppet 2.7 ends with 0 after a failure. The files tell.
-    fn run(&self, ca: &Settings, verb: &str, about: &str, output: &File) -> Result<(), CommandError> {
+    pub(super) fn run(&self, ca: &Settings, verb: &str, about: &str, output: &File) -> Result<(), CommandError> {
         let options = ca.config.iter().flat_map(|path| configured(path)).collect();
         self.run_with(ca, verb, about, options, output)
     }
 
-    fn run_with(
+    pub(super) fn run_with(
         &self,
         ca: &Settings,
         verb: &str,
@@ -318,7 +291,7 @@ impl Ca<'_> {
 }
 
 /// The option that names `puppet.conf`.
-fn configured(path: &Path) -> [String; 2] {
+pub(super) fn configured(path: &Path) -> [String; 2] {
     ["--config".to_owned(), path.display().to_string()]
 }
 

@@ -43,6 +43,14 @@ pub(super) enum Failure {
     /// What would be made could not be judged; nothing was begun.
     #[error(transparent)]
     Unfit(Box<Self>),
+    /// Nothing was made.
+    #[error("this Puppet gives no certificate trusted facts")]
+    NoFacts,
+    #[error(
+        "[authority] records: {path} cannot stand in a puppet.conf, where trusted facts have to be named; name a directory \
+         without blanks, '{{' and '#'", path = .0.display()
+    )]
+    FactsPath(PathBuf),
     /// Nothing was begun.
     #[error("the file for what the CA's command prints, or for the private key, cannot be made: {0}")]
     NoRoom(FileError),

@@ -25,34 +25,73 @@ impl Ca<'_> {
     pub(super) fn generate(&self) -> Result<Answer, Failure> {
         match self.record()?.map(|record| record.state) {
             None | Some(State::Settled) => {}
-            Some(State::Requesting { key, asked }) => {
-                if let Some(answer) = self.settle_requesting(&key, asked)? {
-                    return Ok(answer);
-                }
-            }
             Some(State::Revoking | State::Flawed { .. } | State::Abandoned { .. }) => {
                 if let answer @ (Answer::Foreign | Answer::Running | Answer::Busy) = self.finish_revocation(false)? {
                     return Ok(answer);
                 }
             }
-            Some(State::Generating { .. }) => {
-                if let Some(answer) = self.settle_generating()? {
-                    return Ok(answer);
+            Some(State::Generating { .. } | State::Requesting { .. }) => {
+                if let Some(answer) = self.settle_begun()? {
+                    return match &answer {
+                        Answer::Generated { issued, .. } if !self.is_asked(&issued.certificate)? => {
+                            Ok(Answer::Different)
+                        }
+                        _ => Ok(answer),
+                    };
                 }
             }
         }
         let mut record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
         if let Some(certificate) = self.current(&record)? {
-            let key = self.files.read(&self.files.private_key())?;
-            let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
-                return Ok(Answer::KeyGone);
-            };
-            return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
+            return self.hand_out(certificate);
         }
         match self.make_room(&mut record)? {
             Ok(lines) => self.begin(record, lines),
             Err(answer) => Ok(answer),
         }
+    }
+
+    /// Finishes what an earlier call has begun, and begins nothing.
+    pub(super) fn settle(&self) -> Result<Answer, Failure> {
+        match self.settle_begun()? {
+            Some(answer) => Ok(answer),
+            None => self.show(),
+        }
+    }
+
+    /// Settles an earlier call's generating. `None` when there is none, or nothing came of it.
+    fn settle_begun(&self) -> Result<Option<Answer>, Failure> {
+        let Some(record) = self.record()? else { return Ok(None) };
+        let State::Requesting { key, asked } = record.state.clone() else { return self.settle_generating() };
+        if let Way::Api(api) = &self.settings.way {
+            self.files.judge_ca(&self.settings.master)?;
+            return self.resume(api, record, key, asked);
+        }
+        self.abandon_request(record, &key)?;
+        Ok(None)
+    }
+
+    /// The certificate that counts now, if it is what is asked for; with its key, unless that is the client's own.
+    fn hand_out(&self, certificate: String) -> Result<Answer, Failure> {
+        if !self.is_asked(&certificate)? {
+            return Ok(Answer::Different);
+        }
+        if self.asked.csr.is_some() {
+            return Ok(Answer::There { issued: self.issued(certificate, None)? });
+        }
+        let key = self.files.read(&self.files.private_key())?;
+        let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
+            return Ok(Answer::KeyGone);
+        };
+        Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? })
+    }
+
+    /// Whether a certificate has the trusted facts that are asked for now and no others, and the client's own key where
+    /// there is one.
+    fn is_asked(&self, certificate: &str) -> Result<bool, Failure> {
+        let key = x509::spki(certificate)?;
+        let is_its_key = self.asked.key().is_none_or(|asked| asked == key);
+        Ok(is_its_key && x509::has_exactly(certificate, &self.asked.extensions)?)
     }
 
     /// Frees the name of what is no certificate any more: expired, revoked, of another CA, or without the CA's copy, and
@@ -125,17 +164,6 @@ impl Ca<'_> {
             Way::Command(ca) => self.run_to_generate(ca, record, lines),
             Way::Api(api) => self.request(api, record, lines),
         }
-    }
-
-    /// Settles an earlier call's request to the server. `None` when nothing came of it and it can begin again.
-    fn settle_requesting(&self, key: &str, asked: Extensions) -> Result<Option<Answer>, Failure> {
-        let record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
-        if let Way::Api(api) = &self.settings.way {
-            self.files.judge_ca(&self.settings.master)?;
-            return self.resume(api, record, key.to_owned(), asked);
-        }
-        self.abandon_request(record, key)?;
-        Ok(None)
     }
 
     /// Records a certificate that was made now, and judges it: it is handed out, or revoked and its files removed.

@@ -7,6 +7,7 @@
 mod api;
 mod check;
 mod command;
+mod facts;
 mod failure;
 mod files;
 mod generate;
@@ -68,6 +69,23 @@ words! {
 }
 
 impl Kind {
+    /// Why its CA cannot be asked for this, nothing being begun: the member of a body, and what to do.
+    pub(crate) fn refusal(self, has_config: bool, asked: &Asked) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::PuppetCert | Self::PuppetserverCa if asked.csr.is_some() => Some((
+                "csr",
+                "cannot be given to this master's CA, whose command makes each key itself; leave it out, or ask the \
+                 operator",
+            )),
+            Self::PuppetserverCa if !has_config && !asked.extensions.is_empty() => Some((
+                "extensions",
+                "cannot be given to this master's CA as it is; its operator has to name the Puppet server's puppet.conf \
+                 in [authority] config",
+            )),
+            Self::PuppetCert | Self::PuppetserverCa | Self::PuppetCaApi => None,
+        }
+    }
+
     /// True if its master reads the revocation list when it starts, as masters up to Puppet 5 do.
     pub(crate) fn master_reads_list_at_start(self) -> bool {
         self == Self::PuppetCert
@@ -126,6 +144,7 @@ pub(crate) fn execute(settings: &Settings, request: &Request) -> Answer {
         Ok(answer) => answer,
         Err(Failure::Command(CommandError::TimedOut) | Failure::Api(ApiError::TimedOut)) => Answer::TimedOut,
         Err(Failure::Replaced(text)) => Answer::Replaced { text },
+        Err(Failure::NoFacts) => Answer::NoFacts,
         Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_) | Failure::Unfit(_))) => {
             Answer::Undone { text: failure.to_string() }
         }
@@ -143,6 +162,7 @@ fn attempt(settings: &Settings, request: &Request, wait: Deadline, until: Deadli
         Verb::Show => return ca.show(),
         Verb::Check => return ca.check(),
         Verb::Generate => Ca::generate,
+        Verb::Settle => Ca::settle,
         Verb::Revoke => Ca::revoke,
     };
     let wait = wait.within(LOCK_WAIT);

@@ -180,6 +180,11 @@ impl Records {
         self.0.join("puppet.conf")
     }
 
+    /// The trusted facts that a command reads.
+    pub(crate) fn facts(&self) -> PathBuf {
+        self.0.join("csr_attributes.yaml")
+    }
+
     /// The output of the command that was started for a name.
     pub(crate) fn output(&self, name: &NodeName) -> OutputFile {
         OutputFile::at(self.0.join(format!("{name}.proof")))

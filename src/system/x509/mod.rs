@@ -32,7 +32,7 @@ pub use self::list::lost;
 pub(crate) use self::pem::to_pem;
 pub use self::request::{CertificateRequest, RequestError, request};
 pub use self::spki::{is_signed_by, signer, spki};
-pub use self::surplus::{extensions, lacking, surplus, utf8_string};
+pub use self::surplus::{extensions, has_exactly, lacking, surplus, utf8_string};
 use crate::system::clock::rfc3339;
 
 /// Seconds by which a clock may be behind that of the CA.

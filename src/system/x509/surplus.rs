@@ -55,6 +55,13 @@ pub fn lacking(
     Ok(asked.keys().find(|oid| !has.contains_key(*oid)).cloned())
 }
 
+/// Whether a certificate has exactly the extensions that are asked for, beyond the usual.
+pub fn has_exactly(certificate_pem: impl AsRef<[u8]>, asked: &BTreeMap<String, String>) -> Result<bool, X509Error> {
+    let has = extensions(certificate_pem)?;
+    let is_asked = |(oid, value): (&String, &Vec<u8>)| asked.get(oid).is_some_and(|text| is_text(value, text));
+    Ok(has.len() == asked.len() && has.iter().all(is_asked))
+}
+
 /// The extensions of a certificate beyond the usual: their values in DER by object identifiers.
 pub fn extensions(certificate_pem: impl AsRef<[u8]>) -> Result<BTreeMap<String, Vec<u8>>, X509Error> {
     let ders = ders(certificate_pem.as_ref())?;

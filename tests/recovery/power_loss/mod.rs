@@ -206,7 +206,12 @@ fn ca_record_and_key_are_durable_before_server_is_asked_and_before_answer() {
     order.push(("pipe:", "write"));
     expect_order(&acts, &order);
     let mut order = record.to_vec();
-    order.extend([("socket:", "send"), ("/ca/signed/web01.pem", "unlink"), ("/ca/signed", "sync"), (written, "unlink")]);
+    order.extend([
+        ("socket:", "send"),
+        ("/ca/signed/web01.pem", "unlink"),
+        ("/ca/signed", "sync"),
+        (written, "unlink"),
+    ]);
     order.extend([("/records", "sync"), ("pipe:", "write")]);
     expect_order(&verb(&site, "revoke"), &order);
 }

@@ -8,7 +8,8 @@ use crate::harness::{Answer, Site};
 
 /// strace's options that record file operations, with the paths of descriptors and all bytes.
 pub fn options(to: &str) -> Vec<String> {
-    let calls = "trace=open,openat,write,sendto,pwrite64,ftruncate,fsync,fdatasync,unlink,rename,clone,clone3,fork,vfork";
+    let calls =
+        "trace=open,openat,write,sendto,pwrite64,ftruncate,fsync,fdatasync,unlink,rename,clone,clone3,fork,vfork";
     ["-o", to, "-y", "-xx", "-s", "1000000", "-e", calls, "-e", "signal=none"].map(str::to_owned).to_vec()
 }
 

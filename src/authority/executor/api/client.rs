@@ -243,3 +243,128 @@ impl Resolver for Address {
         if all.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(all) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection, Stream};
+
+    use super::{ApiError, Client, Master, Reply};
+    use crate::system::clock::Deadline;
+
+    struct Ca(Issuer<'static, KeyPair>, String, CertificateDer<'static>);
+
+    fn params(name: &str, names: &[&str]) -> CertificateParams {
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    }
+
+    fn ca() -> Ca {
+        let (mut params, key) = (params("Puppet CA", &[]), KeyPair::generate().unwrap());
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Ca(Issuer::new(params, key), certificate.pem(), certificate.der().clone())
+    }
+
+    /// Serves one connection with the certificate of these names; gives what it was sent over TLS.
+    fn serve(by: &Ca, trusts: &Ca, names: &[&str], answer: &'static str) -> (String, thread::JoinHandle<String>) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params("puppet", names).signed_by(&key, &by.0).unwrap().der().clone();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(trusts.2.clone()).unwrap();
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let config =
+            Arc::new(config.with_client_cert_verifier(clients).with_single_cert(vec![certificate], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let served = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut connection = ServerConnection::new(config).unwrap();
+            let mut stream = Stream::new(&mut connection, &mut socket);
+            let mut sent = Vec::new();
+            let mut piece = [0; 4096];
+            while !sent.ends_with(b"end") {
+                match stream.read(&mut piece) {
+                    Ok(count) if count > 0 => sent.extend(&piece[..count]),
+                    _ => break,
+                }
+            }
+            if sent.ends_with(b"end") {
+                let _ = stream.write_all(answer.as_bytes());
+            }
+            String::from_utf8(sent).unwrap()
+        });
+        (address, served)
+    }
+
+    fn put(ca: &Ca, address: &str) -> Result<Reply, ApiError> {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params("puppet", &["puppet"]).signed_by(&key, &ca.0).unwrap().pem();
+        let (ca, key) = (ca.1.clone(), key.serialize_pem());
+        let master = Master { name: "puppet", address, ca, certificate, key };
+        let client = Client::new(&master, Deadline::after(Duration::from_secs(60))).unwrap();
+        client.put("certificate_request/web01", "text/plain", "the end")
+    }
+
+    #[test]
+    fn server_without_the_masters_certificate_is_sent_nothing() {
+        let (own, other) = (ca(), ca());
+        let cases: [(&Ca, &[&str], fn(&ApiError) -> bool); 4] = [
+            (&own, &["elsewhere.example.com"], |error| matches!(error, ApiError::Name { .. })),
+            // Names in a subject are none: rustls wants an alternative name.
+            (&own, &[], |error| matches!(error, ApiError::Name { .. } | ApiError::Untrusted { .. })),
+            (&other, &["puppet"], |error| matches!(error, ApiError::Untrusted { .. })),
+            (&other, &[], |error| matches!(error, ApiError::Untrusted { .. })),
+        ];
+        for (by, names, expected) in cases {
+            let (address, served) = serve(by, &own, names, "");
+            let error = put(&own, &address).unwrap_err();
+            assert!(expected(&error) && !error.may_have_arrived(), "{names:?}: {error:?}");
+            assert_eq!(served.join().unwrap(), "", "{names:?}");
+        }
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let error = put(&own, &closed).unwrap_err();
+        assert!(matches!(error, ApiError::Unreachable { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn answer_is_read_whole_and_a_cut_one_may_have_arrived() {
+        let own = ca();
+        let found = "HTTP/1.1 400 Bad Request\r\nContent-Length: 5\r\n\r\ntaken";
+        let (address, served) = serve(&own, &own, &["puppet"], found);
+        assert_eq!(put(&own, &address).unwrap(), Reply { status: 400, text: "taken".to_owned() });
+        let sent = served.join().unwrap().to_lowercase();
+        for part in ["put /puppet-ca/v1/certificate_request/web01 http/1.1\r\n", "content-type: text/plain\r\n"] {
+            assert!(sent.contains(part), "{sent}");
+        }
+        // A redirect is an answer like any other.
+        let moved = "HTTP/1.1 307 Moved\r\nLocation: https://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n";
+        let (address, served) = serve(&own, &own, &["puppet"], moved);
+        assert_eq!(put(&own, &address).unwrap().status, 307);
+        served.join().unwrap();
+        for cut in ["", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", "nonsense\r\n\r\n"] {
+            let (address, served) = serve(&own, &own, &["puppet"], cut);
+            assert!(put(&own, &address).unwrap_err().may_have_arrived(), "{cut:?}");
+            served.join().unwrap();
+        }
+        // Who does not trust this side's certificate has done nothing, but how would one know.
+        let (address, served) = serve(&own, &ca(), &["puppet"], "");
+        assert!(put(&own, &address).unwrap_err().may_have_arrived());
+        served.join().unwrap();
+    }
+}

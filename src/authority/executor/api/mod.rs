@@ -143,25 +143,23 @@ impl Ca<'_> {
         key: String,
         asked: Extensions,
     ) -> Result<Option<Answer>, Failure> {
-        let as_asked = asked == self.asked.extensions;
         let request = self.request_again(&key, &asked)?;
-        let is_signed = matches!(self.standing(&key)?, Standing::Signed(_));
+        let standing = self.standing(&key)?;
+        let is_signed = matches!(standing, Standing::Signed(_));
         let survey = self.survey(&record)?;
         let attempt = Attempt::new(record, key, asked, request, None);
         if !is_signed && is_blocked(self.settings.kind, &survey) {
             self.drop_request(&attempt)?;
             return Ok(Some(self.listed(&survey)));
         }
-        if !is_signed && attempt.request.is_none() {
-            // Nobody has that key any more.
+        // A request of the client's can still be signed, unless the client has another by now.
+        let is_wanted =
+            attempt.request.is_some() || (matches!(standing, Standing::Pending) && self.asked.csr.is_none());
+        if !is_signed && !is_wanted {
             self.drop_request(&attempt)?;
             return Ok(None);
         }
-        match self.pursue(&self.client(api)?, attempt)? {
-            // It is compared with what is asked for now.
-            Conclusion::Made(Answer::Generated { .. }) if !as_asked => Ok(None),
-            conclusion => self.answer(conclusion).map(Some),
-        }
+        self.answer(self.pursue(&self.client(api)?, attempt)?).map(Some)
     }
 
     /// The same request again, where its key is still there.
