@@ -3,6 +3,7 @@
 
 mod cut_exchanges;
 mod interrupted;
+mod own_keys;
 mod refusals;
 mod servers;
 
