@@ -1,4 +1,4 @@
-//! `[authority]`: the commands, the HTTP interface and the files of Puppet's CA.
+//! `[authority]`: the commands, the HTTP API and the files of Puppet's CA.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ keys! {
     /// `[authority]`.
     pub struct Authority in "authority" {
         /// How certificates are issued: by the command puppet-cert (Puppet 2.7 to 5) or puppetserver-ca (Puppet 6 and
-        /// newer), or by the CA's HTTP interface (puppet-ca-api, Puppet 6 and newer), which is the fastest.
+        /// newer), or by the CA's HTTP API (puppet-ca-api, Puppet 6 and newer), which is the fastest.
         kind: Kind = KIND, required("puppet-cert");
         /// Path of puppet.conf, which puppetserver ca does not find by itself as another user than root, and with which
         /// 'espm check' compares this section.
@@ -56,7 +56,7 @@ keys! {
 }
 
 keys! {
-    /// `[authority]` with the HTTP interface.
+    /// `[authority]` with the HTTP API.
     pub struct Api in "authority" for "puppet-ca-api" {
         /// Kind of the private keys that espm makes; p256 needs agents of Puppet 6.5 or newer.
         key: KeyType = KEY, default("rsa-3072");
@@ -74,7 +74,7 @@ keys! {
 pub enum Way {
     /// By its command.
     Command(CaCommand),
-    /// By its HTTP interface.
+    /// By its HTTP API.
     Api(Api),
 }
 

@@ -267,7 +267,7 @@ impl Ca<'_> {
         let advice = match is_old {
             true => {
                 argv.extend(["list", "--color=false", master].map(str::to_owned));
-                "for Puppet 6 and newer write kind = puppet-ca-api, or kind = puppetserver-ca"
+                "for Puppet 6 and newer write kind = puppetserver-ca"
             }
             false => {
                 argv.push("list".to_owned());

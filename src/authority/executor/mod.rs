@@ -1,4 +1,4 @@
-//! The CA's commands, HTTP interface and files, as the CA's user: what `puppet cert` and `puppetserver ca` do.
+//! The CA's commands, HTTP API and files, as the CA's user: what `puppet cert` and `puppetserver ca` do.
 //!
 //! Trusts no exit code and no message on its own: after each command or request it reads the files and the revocation
 //! list. Touches only what a record of espm's names and what the CA's inventory gives to that name alone. Never runs
@@ -63,7 +63,7 @@ words! {
         PuppetCert = "puppet-cert",
         /// `puppetserver ca`, Puppet 6 and later, and `OpenVox`.
         PuppetserverCa = "puppetserver-ca",
-        /// The HTTP interface of Puppet 6 and later, and `OpenVox`.
+        /// The HTTP API of Puppet 6 and later, and `OpenVox`.
         PuppetCaApi = "puppet-ca-api",
     }
 }
@@ -122,7 +122,7 @@ pub(crate) struct Settings {
 pub(crate) enum Way {
     /// The CA's command.
     Command(CommandSettings),
-    /// The CA's HTTP interface.
+    /// The CA's HTTP API.
     Api(ApiSettings),
 }
 

@@ -1,4 +1,4 @@
-//! The CA's HTTP interface: the requests that `puppetserver ca` itself sends, over one connection.
+//! The CA's HTTP API: the requests that `puppetserver ca` itself sends, over one connection.
 //!
 //! Each step follows from what the CA's files show, so that a call goes on where an earlier one died. The record has the
 //! key before its request is sent: what the server signs for that key is espm's, whatever it answers, and nothing else
@@ -33,7 +33,7 @@ const AGAIN: usize = 1;
 /// The server takes 30 ms; on a busy machine ten times as long.
 const LATE: Duration = Duration::from_secs(1);
 
-/// The HTTP interface.
+/// The HTTP API.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The kind of new private keys.
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) address: String,
 }
 
-/// What the CA's files have of the name.
+/// The CA's files of the name.
 enum Standing {
     Nothing,
     /// A request with the recorded key.
@@ -75,8 +75,7 @@ struct Attempt {
 
 impl Attempt {
     fn new(record: Record, key: String, asked: Extensions, request: Option<String>, lines: Option<usize>) -> Self {
-        let [submitted, signed] = [false; 2];
-        Self { record, key, asked, request, lines, unanswered: 0, submitted, signed, refused: None }
+        Self { record, key, asked, request, lines, unanswered: 0, submitted: false, signed: false, refused: None }
     }
 
     /// Whether the server may still work on what this call, or one that died, has sent.
@@ -84,8 +83,12 @@ impl Attempt {
         self.lines.is_none() || self.unanswered > 0
     }
 
-    /// Notes an exchange without an answer; what it has done shows in the CA's files.
-    fn without_answer(&mut self, error: ApiError) -> Result<(), Failure> {
+    /// Notes an exchange without an answer. Where it may have arrived, the CA's files show what it has done.
+    fn not_answered(&mut self, error: ApiError) -> Result<(), Failure> {
+        if !error.may_have_arrived() {
+            (self.submitted, self.refused) = (true, Some(error.to_string()));
+            return Ok(());
+        }
         self.unanswered += 1;
         if self.unanswered > AGAIN { Err(error.into()) } else { Ok(()) }
     }
@@ -203,7 +206,8 @@ impl Ca<'_> {
                 Some(Standing::Nothing | Standing::Pending) => {
                     let elsewhere = || {
                         let path = self.files.signed();
-                        format!("the Puppet server has taken the request, but there is no {}", path.display())
+                        let what = "the Puppet server has taken the request, but there is no";
+                        format!("{what} {}; name the cadir of that server in [authority] cadir", path.display())
                     };
                     self.drop_request(&attempt)?;
                     return Ok(Conclusion::Nothing(refused.unwrap_or_else(elsewhere)));
@@ -213,7 +217,7 @@ impl Ca<'_> {
         }
     }
 
-    /// What the CA has of the name. The request is looked at first: the server removes it when it has written the
+    /// Looks at the CA's files of the name. The request comes first: the server removes it when it has written the
     /// certificate.
     fn standing(&self, key: &str) -> Result<Standing, Failure> {
         let waiting = self.files.read(&self.files.waiting())?;
@@ -248,7 +252,7 @@ impl Ca<'_> {
                 }
                 Ok(())
             }
-            Err(error) => Self::not_answered(attempt, error),
+            Err(error) => attempt.not_answered(error),
         }
     }
 
@@ -262,16 +266,8 @@ impl Ca<'_> {
         match self.set(client, "signed") {
             Ok(reply) if Ordered::of(&reply) == Ordered::Done => attempt.signed = true,
             Ok(reply) => attempt.refused = Some(reply.to_string()),
-            Err(error) => return Self::not_answered(attempt, error),
+            Err(error) => return attempt.not_answered(error),
         }
-        Ok(())
-    }
-
-    fn not_answered(attempt: &mut Attempt, error: ApiError) -> Result<(), Failure> {
-        if error.may_have_arrived() {
-            return attempt.without_answer(error);
-        }
-        (attempt.submitted, attempt.refused) = (true, Some(error.to_string()));
         Ok(())
     }
 

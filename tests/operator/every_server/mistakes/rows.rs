@@ -3,7 +3,7 @@
 use super::Expect::{self, Harmless, Refused, Seen};
 use super::On::{self, Enc, Rake, ServerCa};
 
-pub(super) const ROWS: [(On, &str, &str, Expect); 54] = [
+pub(super) const ROWS: [(On, &str, &str, Expect); 58] = [
     (
         Rake,
         "espm",
@@ -139,6 +139,15 @@ pub(super) const ROWS: [(On, &str, &str, Expect); 54] = [
         "queue = 0",
         Harmless("a request that finds its node worked on is 503 at once, and its client asks again"),
     ),
+    (
+        Rake,
+        "authority",
+        "kind = puppet-ca-api",
+        Refused("[authority] command: is for kind = puppet-cert or puppetserver-ca alone, found kind = puppet-ca-api"),
+    ),
+    (Rake, "authority", "key = p256", Refused("[authority] key: is for kind = puppet-ca-api alone")),
+    (Rake, "authority", "address = 127.0.0.1:8140", Refused("[authority] address: is for kind = puppet-ca-api alone")),
+    (ServerCa, "authority", "concurrency = 8", Refused("[authority] concurrency: is for kind = puppet-ca-api alone")),
     (Rake, "authority", "kind = puppetserver-ca", Seen(&["authority: ", "[authority] command: "])),
     (
         ServerCa,
