@@ -51,8 +51,8 @@ impl Ca<'_> {
     fn finish_begun(&self) -> Result<Option<Answer>, Failure> {
         let Some(record) = self.record()? else { return Ok(None) };
         match record.state.clone() {
-            State::Settled => Ok(None),
-            State::Revoking | State::Flawed { .. } | State::Abandoned { .. } => {
+            State::Settled if !record.has_flaw() => Ok(None),
+            State::Settled | State::Revoking | State::Abandoned { .. } => {
                 let answer = self.finish_revocation(false)?;
                 Ok(Some(answer).filter(|answer| matches!(answer, Answer::Foreign | Answer::Running | Answer::Busy)))
             }
@@ -172,16 +172,14 @@ impl Ca<'_> {
         key_fits: bool,
         asked: &Extensions,
     ) -> Result<Conclusion, Failure> {
-        let made = self.made(&certificate)?;
+        let mut made = self.made(&certificate)?;
         if self.files.inventory(&self.settings.master)?.shared.contains(&made.serial) {
             return self.discard(&record, "its serial number is another certificate's");
         }
         let flaw = self.flaw(&certificate, key_fits, asked)?;
         let void = self.survey(&record)?.void;
         // A certificate with a flaw must never be handed out, wherever this call dies.
-        if flaw.is_some() {
-            record.state = State::Flawed { serial: made.serial.clone() };
-        }
+        made.flawed = flaw.is_some();
         record.made.push(made);
         self.records.write(&record)?;
         self.output.remove()?;
