@@ -112,7 +112,7 @@ fn every_value_is_a_string_to_puppet() {
     ];
     let asked: serde_json::Map<_, _> =
         values.iter().enumerate().map(|(at, value)| (format!("{ARC}.2.{at}"), json!(value))).collect();
-    // What is not the same text would be revoked.
+    // Any other text would be revoked.
     assert_made(&site, ask_with(&site, &asked.into()).expect(201));
 }
 
@@ -255,7 +255,7 @@ fn flawed_certificate_whose_revocation_failed_is_revoked_by_settling() {
     }
 }
 
-/// What was asked for is recorded, so whoever settles it judges by that.
+/// The record has what was asked for, and each later judgement is by that.
 #[test]
 fn facts_of_interrupted_request_are_judged_by_what_it_asked_for() {
     for kind in [CERT, CA] {
@@ -281,7 +281,7 @@ fn facts_of_interrupted_request_are_judged_by_what_it_asked_for() {
             assert_made(&site, made.expect(200));
             assert_eq!(facts(&made), [(format!("{ARC}.1.13"), "web".to_owned())]);
             assert_eq!((site.count("ca", "generate"), revoked(&site).len()), (1, 0));
-            // What the killed helper has left is gone with the next certificate.
+            // A file that the killed helper has left is gone with the next certificate.
             site.delete(&path(NAME)).expect(204);
             assert_made(&site, ask_with(&site, &json!({"pp_role": "db"})).expect(201));
             assert!(is_gone(&site));
