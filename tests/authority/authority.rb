@@ -15,6 +15,8 @@ class Authority
     private_key: 'ssl/private_keys', public_key: 'ssl/public_keys', certificate: 'ssl/certs',
     request: 'ssl/certificate_requests', signed: 'ca/signed', ca_request: 'ca/requests'
   }.freeze
+  PUPPET = '1.3.6.1.4.1.34380'
+  PRIVILEGE = "#{PUPPET}.1.3.39" # pp_cli_auth
   CRL = /-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n/m
 
   def initialize(root)
@@ -52,12 +54,13 @@ class Authority
     write(file('ca/serial'), format('%04X', chain.size + 1), mode)
   end
 
-  # The master's own key and certificate. `puppetserver ca setup` writes no line of it into the inventory.
-  def make_master(name = MASTER, listed:)
+  # The master's own key and certificate. `puppetserver ca setup` names the master beside the common name and lets it
+  # use the CA; it wrote no line of it into the inventory for long.
+  def make_master(name = MASTER, served:)
     key = new_key
     save_keys(name, key)
-    publish(name, sign(name, key.public_key))
-    write(file('ca/inventory.txt'), '', 0o640) unless listed
+    publish(name, sign(name, key.public_key, alt_name: served, facts: served ? { PRIVILEGE => 'true' } : {}))
+    write(file('ca/inventory.txt'), '', 0o640) if served
   end
 
   def new_key
@@ -125,7 +128,7 @@ class Authority
     %w[ca ssl].each { |part| FileUtils.rm_rf(file(part)) }
     @issuer = nil
     setup(intermediate: intermediate)
-    make_master(listed: !intermediate)
+    make_master(served: intermediate)
   end
 
   def request(name, key)
@@ -139,6 +142,10 @@ class Authority
   def publish(name, cert, mode: 0o644)
     Faults.point('before_publish')
     write(path(:certificate, name), cert.to_pem, mode)
+  end
+
+  def request_of(name)
+    OpenSSL::X509::Request.new(File.read(path(:ca_request, name)))
   end
 
   def signed(name)
@@ -160,6 +167,7 @@ class Authority
     own_crl.revoked.any? { |entry| entry.serial == serial }
   end
 
+  # The block runs between reading and writing the list.
   def revoke(serial)
     crl = own_crl
     entry = OpenSSL::X509::Revoked.new
@@ -169,6 +177,7 @@ class Authority
     crl.add_revoked(entry)
     number = crl.extensions.find { |extension| extension.oid == 'crlNumber' }.value.to_i + 1
     others = File.binread(file('ca/ca_crl.pem')).scan(CRL).drop(1)
+    yield if block_given?
     if Faults.on('cut_crl') # killed while it writes
       write(file('ca/ca_crl.pem'), '', 0o644)
       Process.kill(:KILL, Process.pid)
@@ -249,7 +258,6 @@ class Authority
     end
   end
 
-  PUPPET = '1.3.6.1.4.1.34380'
   ARCS = { 'pp_role' => "#{PUPPET}.1.1.13", 'pp_auth_role' => "#{PUPPET}.1.3.13" }.freeze
 
   # Trusted facts: from the csr_attributes.yaml that the command reads. Puppet before 4 wrote the bare text.

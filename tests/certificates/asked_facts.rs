@@ -1,7 +1,7 @@
 //! The trusted facts that a client asks for.
 use serde_json::{Value, json};
 
-use super::{CA, CERT, Kind, NAME, assert_made, assert_whole, cause, files, flavour, path};
+use super::{ALL, CA, CERT, Kind, NAME, assert_made, assert_whole, cause, files, flavour, path};
 use crate::harness::certificates::{openssl, revoked, serial, valid};
 use crate::harness::{Answer, Site, wait_until};
 
@@ -47,7 +47,7 @@ fn is_gone(site: &Site) -> bool {
 
 #[test]
 fn asked_facts_and_no_others_are_in_certificate() {
-    for kind in [CERT, CA] {
+    for kind in ALL {
         let site = site(kind);
         let private = format!("{ARC}.2.1");
         let made = ask_with(&site, &json!({"pp_role": "web", &private: "a b"}));
@@ -118,7 +118,7 @@ fn every_value_is_a_string_to_puppet() {
 
 #[test]
 fn certificate_without_asked_fact_or_with_another_value_is_502_and_revoked() {
-    for kind in [CERT, CA] {
+    for kind in ALL {
         let site = site(kind);
         for (fault, said) in [
             ("drop_fact", "lacks the extension 1.3.6.1.4.1.34380.1.1.13 that was asked for"),

@@ -290,8 +290,10 @@ impl Ca<'_> {
 
     /// Records the certificate of the recorded key, and judges it.
     fn accept(&self, attempt: Attempt, certificate: String) -> Result<Conclusion, Failure> {
-        let Attempt { mut record, asked, .. } = attempt;
+        let Attempt { mut record, asked, key, .. } = attempt;
         record.state = State::Settled;
+        // A server that died after it had signed has left the request, which a human could have signed once more.
+        self.files.remove(|path, has| *path == self.files.waiting() && has.as_ref() == Some(&key))?;
         let private = self.files.read(&self.files.private_key())?;
         let fits = private.as_ref().is_none_or(|private| x509::key_fits(&certificate, private) == Ok(true));
         let is_lost = private.is_none() && self.asked.csr.is_none();
