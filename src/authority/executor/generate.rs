@@ -116,10 +116,14 @@ impl Ca<'_> {
             self.remove_ours(&self.record()?.unwrap_or_else(|| record.clone()), true)?;
         }
         let there = self.files.there()?;
-        if there == [self.files.waiting()] {
+        let waiting = self.files.waiting();
+        let only_waits = there == [waiting.as_path()];
+        // Only who has the client's key can have made a request with it.
+        let is_clients = only_waits && self.asked.key().is_some() && self.asked.key() == self.files.key_in(&waiting)?;
+        if only_waits && !is_clients {
             return Ok(Err(self.waiting()));
         }
-        let taken = !there.is_empty() || self.files.is_alias_of(&self.settings.master)?;
+        let taken = !(there.is_empty() || is_clients) || self.files.is_alias_of(&self.settings.master)?;
         Ok(if taken { Err(Answer::Foreign) } else { Ok(survey.lines) })
     }
 

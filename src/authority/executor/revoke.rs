@@ -92,9 +92,10 @@ impl Ca<'_> {
         Ok(Answer::Revoked)
     }
 
-    /// Looks whether the server has signed for an abandoned key after all.
-    /// That certificate must be revoked.
+    /// Looks whether the server has taken a request for an abandoned key, or has signed it, after all.
+    /// That request must go, and that certificate be revoked.
     fn late(&self, key: &str) -> Result<Option<Record>, Failure> {
+        self.remove_request(key)?;
         let signed = self.files.read(&self.files.signed())?;
         let is_of_key = |pem: &str| {
             // As release 0.1 has recorded it.

@@ -9,6 +9,7 @@ mod client;
 mod key;
 mod reply;
 
+use std::io::Write;
 use std::time::Duration;
 
 use self::client::Master;
@@ -20,16 +21,17 @@ use super::check::Mistake;
 use super::generate::Conclusion;
 use super::plan::is_blocked;
 use super::record::{Record, State};
+use super::survey::Survey;
 use super::{Answer, Ca, Failure, OUTPUT_WAIT};
 use crate::model::extension::Extensions;
 use crate::system::clock::Deadline;
-use crate::system::trusted_file;
+use crate::system::trusted_file::{self, FileError};
 use crate::system::x509;
 
 /// How often an exchange is begun again that had no answer.
 const AGAIN: usize = 1;
 
-/// How long the server may sign for a call that died while it waited for the answer.
+/// How long the server may work on what a call has sent that died since.
 /// The server takes 30 ms; on a busy machine ten times as long.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -127,15 +129,26 @@ impl Ca<'_> {
         let key = x509::spki(&request)?;
         record.state = State::Requesting { key: key.clone(), asked: asked.clone() };
         self.records.write(&record)?;
-        if let Some(private) = private {
-            let written = trusted_file::write_new(&self.files.private_key(), 0o640, private.reveal().as_bytes());
-            if let Err(error) = written {
-                self.write_or_forget(&before)?;
-                return Err(Failure::NoRoom(error));
-            }
+        if let Some(private) = private
+            && let Err(error) = self.write_key(private.reveal())
+        {
+            self.remove_request(&key)?;
+            self.write_or_forget(&before)?;
+            return Err(Failure::NoRoom(error));
         }
         let attempt = Attempt::new(record, key, asked, Some(request), Some(lines));
         self.answer(self.pursue(&client, attempt)?)
+    }
+
+    /// Writes the private key as a whole: a part of one, without a key to tell whose it is, would be taken for another's.
+    fn write_key(&self, private: &str) -> Result<(), FileError> {
+        let path = self.files.private_key();
+        // Not each file system has files without a name.
+        let Ok(mut file) = trusted_file::create_nameless(&path, 0o640) else {
+            return trusted_file::write_new(&path, 0o640, private.as_bytes());
+        };
+        file.write_all(private.as_bytes()).map_err(FileError::at(&path))?;
+        trusted_file::name(&file, &path)
     }
 
     /// Goes on with the request of a call that died. `None` where the name can be begun with anew.
@@ -147,14 +160,13 @@ impl Ca<'_> {
         asked: Extensions,
     ) -> Result<Option<Answer>, Failure> {
         let request = self.request_again(&key, &asked)?;
-        let standing = self.standing(&key)?;
-        let is_signed = matches!(standing, Standing::Signed(_));
-        let survey = self.survey(&record)?;
         let attempt = Attempt::new(record, key, asked, request, None);
-        if !is_signed && is_blocked(self.settings.kind, &survey) {
+        if let Some(survey) = self.blocked(&attempt)? {
             self.drop_request(&attempt)?;
             return Ok(Some(self.listed(&survey)));
         }
+        let standing = self.standing(&attempt.key)?;
+        let is_signed = matches!(standing, Standing::Signed(_));
         // A request of the client's can still be signed, unless the client has another by now.
         let is_wanted =
             attempt.request.is_some() || (matches!(standing, Standing::Pending) && self.asked.csr.is_none());
@@ -163,6 +175,18 @@ impl Ca<'_> {
             return Ok(None);
         }
         self.answer(self.pursue(&self.client(api)?, attempt)?).map(Some)
+    }
+
+    /// Whether another's certificate keeps the name from the one that was asked for. The server lists what it signs before
+    /// it writes the certificate, from which alone one sees whose it is.
+    fn blocked(&self, attempt: &Attempt) -> Result<Option<Survey>, Failure> {
+        let settled = self.until.within(OUTPUT_WAIT).attempt(|| {
+            let survey = self.survey(&attempt.record)?;
+            let is_signed = matches!(self.standing(&attempt.key)?, Standing::Signed(_));
+            let blocked = !is_signed && is_blocked(self.settings.kind, &survey);
+            Ok::<_, Failure>((!blocked).then_some(()))
+        })?;
+        Ok(if settled.is_some() { None } else { Some(self.survey(&attempt.record)?) })
     }
 
     /// The same request again, where its key is still there.
@@ -320,7 +344,7 @@ impl Ca<'_> {
 
     /// Removes the files with that key but for a certificate. By the key in the file: DELETE by the name would remove
     /// whatever request or certificate has come between, and revoke nothing.
-    fn remove_request(&self, key: &str) -> Result<(), Failure> {
+    pub(super) fn remove_request(&self, key: &str) -> Result<(), Failure> {
         let signed = self.files.signed();
         self.files.remove(|path, has| *path != signed && has.is_some_and(|has| has == key))
     }
@@ -328,18 +352,10 @@ impl Ca<'_> {
     /// Ends the request of a call that died, because nobody wants it any more. What the server has signed for it is
     /// recorded, to be revoked.
     pub(super) fn abandon_request(&self, mut record: Record, key: &str) -> Result<(), Failure> {
-        let signed = || match self.standing(key)? {
+        let certificate = Deadline::after(LATE).attempt(|| match self.standing(key)? {
             Standing::Signed(certificate) => Ok::<_, Failure>(Some(certificate)),
-            _ => Ok(None),
-        };
-        let mut certificate = signed()?;
-        if certificate.is_none() {
-            let was_pending = self.is_pending(key)?;
-            self.remove_request(key)?;
-            if was_pending {
-                certificate = Deadline::after(LATE).attempt(signed)?;
-            }
-        }
+            _ => self.remove_request(key).map(|()| None),
+        })?;
         record.state = match certificate {
             Some(certificate) => {
                 record.made.push(self.made(&certificate)?);
