@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::authority::executor::{self, Settings};
+use crate::authority::executor::{self, ApiSettings, CommandSettings, Settings, Way};
 use crate::authority::protocol;
 use crate::config::{self, Config};
 use crate::console::rake::task;
@@ -156,20 +156,31 @@ fn rake_exit_code(code: u32) -> u8 {
 fn authority(config: &Config) -> Done {
     let request: protocol::Request = read_request()?;
     refuse_master(config, &request.name)?;
+    if !request.asked.is_judged(&request.name) {
+        return Err(Refused(EX_DATAERR, "the client's request for a certificate is malformed".into()));
+    }
     let authority = &config.authority;
+    if let Some((member, why)) = authority.kind.refusal(authority.config.is_some(), &request.asked) {
+        return Err(Refused(EX_DATAERR, format!("{member}: {why}")));
+    }
     let settings = Settings {
         kind: authority.kind,
-        program: Program {
-            argv: authority.command.argv.clone(),
-            environment: authority.command.environment.clone(),
-            directory: authority.command.directory.clone(),
+        way: match &authority.way {
+            config::Way::Command(command) => Way::Command(CommandSettings {
+                program: Program {
+                    argv: command.argv.clone(),
+                    environment: command.environment.clone(),
+                    directory: command.directory.clone(),
+                },
+                config: authority.config.clone(),
+            }),
+            config::Way::Api(api) => Way::Api(ApiSettings { key: api.key, address: api.address.clone() }),
         },
-        config: authority.config.clone(),
         ssldir: authority.ssldir.clone(),
         cadir: authority.cadir.clone(),
         master: authority.master.clone(),
         records: authority.records.clone(),
-        timeout: authority.command.timeout,
+        timeout: authority.timeout,
     };
     let answer = serde_json::to_vec(&executor::execute(&settings, &request)).unwrap_or_default();
     io::stdout().lock().write_all(&answer).map_err(Refused::with(EX_UNAVAILABLE))?;

@@ -149,12 +149,12 @@ fn table_of_keys_has_their_defaults() {
     let page = read("docs/configuration.md");
     for key in KEYS.into_iter().flatten().copied().filter(|key| !IN_WORDS.contains(&key.name)) {
         let first = format!("[{}] `{}`", key.section, key.name);
-        let row = rows(&page).find(|row| row[0] == first).unwrap();
         let default = match key.absent {
             Absent::Default => format!("`{}`", key.value(|| &PACKAGED)),
             _ => "none".to_owned(),
         };
-        assert_eq!(row[1], default, "{first}");
+        // A key may have a row for each kind of its section.
+        assert!(rows(&page).any(|row| row[0] == first && row[1] == default), "{first}: {default}");
     }
 }
 

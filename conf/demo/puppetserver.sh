@@ -33,11 +33,16 @@ node_terminus = exec
 external_nodes = $dir/bin/espm-enc -c $dir/etc/enc.ini
 END
     cat >"$modules/marker/manifests/init.pp" <<'END'
-# Writes the node's name and a parameter of its classification where the agent says.
+# Writes the node's name and a parameter of its classification where the agent says, and its trusted facts beside.
 class marker {
   file { $facts['marker_path']:
     ensure  => file,
     content => "${trusted['certname']} ${role}\n",
+  }
+  $lines = $trusted['extensions'].map |$name, $value| { "${name}: ${value}\n" }
+  file { "${facts['marker_path']}.trusted":
+    ensure  => file,
+    content => $lines.join,
   }
 }
 END
@@ -105,7 +110,7 @@ END
     setup=(
         --detect /usr/bin/puppet --console-kind enc --master localhost
         --catalogue "$dir/etc/catalogue.ini" --published "$dir/nodes"
-        --authority-config "$puppet/conf/puppet.conf" --ssldir "$puppet/ssl" --cadir "$cadir"
+        --authority-config "$puppet/conf/puppet.conf" --authority-address "127.0.0.1:$server_port" --ssldir "$puppet/ssl" --cadir "$cadir"
     )
 }
 
@@ -158,6 +163,26 @@ END
     ask 200 PATCH "/v1/nodes/$node" '{"groups": ["web servers"], "environment": null}'
 }
 
+# Asks for trusted facts, and looks at what the manifest has of them.
+trusted_facts() {
+    local own=1.3.6.1.4.1.34380.1.2.1 fact
+    local facts='{"extensions": {"pp_role": "web \"\u00fc\"", "'$own'": "yes"}}'
+    say "Trusted facts, once the operator allows them"
+    ask 403 POST "/v1/nodes/$node/certificate" "$facts"
+    sed -i "/^\[client cloud\]/a extensions = pp_role=web*, $own=*" "$dir/etc/espm.ini"
+    ask 201 POST "/v1/nodes/$node/certificate" "$facts"
+    keep_certificate "$dir"
+    rm -r "$dir/agent-$node"
+    install_agent "$node" "$dir/private_key.pem" "$dir/certificate.pem" "$dir/ca_certificate.pem"
+    rm "$dir/private_key.pem"
+    agent 2 "$node"
+    for fact in 'pp_role: web "ü"' "$own: yes"; do
+        grep -Fx "$fact" "$dir/agent-$node/marker.trusted" || fail "\$trusted has other facts: $(cat "$dir/agent-$node/marker.trusted")"
+    done
+    ask 200 POST "/v1/nodes/$node/certificate" "$facts"
+    ask 409 POST "/v1/nodes/$node/certificate"
+}
+
 walk() {
     say "The certificate command while the Puppet server is still starting"
     ask 201 POST /v1/nodes '{"name": "'"$node"'", "groups": ["web servers"]}'
@@ -197,8 +222,8 @@ walk() {
     check_revoked
     agent 1 "$node"
     say "The name can be used again, and the other node is as it was"
-    ask 201 POST /v1/nodes '{"name": "'"$node"'", "classes": ["marker"]}'
-    ask 201 POST "/v1/nodes/$node/certificate"
+    ask 201 POST /v1/nodes '{"name": "'"$node"'", "classes": ["marker"], "parameters": {"role": "again"}}'
+    trusted_facts
     ask 204 DELETE "/v1/nodes/$node"
     agent 0 $foreign
 }

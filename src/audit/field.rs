@@ -33,6 +33,10 @@ words! {
         Environment = "environment",
         /// The names of the parameters of classes that are set.
         ClassParameters = "class_parameters",
+        /// The names of the trusted facts that a certificate is asked for with.
+        Extensions = "extensions",
+        /// `yes` where the client has sent its own request for a certificate.
+        Csr = "csr",
         /// Assigned names that the console no longer has.
         Lost = "lost",
         /// The number of nodes that were published anew.

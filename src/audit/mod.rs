@@ -18,6 +18,7 @@ use thiserror::Error;
 
 pub use self::field::{Field, Note};
 use self::logfmt::{MAX_RECORD, escape, list, logfmt};
+use crate::model::extension::Extensions;
 use crate::model::name::{ClientName, NodeName};
 use crate::model::node::{Assignment, Lost};
 use crate::model::value::{Parameters, Value};
@@ -145,6 +146,14 @@ impl Audit {
             let names: Vec<_> = assignment.class_parameters.iter().flat_map(of).collect();
             self.set(Field::ClassParameters, list(names.into_iter()));
         }
+    }
+
+    /// Adds what a certificate is asked for with; of trusted facts the names.
+    pub(crate) fn asked(&mut self, extensions: &Extensions, csr: bool) {
+        if !extensions.is_empty() {
+            self.set(Field::Extensions, list(extensions.names().map(str::to_owned)));
+        }
+        csr.then(|| self.set(Field::Csr, "yes".to_owned()));
     }
 
     /// Adds what is assigned and the console no longer has.
@@ -280,19 +289,9 @@ impl Audit {
             Field::Client => Some(self.client.clone()),
             Field::Key => self.key.clone(),
             Field::Addr => Some(self.addr.clone()),
-            Field::Node
-            | Field::To
-            | Field::Groups
-            | Field::Classes
-            | Field::Parameters
-            | Field::Environment
-            | Field::ClassParameters
-            | Field::Lost
-            | Field::Published
-            | Field::Note
-            | Field::Console => self.subject.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()),
             Field::Cause => None,
             Field::TookMs => ended.then(|| self.start.elapsed().as_millis().to_string()),
+            subject => self.subject.iter().find(|(name, _)| *name == subject).map(|(_, value)| value.clone()),
         };
         let fields: Vec<_> = Field::ALL.iter().filter_map(|field| Some((field.word(), value(*field)?))).collect();
         logfmt(fields.iter().map(|(word, value)| (*word, value)))

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use self::protocol::{Answer, Request, Verb};
+use self::executor::Kind;
+use self::protocol::{Answer, Asked, Request, Verb};
 use crate::model::name::NodeName;
 use crate::model::state_directory;
 use crate::system::clock::Deadline;
@@ -68,10 +69,14 @@ pub(crate) struct Settings {
     pub(crate) helper: Helper,
     /// Seconds for one verb.
     pub(crate) timeout: Duration,
-    /// Requests that may wait.
-    pub(crate) queue: usize,
+    /// Requests that may change the CA at once, and those that may wait.
+    pub(crate) places: [usize; 2],
     /// How long one may wait.
     pub(crate) queue_timeout: Duration,
+    /// Whose CA it is.
+    pub(crate) kind: Kind,
+    /// Whether its `puppet.conf` is named.
+    pub(crate) has_config: bool,
 }
 
 /// The CA.
@@ -82,9 +87,10 @@ pub struct Authority {
     readers: Places,
 }
 
-/// Handlers that can wait for the CA or work with it at once, by the length of each of its two queues.
-pub(crate) fn most_at_once(queue: usize) -> usize {
-    1 + READERS + 2 * queue
+/// Handlers that can wait for the CA or work with it at once, by how many may change it and the length of each of its two
+/// queues.
+pub(crate) fn most_at_once([changes, queue]: [usize; 2]) -> usize {
+    changes + READERS + 2 * queue
 }
 
 /// Places for requests that run, and for those that wait.
@@ -104,38 +110,51 @@ impl Authority {
     /// The CA, with its locks in the state directory; `client` is the one whose share of its queues is bounded.
     pub(crate) fn new(settings: Settings, client: Option<&str>, state: &Path) -> Self {
         let locks = state_directory::locks(state);
+        let [changes, length] = settings.places;
         let places = |name, queue, count| Places {
             permits: Permits::new(&locks, name, count),
-            queue: Queue::new(&locks, queue, settings.queue, client),
+            queue: Queue::new(&locks, queue, length, client),
         };
         Self {
-            changes: places("authority", "authority-queue", 1),
+            changes: places("authority", "authority-queue", changes),
             readers: places("authority-read", "authority-read-queue", READERS),
             settings,
         }
     }
 
+    /// Why this CA cannot be asked for this: the member of a body, and what to do.
+    pub(crate) fn refusal(&self, asked: &Asked) -> Option<(&'static str, &'static str)> {
+        self.settings.kind.refusal(self.settings.has_config, asked)
+    }
+
     /// Has a verb done.
     pub(crate) fn ask(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+        let nothing = Asked::default();
         match verb {
-            Verb::Check => self.call(verb, name, until),
+            Verb::Check => self.call(verb, name, &nothing, until),
             Verb::Show => {
                 let _permit = self.readers.acquire(until.within(self.settings.queue_timeout))?;
-                self.call(verb, name, until)
+                self.call(verb, name, &nothing, until)
             }
-            Verb::Generate | Verb::Revoke => self.ask_alone(verb, name, until),
+            Verb::Generate | Verb::Settle | Verb::Revoke => self.ask_alone(verb, name, until),
         }
     }
 
     /// Has a verb done while no other changes the CA.
     pub(crate) fn ask_alone(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
         let _permit = self.changes.acquire(until.within(self.settings.queue_timeout))?;
-        self.call(verb, name, until)
+        self.call(verb, name, &Asked::default(), until)
     }
 
-    fn call(&self, verb: Verb, name: &NodeName, until: Deadline) -> Result<Answer, AuthorityError> {
+    /// Has a certificate generated while no other request changes the CA.
+    pub(crate) fn generate(&self, name: &NodeName, asked: &Asked, until: Deadline) -> Result<Answer, AuthorityError> {
+        let _permit = self.changes.acquire(until.within(self.settings.queue_timeout))?;
+        self.call(Verb::Generate, name, asked, until)
+    }
+
+    fn call(&self, verb: Verb, name: &NodeName, asked: &Asked, until: Deadline) -> Result<Answer, AuthorityError> {
         let call = HelperCall::new(&self.settings.helper, self.settings.timeout.min(until.left()));
-        let request = Request { verb, name: name.clone(), limit: call.seconds() };
+        let request = Request { verb, name: name.clone(), limit: call.seconds(), asked: asked.clone() };
         let ended = call.capture(HelperCall::json(&request))?;
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Failed { text }) => Err(AuthorityError::Failed(text)),

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::certificate::PrivateKey;
+use crate::model::extension::Extensions;
 use crate::model::name::NodeName;
+use crate::system::x509;
 
 /// The kinds of request, each about the certificate of one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +13,8 @@ use crate::model::name::NodeName;
 pub enum Verb {
     /// Generate it, or hand it out again while its key is there.
     Generate,
+    /// Finish what an earlier call has begun to generate; nothing new is begun.
+    Settle,
     /// Show it, without its key.
     Show,
     /// Revoke it and free the name.
@@ -20,7 +24,7 @@ pub enum Verb {
     Check,
 }
 
-/// A request: a verb, a name, and the time that it may take.
+/// A request: a verb, a name, the time that it may take, and what is asked for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -30,6 +34,47 @@ pub struct Request {
     pub name: NodeName,
     /// Seconds.
     pub limit: u64,
+    /// For [`Verb::Generate`] alone.
+    #[serde(default)]
+    pub asked: Asked,
+}
+
+/// The certificate that a client asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Its trusted facts; those of the client's own request, where there is one.
+    pub extensions: Extensions,
+    /// The client's own request (PKCS #10, PEM), whose key the certificate is for.
+    pub csr: Option<String>,
+}
+
+impl Asked {
+    /// Judges a client's own request, and takes over what it asks for.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn by_request(pem: &str, name: &NodeName) -> Result<Self, Vec<String>> {
+        let request = x509::request(pem, name.as_str())
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let mut extensions = Extensions::default();
+        let wrong = |(oid, value): &(String, String)| {
+            let added = extensions.add(oid, value);
+            added.err().map(|error| format!("has the extension {oid}, which {error}"))
+        };
+        let errors: Vec<_> = request.extensions.iter().filter_map(wrong).collect();
+        if errors.is_empty() { Ok(Self { extensions, csr: Some(request.pem) }) } else { Err(errors) }
+    }
+
+    /// Whether this is what [`Asked::by_request`] makes, or has no client's request.
+    pub fn is_judged(&self, name: &NodeName) -> bool {
+        self.csr.as_ref().is_none_or(|csr| Self::by_request(csr, name).as_ref() == Ok(self))
+    }
+
+    /// SHA-256 of the key in the client's own request, as [`x509::spki`] gives it.
+    pub fn key(&self) -> Option<String> {
+        self.csr.as_ref().and_then(|csr| x509::spki(csr).ok())
+    }
 }
 
 /// A certificate that espm made.
@@ -122,6 +167,10 @@ pub enum Answer {
     },
     /// It is there, its key is not.
     KeyGone,
+    /// It is there, with another key or other trusted facts than are asked for.
+    Different,
+    /// This Puppet gives no certificate trusted facts; nothing was made.
+    NoFacts,
     /// The command ran past its time limit; the same request settles it.
     TimedOut,
     /// Everything that the verbs need can be read, and the CA's command answers.

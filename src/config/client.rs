@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::declare::{self, Absent, File, Key, Text, Value, keys};
 use super::wrong::Wrong;
 use crate::model::client::{Client, May, Rights};
+use crate::model::extension::ExtensionPatterns;
 use crate::model::name::ClientName;
 use crate::model::pattern::Patterns;
 use crate::model::psk::PskDigest;
@@ -60,6 +61,12 @@ const ENVIRONMENTS: Value<Patterns> = Value {
     },
 };
 
+const EXTENSIONS: Value<ExtensionPatterns> = Value {
+    want: "NAME=VALUE patterns with commas between them, each NAME one of Puppet's registered names, an object identifier \
+           below 1.3.6.1.4.1.34380.1.2, or a pattern of them",
+    parse: ExtensionPatterns::parse,
+};
+
 const MOST: Value<usize> =
     Value { want: "a whole number from 0 to 1000000", parse: |text| declare::number(text, 0..=1_000_000) };
 
@@ -80,6 +87,9 @@ keys! {
         classes: Patterns = CLASSES, default("*");
         /// Environments that the client may assign; those of groups are the catalogue's own.
         environments: Patterns = ENVIRONMENTS, default("*");
+        /// Trusted facts that the client may ask for in certificates, each a pattern of the name or object identifier and
+        /// one of the value; without this line none.
+        extensions: Option<ExtensionPatterns> = EXTENSIONS, optional("pp_role=web*, 1.3.6.1.4.1.34380.1.2.1=*");
         /// Most nodes that the client may have at once.
         most: Option<usize> = MOST, optional("100");
     }
@@ -98,8 +108,13 @@ pub(super) fn read(file: &File<'_>) -> Result<Vec<Client>, Wrong> {
     for (name, line, file) in file.each(SECTION) {
         let name = ClientName::parse(name).map_err(|error| Wrong::ClientName { name: name.to_owned(), line, error })?;
         let read = ClientKeys::read(&file).map_err(|wrong| of_keys(wrong, name.as_str()))?;
-        let ClientKeys { keys, may, nodes, groups, classes, environments, most } = read;
-        clients.push(Client { name, keys, rights: Rights { may, nodes, groups, classes, environments, most } });
+        let ClientKeys { keys, may, nodes, groups, classes, environments, extensions, most } = read;
+        let extensions = extensions.unwrap_or_default();
+        clients.push(Client {
+            name,
+            keys,
+            rights: Rights { may, nodes, groups, classes, environments, extensions, most },
+        });
     }
     refuse_twins(&clients)?;
     if clients.is_empty() { Err(Wrong::NoClient) } else { Ok(clients) }

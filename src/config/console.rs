@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::command::{Command, command_keys};
 use super::declare::{self, Absent, File, Key, Text, Value, keys};
 use super::wrong::Wrong;
 use crate::console::rake::task::Release;
@@ -37,12 +36,26 @@ keys! {
     }
 }
 
-command_keys!(
-    RakeCommand in "console" for "rake", of "rake",
-    command "/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production",
-    directory required("/opt/puppet/share/puppet-dashboard"),
-    user "puppet-dashboard"
-);
+keys! {
+    /// rake, and how it is run.
+    #[derive(Clone)]
+    pub struct Command in "console" for "rake" {
+        /// Command line of rake up to the task or the action.
+        argv as "command": Vec<String> = declare::COMMAND, required("/opt/puppet/bin/rake -f /opt/puppet/share/puppet-dashboard/Rakefile RAILS_ENV=production");
+        /// Directory that rake runs in and may read, so nobody else may write it.
+        directory: PathBuf = declare::PATH, required("/opt/puppet/share/puppet-dashboard");
+        /// Variables for rake beyond PATH, HOME and LANG.
+        environment: Vec<(String, String)> = declare::ENVIRONMENT, list("RUBYLIB=/opt/puppet/lib");
+        /// User that rake runs as, through sudo; by default espm's own.
+        user: Option<String> = declare::USER, optional("puppet-dashboard");
+        /// Longest time for one run of rake.
+        timeout: Duration = declare::SECONDS, default("120");
+        /// Requests that may wait for a run of rake, half of them one client's; the next one is answered 503.
+        queue: usize = declare::PLACES, default("64");
+        /// Longest time that a request waits for a run of rake before it is answered 503.
+        queue_timeout: Duration = declare::SECONDS_OR_NONE, default("60");
+    }
+}
 
 keys! {
     /// `[console]` with `kind = rake`.
@@ -59,7 +72,7 @@ keys! {
         cache: Duration = declare::SECONDS_OR_NONE, default("60");
     } with |file| {
         /// How rake is run.
-        command: Command = RakeCommand::read(file)?;
+        command: Command = Command::read(file)?;
     }
 }
 
@@ -86,7 +99,7 @@ pub enum Console {
 }
 
 impl Console {
-    pub(super) const KEYS: [&'static [&'static Key]; 4] = [Which::KEYS, RakeCommand::KEYS, Rake::KEYS, Enc::KEYS];
+    pub(super) const KEYS: [&'static [&'static Key]; 4] = [Which::KEYS, Command::KEYS, Rake::KEYS, Enc::KEYS];
 
     pub(super) fn read(file: &File) -> Result<Self, Wrong> {
         match Which::read(file)?.kind {

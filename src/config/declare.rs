@@ -27,8 +27,8 @@ pub struct Key {
     pub section: &'static str,
     /// Name before the equals sign.
     pub name: &'static str,
-    /// Value of `kind` in the same section without which the key has no meaning.
-    pub kind: Option<&'static str>,
+    /// Values of `kind` in the same section of which one must be given, or else the key has no meaning; none: always.
+    pub kinds: &'static [&'static str],
     /// Values that are accepted, as a noun phrase.
     pub want: &'static str,
     /// Effect of a missing line.
@@ -52,6 +52,11 @@ impl Key {
             Text::Literal(text) => text,
             Text::Place(place) => place(layout()),
         }
+    }
+
+    /// Whether the key has a meaning with that kind of its section.
+    pub fn has_meaning_with(&self, kind: &str) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
     }
 
     /// Meaning and unit, one sentence.
@@ -80,6 +85,14 @@ pub(super) const FLAG: Value<bool> = Value {
 
 pub(super) const PORT: Value<u16> =
     Value { want: "a whole number from 1 to 65535", parse: |text| number(text, 1..=65_535) };
+
+pub(super) const ADDRESS: Value<String> = Value {
+    want: "HOST:PORT",
+    parse: |text| match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && number::<u16>(port, 1..=65_535).is_ok() => Ok(text.to_owned()),
+        _ => Err(text),
+    },
+};
 
 pub(super) const PLACES: Value<usize> =
     Value { want: "a whole number from 0 to 1000", parse: |text| number(text, 0..=1000) };
@@ -193,9 +206,9 @@ impl<'a> File<'a> {
             let section = self.section(kind.section);
             let found = section.get(kind).unwrap_or_else(|| kind.value(layout::this));
             for (name, _, line) in section.entries {
-                let kinds = || self.keys(kind.section).filter(|key| key.name == name).map(|key| key.kind);
-                let has_meaning = kinds().any(|kind| kind.is_none_or(|kind| kind == found));
-                if let (false, Some(want)) = (has_meaning, kinds().flatten().next()) {
+                let rows = || self.keys(kind.section).filter(|key| key.name == name);
+                if let (false, Some(row)) = (rows().any(|key| key.has_meaning_with(found)), rows().next()) {
+                    let want = row.kinds;
                     let (name, found) = (name.clone(), found.to_owned());
                     let section = kind.section.to_owned();
                     return Err(Wrong::Meaningless { section, name, line: *line, want, found });
@@ -261,17 +274,17 @@ impl<'a> Section<'a> {
 ///
 /// A row is `/// HELP`, then `FIELD: TYPE = PARSER, default("VALUE")`; an example stands in the place of the default
 /// with `required`, `optional` and `list`. A word without quotes is that place of the layout. `as "NAME"` gives the key
-/// another name than its field, `only "KIND"` confines it to one kind. Fields without a key stand below `with`.
+/// another name than its field, `for "KIND"...` confines all keys to some kinds, `only "KIND"...` one key. Fields without a key stand below `with`.
 /// `impl STRUCT by READER` fills a struct that two sections share. A section whose name ends with NAME can be there
 /// under many names.
 macro_rules! keys {
     (
         $(#[$meta:meta])*
-        $vis:vis struct $name:ident in $section:literal $(for $kind:literal)? { $($rows:tt)* }
+        $vis:vis struct $name:ident in $section:literal $(for $($kind:literal)+)? { $($rows:tt)* }
         $(with |$file:ident| { $($(#[$more:meta])* $other:ident: $of:ty = $made:expr;)* })?
     ) => {
         keys!(@fields $(#[$meta])* $vis $name { $($rows)* } $($($(#[$more])* $other: $of;)*)?);
-        keys!(@reader $name $name $section [$($kind)?] { $($rows)* } $(|$file| $($other $made;)*)?);
+        keys!(@reader $name $name $section [$($($kind)+)?] { $($rows)* } $(|$file| $($other $made;)*)?);
     };
     (impl $made:ident by $name:ident in $section:literal $(for $kind:literal)? { $($rows:tt)* }) => {
         pub(super) struct $name;
@@ -279,7 +292,7 @@ macro_rules! keys {
     };
     (
         @fields $(#[$meta:meta])* $vis:vis $name:ident
-        { $($(#[doc = $help:expr])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $only:literal)?;)* }
+        { $($(#[doc = $help:expr])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $($only:literal)+)?;)* }
         $($(#[$more:meta])* $other:ident: $of:ty;)*
     ) => {
         $(#[$meta])*
@@ -291,7 +304,7 @@ macro_rules! keys {
     };
     (
         @reader $made:ident $name:ident $section:literal $kind:tt
-        { $($(#[doc = $help:expr])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $only:literal)?;)* }
+        { $($(#[doc = $help:expr])+ $field:ident $(as $key:literal)?: $type:ty = $value:expr, $absent:ident($text:tt) $(only $($only:literal)+)?;)* }
         $(|$file:ident| $($other:ident $other_value:expr;)*)?
     ) => {
         #[allow(non_upper_case_globals, reason = "each row has the name of its field")]
@@ -299,7 +312,7 @@ macro_rules! keys {
             $(const $field: Key = Key {
                 section: $section,
                 name: keys!(@first $($key,)? stringify!($field)),
-                kind: keys!(@kind $kind $($only)?),
+                kinds: keys!(@kind $kind $($($only)+)?),
                 want: $value.want,
                 absent: keys!(@absent $absent),
                 text: keys!(@text $text),
@@ -317,9 +330,8 @@ macro_rules! keys {
         }
     };
     (@first $first:expr $(, $rest:expr)?) => { $first };
-    (@kind []) => { None };
-    (@kind [] $kind:literal) => { Some($kind) };
-    (@kind [$kind:literal]) => { Some($kind) };
+    (@kind [$($kind:literal)*]) => { &[$($kind),*] };
+    (@kind [$($kind:literal)*] $($only:literal)+) => { &[$($only),+] };
     (@absent default) => { Absent::Default };
     (@absent required) => { Absent::Required };
     (@absent $optional:ident) => { Absent::Optional };

@@ -6,7 +6,6 @@
 
 mod authority;
 mod client;
-mod command;
 mod console;
 mod declare;
 pub mod enc_ini;
@@ -16,11 +15,9 @@ mod wrong;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::authority::Authority;
-use self::authority::AuthorityCommand;
+pub use self::authority::{Api, Authority, CaCommand, Way};
 use self::client::ClientKeys;
-pub use self::command::Command;
-pub use self::console::{Console, Enc, Rake};
+pub use self::console::{Command, Console, Enc, Rake};
 pub use self::declare::{Absent, Key};
 use self::declare::{File, Text, Value, keys};
 pub use self::wrong::{ConfigError, Wrong};
@@ -98,10 +95,10 @@ impl Audit {
 }
 
 /// Every key, in the order in which documents have them.
-pub const KEYS: [&[&Key]; 10] = {
+pub const KEYS: [&[&Key]; 11] = {
     let [which, command, rake, enc] = Console::KEYS;
-    let [authority, ca] = [Authority::KEYS, AuthorityCommand::KEYS];
-    [Config::KEYS, ClientKeys::KEYS, Tls::KEYS, which, command, rake, enc, authority, ca, Audit::KEYS]
+    let [authority, ca, api] = [Authority::KEYS, CaCommand::KEYS, Api::KEYS];
+    [Config::KEYS, ClientKeys::KEYS, Tls::KEYS, which, command, rake, enc, authority, ca, api, Audit::KEYS]
 };
 
 impl Config {
@@ -211,7 +208,7 @@ mod tests {
             (
                 "kind = puppet-cert",
                 "kind = puppet-cert\nconfig = /puppet.conf",
-                "[authority] config: is for kind = puppetserver-ca alone, found kind = puppet-cert; remove line 13",
+                "[authority] config: is for kind = puppetserver-ca or puppet-ca-api alone, found kind = puppet-cert; remove line 13",
             ),
             (
                 "command = /opt/puppet/bin/puppet cert",
@@ -265,7 +262,7 @@ mod tests {
         let (before, rest) = GOOD.split_once("command = /opt/puppet/bin/rake").unwrap();
         let enc = format!("{before}kind = enc\n{}", &rest[rest.find("[authority]").unwrap()..]);
         Config::from_text(&enc).unwrap();
-        for key in KEYS.into_iter().flatten().copied().filter(|key| key.kind == Some("rake") && key.name != "queue") {
+        for key in KEYS.into_iter().flatten().copied().filter(|key| key.kinds == ["rake"] && key.name != "queue") {
             let text = enc.replace("kind = enc", &format!("kind = enc\n{} = banana", key.name));
             let message = format!("[console] {}: is for kind = rake alone, found kind = enc; remove line 9", key.name);
             assert_eq!(Config::from_text(&text).unwrap_err().to_string(), message);

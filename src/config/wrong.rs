@@ -34,8 +34,11 @@ pub enum Wrong {
     Section { name: String, line: usize, want: String },
     #[error("[{section}] {name}: line {line}: is not known; want one of {want}")]
     Key { section: String, name: String, line: usize, want: String },
-    #[error("[{section}] {name}: is for kind = {want} alone, found kind = {found}; remove line {line}")]
-    Meaningless { section: String, name: String, line: usize, want: &'static str, found: String },
+    #[error(
+        "[{section}] {name}: is for kind = {want} alone, found kind = {found}; remove line {line}",
+        want = .want.join(" or ")
+    )]
+    Meaningless { section: String, name: String, line: usize, want: &'static [&'static str], found: String },
     #[error("[{section}] {name}: is empty; give a value or remove the line")]
     Empty { section: String, name: &'static str },
     #[error("[{section}] {name}: is missing; add a line such as {name} = {example}")]

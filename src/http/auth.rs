@@ -57,6 +57,7 @@ pub(crate) fn authenticate(request: Request, clients: &[Client]) -> Result<Authe
 #[cfg(test)]
 pub(super) fn clients(all: &[(&str, &[&str])]) -> Vec<Client> {
     use crate::model::client::{May, Rights};
+    use crate::model::extension::ExtensionPatterns;
     use crate::model::name::ClientName;
     use crate::model::pattern::Patterns;
     use crate::model::psk::Psk;
@@ -70,6 +71,7 @@ pub(super) fn clients(all: &[(&str, &[&str])]) -> Vec<Client> {
             groups: any(),
             classes: any(),
             environments: any(),
+            extensions: ExtensionPatterns::parse("*=*").unwrap(),
             most: None,
         },
     };

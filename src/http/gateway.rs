@@ -85,7 +85,7 @@ pub fn main(config_path: &Path) -> Result<(), GateError> {
     let mut listener = listen(&config.listen)?;
     // For 'espm check': a gate whose socket is not the one in the configuration is at another path than the web server's.
     let _mark = lock::mark(&state_directory::gate(&config.state), &socket_path(&listener).unwrap_or_default());
-    let most = config.console.most_at_once() + authority::most_at_once(config.authority.command.queue) + RESERVE;
+    let most = config.console.most_at_once() + authority::most_at_once(config.authority.places()) + RESERVE;
     let gate = Arc::new(Gate {
         program: std::env::current_exe().map_err(GateError::Process)?,
         config: config_path.as_os_str().to_owned(),

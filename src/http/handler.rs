@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::node_body::{self, Shape};
 use super::request::{Method, Request};
 use super::routes::{self, Operation, Route};
-use super::{auth, cgi, response};
+use super::{auth, certificate_body, cgi, response};
 use crate::audit::{self, Audit, Destination};
 use crate::config::{Config, layout};
 use crate::model::client::{Caller, Client};
@@ -94,7 +94,7 @@ fn answer(
         Err(fault) => return respond(&audit, Err(fault), false),
     };
     audit.event(route.event);
-    let mut context = open(audit, Caller::Client(authenticated.client().clone()));
+    let mut context = open(audit, Caller::Client(Box::new(authenticated.client().clone())));
     let result = serve(route, operation, authenticated.request(), &mut context);
     if let Some(why) = context.console.ran_cold() {
         context.audit.cold(why);
@@ -127,8 +127,8 @@ fn serve(route: &Route, operation: Operation, request: &Request, context: &mut C
         Operation::DeleteNode(name) => nodes::delete(context, &name, &Reason::Client),
         Operation::GenerateCertificate(name) => {
             let node = LockedNode::open(context, &name, Purpose::Keep)?;
-            node_body::parse_certificate(request)?;
-            certificates::generate(node)
+            let draft = certificate_body::parse(request, &name)?;
+            certificates::ask(node, draft)
         }
         Operation::ShowCertificate(name) => certificates::show(context, &name),
         Operation::RevokeCertificate(name) => certificates::revoke(context, &name, &Reason::Client),

@@ -1,6 +1,7 @@
 //! HTTP behind the web server: a gate that takes requests, a handler for each.
 
 pub(crate) mod auth;
+pub(crate) mod certificate_body;
 pub mod cgi;
 pub mod gateway;
 pub mod handler;

@@ -1,4 +1,4 @@
-//! The JSON bodies (RFC 8259) of `POST /v1/nodes`, `PATCH /v1/nodes/{name}` and `POST /v1/nodes/{name}/certificate`.
+//! The JSON bodies (RFC 8259) of `POST /v1/nodes` and `PATCH /v1/nodes/{name}`.
 //!
 //! One answer has all the errors of a body. Repeated members are refused, since JSON libraries disagree about which
 //! of them counts.
@@ -18,8 +18,6 @@ pub enum Shape {
     New,
     /// A change: there is no `name`.
     Change,
-    /// A certificate: there are no members yet.
-    Certificate,
 }
 
 /// Returns the bytes of a JSON body; 413, 415, or 400 for a truncated one.
@@ -39,15 +37,20 @@ pub(crate) fn bytes(request: &Request, shape: Shape) -> Result<&[u8], Fault> {
     Ok(bytes)
 }
 
+/// Reads JSON; 400 when it is not JSON.
+pub(super) fn json(bytes: &[u8]) -> Result<Json, Fault> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let place = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
+        Fault::new(Problem::BadJson, place).because(error)
+    })
+}
+
 /// The members of a new node.
 const MEMBERS: &str = "name, groups, classes, parameters, environment and class_parameters";
 
 /// Reads a body; 400 when it is not JSON, all other errors are in the draft.
 pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
-    let json: Json = serde_json::from_slice(bytes(request, shape)?).map_err(|error| {
-        let place = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
-        Fault::new(Problem::BadJson, place).because(error)
-    })?;
+    let json = json(bytes(request, shape)?)?;
     let mut draft = Draft::default();
     let Json::Object(members) = json else {
         draft.errors.push(FieldError::new("", "must be a JSON object"));
@@ -61,7 +64,6 @@ pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
         }
         seen.push(name.clone());
         match name.as_str() {
-            _ if shape == Shape::Certificate => draft.errors.push(FieldError::new(name, "is not known")),
             "name" if shape == Shape::New => draft.name = read_name(&value, &mut draft.errors),
             "groups" => draft.groups = Some(read_list(&name, &value, GroupName::parse, &mut draft.errors)),
             "classes" => draft.classes = Some(read_list(&name, &value, ClassName::parse, &mut draft.errors)),
@@ -76,15 +78,6 @@ pub fn parse(request: &Request, shape: Shape) -> Result<Draft, Fault> {
         draft.errors.push(FieldError::new("name", "is missing"));
     }
     Ok(draft)
-}
-
-/// Reads the body of a request for a certificate, which may be missing; 422 where it asks for something.
-pub(crate) fn parse_certificate(request: &Request) -> Result<(), Fault> {
-    if matches!(&request.body, Body::Whole(bytes) if bytes.is_empty()) {
-        return Ok(());
-    }
-    let errors = parse(request, Shape::Certificate)?.errors;
-    if errors.is_empty() { Ok(()) } else { Err(Fault::invalid(errors)) }
 }
 
 fn read_name(value: &Json, errors: &mut Vec<FieldError>) -> Option<NodeName> {
@@ -192,7 +185,7 @@ fn read_classes(value: Json, shape: Shape, errors: &mut Vec<FieldError>) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::{Draft, Shape, parse, parse_certificate};
+    use super::{Draft, Shape, parse};
     use crate::http::request::{Body, Method, Request};
     use crate::model::fault::Fault;
     use crate::model::problem::Problem;
@@ -292,16 +285,6 @@ mod tests {
                 assert_eq!(wrong(&body, Shape::New), expected, "{body}");
             }
         }
-    }
-
-    #[test]
-    fn request_for_a_certificate_has_no_members() {
-        assert_eq!(wrong("{}", Shape::Certificate), [""; 0]);
-        assert_eq!(wrong("[]", Shape::Certificate), [""]);
-        assert_eq!(wrong(r#"{"name":"a","csr":"x"}"#, Shape::Certificate), ["name", "csr"]);
-        let asked = |content_type: &str, body: &[u8]| parse_certificate(&request(content_type, body));
-        assert!(asked("text/plain", b"").is_ok(), "it has no body");
-        assert_eq!(asked("text/plain", b"{}").unwrap_err().problem, Problem::UnsupportedMediaType);
     }
 
     #[test]

@@ -96,6 +96,7 @@ mod tests {
     use super::{NodeOwner, OWN};
     use crate::ledger::{Key, Ledger, LedgerError, create};
     use crate::model::client::{Caller, Client, Rights};
+    use crate::model::extension::ExtensionPatterns;
     use crate::model::name::{ClientName, NodeName};
     use crate::model::node::{Assignment, Node};
     use crate::model::pattern::Patterns;
@@ -118,8 +119,16 @@ mod tests {
     fn caller(name: &str) -> Caller {
         let any = || Patterns::parse("*", |_| true).unwrap();
         let (nodes, groups, classes, environments) = (any(), any(), any(), any());
-        let rights = Rights { may: vec![], nodes, groups, classes, environments, most: None };
-        Caller::Client(Client { name: client(name), keys: vec![], rights })
+        let rights = Rights {
+            may: vec![],
+            nodes,
+            groups,
+            classes,
+            environments,
+            extensions: ExtensionPatterns::default(),
+            most: None,
+        };
+        Caller::Client(Box::new(Client { name: client(name), keys: vec![], rights }))
     }
 
     fn add(ledger: &Ledger, name: &str, of: &str, most: Option<usize>) -> Result<(), LedgerError> {

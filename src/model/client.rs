@@ -1,5 +1,6 @@
 //! A client, its keys and its rights; and who asks for something.
 
+use super::extension::ExtensionPatterns;
 use super::name::ClientName;
 use super::node::List;
 use super::pattern::Patterns;
@@ -31,6 +32,8 @@ pub struct Rights {
     pub classes: Patterns,
     /// Environments that it may assign.
     pub environments: Patterns,
+    /// Trusted facts that it may ask for.
+    pub extensions: ExtensionPatterns,
     /// Nodes that it may have at once.
     pub most: Option<usize>,
 }
@@ -62,7 +65,7 @@ pub enum Caller {
     /// The operator at the shell, who sees every node.
     Operator,
     /// A client, which sees its own nodes alone.
-    Client(Client),
+    Client(Box<Client>),
 }
 
 impl Caller {

@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod client;
+pub mod extension;
 pub mod fault;
 pub mod fold;
 pub mod json;

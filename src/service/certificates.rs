@@ -2,20 +2,39 @@
 
 use super::change::{Audited, LockedNode};
 use super::context::Context;
+use super::draft::CertificateDraft;
 use super::judgement::Reason;
 use super::outcome::Outcome;
+use super::rights;
 use crate::audit::Note;
 use crate::authority::AuthorityError;
-use crate::authority::protocol::{Answer, Issued, Verb};
+use crate::authority::protocol::{Answer, Asked, Issued, Verb};
 use crate::ledger::{CertificateState, Entry};
 use crate::model::certificate::Certificate;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FieldError};
 use crate::model::name::NodeName;
 use crate::model::problem::Problem;
 use crate::system::clock;
 
+/// Generates the certificate that a client asks for, or returns it; fails with all that is wrong.
+pub(crate) fn ask(node: LockedNode<'_>, mut draft: CertificateDraft) -> Result<Outcome, Fault> {
+    let context = &mut *node.locked.context;
+    if let Some((member, why)) = context.authority.refusal(&draft.asked) {
+        draft.errors.push(FieldError::new(member, why));
+    }
+    if !draft.errors.is_empty() {
+        return Err(Fault::invalid(draft.errors));
+    }
+    context.audit.asked(&draft.asked.extensions, draft.asked.csr.is_some());
+    let refused = rights::refused_extensions(&context.caller, &draft);
+    if !refused.is_empty() {
+        return Err(Fault::forbidden(refused));
+    }
+    generate(node, &draft.asked)
+}
+
 /// Generates a node's certificate, or returns it while its key is on the master.
-pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
+fn generate(mut node: LockedNode<'_>, asked: &Asked) -> Result<Outcome, Fault> {
     let entry = &node.entry;
     let name = &entry.node.name;
     let mut audited = node.locked.audited()?;
@@ -25,13 +44,23 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
         let detail = "an earlier certificate of this name is valid; revoke it (DELETE) and ask again";
         return Err(Fault::new(Problem::CertificateExists, detail));
     }
-    let asked = audited.generate()?;
+    let answer = audited.generate(asked)?;
+    conclude(&mut audited, entry, answer)
+}
+
+/// Records what the CA has answered to a request for a certificate, and tells it.
+fn conclude(
+    audited: &mut Audited<'_, '_>,
+    entry: &Entry,
+    answer: Result<Answer, AuthorityError>,
+) -> Result<Outcome, Fault> {
+    let name = &entry.node.name;
     let ledger = &audited.locked.ledger;
     let record = |issued: &Issued| {
         let identity = Some((issued.serial.as_str(), issued.fingerprint.as_str()));
         ledger.certificate(name, CertificateState::Issued, identity)
     };
-    match asked {
+    match answer {
         Err(error) if error.nothing_is_left() => {
             match state_without(&error, entry.certificate) {
                 None => ledger.forget_certificate(name)?,
@@ -51,6 +80,12 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
             record(&issued)?;
             Ok(Outcome::Certificate(certificate(name, issued)))
         }
+        Ok(Answer::Different) => {
+            ledger.certificate(name, CertificateState::Issued, None)?;
+            let detail = "the node has a certificate with another key or with other extensions than are asked for; \
+                          revoke it (DELETE) and ask again";
+            Err(Fault::new(Problem::CertificateExists, detail))
+        }
         Ok(Answer::KeyGone) => {
             ledger.certificate(name, CertificateState::Issued, None)?;
             let detail = "the certificate's private key is no longer on the master; revoke it and ask again";
@@ -67,6 +102,11 @@ pub(crate) fn generate(mut node: LockedNode<'_>) -> Result<Outcome, Fault> {
                 _ => ledger.forget_certificate(name)?,
             }
             Err(match other {
+                Answer::NoFacts => {
+                    let detail =
+                        "this master's Puppet gives no certificate extensions; Puppet 3.4 was the first to do so";
+                    Fault::invalid(vec![FieldError::new("extensions", detail)])
+                }
                 Answer::Waiting { text } => {
                     let detail = "an agent of this name has sent a request to the CA before; the operator must decide";
                     Fault::new(Problem::CertificateExists, detail).because_ca_says(text)
@@ -120,11 +160,24 @@ pub(crate) fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
     match node.entry.certificate {
         Some(CertificateState::Revoking) => revoke_own(&mut node.locked.audited()?, &node.entry, &Reason::Operator),
         // Nobody has asked for its revocation, and the client may have it from an earlier request.
-        Some(CertificateState::Generating) => match generate(node) {
-            Err(fault) if !matches!(fault.problem, Problem::KeyGone | Problem::CertificateExists) => Err(fault),
-            Ok(_) | Err(_) => Ok(()),
-        },
+        Some(CertificateState::Generating) => settle_generating(&mut node.locked.audited()?, &node.entry),
         _ => Ok(()),
+    }
+}
+
+/// Finishes a generation; a client that asks again gets what it asks for.
+fn settle_generating(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
+    let answer = match audited.settle_certificate() {
+        Ok(Answer::Absent) => return Ok(audited.locked.ledger.forget_certificate(&entry.node.name)?),
+        // It is valid, and can be revoked.
+        Ok(Answer::Unfinished) => {
+            return Ok(audited.locked.ledger.certificate(&entry.node.name, CertificateState::Issued, None)?);
+        }
+        answer => answer,
+    };
+    match conclude(audited, entry, answer) {
+        Err(fault) if !matches!(fault.problem, Problem::KeyGone | Problem::CertificateExists) => Err(fault),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::judgement::Reason;
 use super::rights;
 use crate::audit::Note;
 use crate::authority::AuthorityError;
-use crate::authority::protocol::{Answer, Verb};
+use crate::authority::protocol::{Answer, Asked, Verb};
 use crate::console::{ConsoleError, Intent, Permit, Verdict, Way};
 use crate::ledger::{CertificateState, Entry, Key, Ledger, NodeState};
 use crate::model::fault::Fault;
@@ -116,19 +116,23 @@ impl<'c> Audited<'_, 'c> {
     }
 
     /// Records the intent to generate a certificate, and asks the CA for it.
-    pub(crate) fn generate(&mut self) -> Result<Result<Answer, AuthorityError>, Fault> {
-        self.ask(Verb::Generate, CertificateState::Generating)
+    pub(crate) fn generate(&mut self, asked: &Asked) -> Result<Result<Answer, AuthorityError>, Fault> {
+        let LockedName { context, ledger, name, .. } = &mut *self.locked;
+        ledger.certificate(name, CertificateState::Generating, None)?;
+        Ok(context.authority.generate(name, asked, context.until))
+    }
+
+    /// Asks the CA for what became of an earlier intent to generate a certificate.
+    pub(crate) fn settle_certificate(&self) -> Result<Answer, AuthorityError> {
+        let LockedName { context, name, .. } = &*self.locked;
+        context.authority.ask(Verb::Settle, name, context.until)
     }
 
     /// Records the intent to revoke the certificate, and asks the CA for that. Nothing else asks for it.
     pub(crate) fn revoke(&mut self, _: &Reason) -> Result<Result<Answer, AuthorityError>, Fault> {
-        self.ask(Verb::Revoke, CertificateState::Revoking)
-    }
-
-    fn ask(&mut self, verb: Verb, state: CertificateState) -> Result<Result<Answer, AuthorityError>, Fault> {
         let LockedName { context, ledger, name, .. } = &mut *self.locked;
-        ledger.certificate(name, state, None)?;
-        Ok(context.authority.ask(verb, name, context.until))
+        ledger.certificate(name, CertificateState::Revoking, None)?;
+        Ok(context.authority.ask(Verb::Revoke, name, context.until))
     }
 }
 

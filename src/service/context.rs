@@ -83,7 +83,7 @@ pub(crate) fn console(config: &Config, path: &Path, caller: &Caller) -> Box<dyn 
     match &config.console {
         config::Console::Rake(rake) => Box::new(Rake::new(
             rake::Settings {
-                helper: helper(config, path, "console", &rake.command),
+                helper: helper(config, path, "console", rake.command.user.clone()),
                 worker: rake
                     .worker
                     .as_ref()
@@ -102,12 +102,14 @@ pub(crate) fn console(config: &Config, path: &Path, caller: &Caller) -> Box<dyn 
 }
 
 pub(crate) fn authority(config: &Config, path: &Path, caller: &Caller) -> Authority {
-    let command = &config.authority.command;
+    let ca = &config.authority;
     let settings = authority::Settings {
-        helper: helper(config, path, "authority", command),
-        timeout: command.timeout,
-        queue: command.queue,
-        queue_timeout: command.queue_timeout,
+        helper: helper(config, path, "authority", ca.user.clone()),
+        timeout: ca.timeout,
+        places: ca.places(),
+        queue_timeout: ca.queue_timeout,
+        kind: ca.kind,
+        has_config: ca.config.is_some(),
     };
     Authority::new(settings, share(caller), &config.state)
 }
@@ -118,9 +120,9 @@ fn share(caller: &Caller) -> Option<&str> {
 }
 
 /// `espm-helper WHAT FILE`
-fn helper(config: &Config, path: &Path, what: &str, command: &config::Command) -> Helper {
+fn helper(config: &Config, path: &Path, what: &str, user: Option<String>) -> Helper {
     let argv = vec![config.helper.display().to_string(), what.to_owned(), path.display().to_string()];
-    Helper { argv, sudo: config.sudo.clone(), user: command.user.clone() }
+    Helper { argv, sudo: config.sudo.clone(), user }
 }
 
 impl From<ConsoleError> for Fault {

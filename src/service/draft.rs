@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::authority::protocol::Asked;
 use crate::model::fault::FieldError;
 use crate::model::name::{ClassName, EnvironmentName, GroupName, NodeName};
 use crate::model::node::{Assignment, Change, List, Lost};
@@ -31,6 +32,17 @@ pub struct Draft {
     pub environment: Option<Option<EnvironmentName>>,
     /// `class_parameters`; `None` removes all of a class.
     pub class_parameters: Vec<(ClassName, Option<Settings>)>,
+    /// All errors found so far.
+    pub errors: Vec<FieldError>,
+}
+
+/// The readable part of a request for a certificate, and its errors.
+#[derive(Debug, Default, Clone)]
+pub struct CertificateDraft {
+    /// The certificate that is asked for.
+    pub asked: Asked,
+    /// The places in the body of the trusted facts, by object identifiers.
+    pub places: Vec<(String, String)>,
     /// All errors found so far.
     pub errors: Vec<FieldError>,
 }

@@ -3,10 +3,11 @@
 //! A refusal names the field, never the pattern that did not match.
 
 use super::context::Context;
-use super::draft::Draft;
+use super::draft::{CertificateDraft, Draft};
 use crate::console::listing::Listing;
 use crate::ledger::NodeOwner;
 use crate::model::client::{Caller, Client, May, Rights};
+use crate::model::extension::name;
 use crate::model::fault::{Fault, FieldError};
 use crate::model::name::{ClassName, EnvironmentName, ParameterName};
 use crate::model::node::{Assignment, Change, List};
@@ -44,6 +45,18 @@ pub(super) fn refusals(caller: &Caller, draft: &Draft, before: &Assignment) -> V
     });
     let classes = classes.map(|(class, _)| not_to_assign(format!("class_parameters.{class}"), class.as_str()));
     name.chain(lists).chain(environment).chain(classes).collect()
+}
+
+/// The trusted facts of a request for a certificate that the caller may not ask for, by their fields.
+pub(super) fn refused_extensions(caller: &Caller, draft: &CertificateDraft) -> Vec<FieldError> {
+    let Some(Client { rights, .. }) = caller.client() else { return Vec::new() };
+    let refused = draft.asked.extensions.iter().filter(|(oid, value)| !rights.extensions.permit(oid, value));
+    let refused = refused.map(|(oid, _)| {
+        let place = draft.places.iter().find(|(placed, _)| placed == oid);
+        let field = place.map_or("csr", |(_, field)| field);
+        FieldError::new(field, format!("{} with this value is nothing that this client may ask for", name(oid)))
+    });
+    refused.collect()
 }
 
 fn not_to_assign(field: String, name: &str) -> FieldError {

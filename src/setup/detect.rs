@@ -14,7 +14,7 @@ use crate::system::command::{self, Program};
 use crate::system::process;
 
 /// Where Puppet's own packages, Puppet Enterprise's and the distributions' have the program.
-pub(super) const PUPPETS: [&str; 3] = ["/opt/puppetlabs/bin/puppet", "/opt/puppet/bin/puppet", "/usr/bin/puppet"];
+pub(crate) const PUPPETS: [&str; 3] = ["/opt/puppetlabs/bin/puppet", "/opt/puppet/bin/puppet", "/usr/bin/puppet"];
 
 /// Puppet Enterprise's console.
 const RAKEFILE: &str = "/opt/puppet/share/puppet-dashboard/Rakefile";
@@ -99,6 +99,9 @@ pub(super) fn detect(puppet: &Path, keys: &mut Values) -> Result<(), SetupError>
     if puppet.major >= CODE_SINCE {
         settings.push("codedir");
     }
+    if puppet.major >= SERVER_CA_SINCE {
+        settings.push("ca_port");
+    }
     let printed = puppet.print(&settings)?;
     keys.fill(["console", "kind"], if Path::new(RAKEFILE).exists() { "rake" } else { "enc" });
     if puppet.major >= SERVER_CA_SINCE {
@@ -106,15 +109,27 @@ pub(super) fn detect(puppet: &Path, keys: &mut Values) -> Result<(), SetupError>
         if !server.exists() && keys.get(["authority", "command"]).is_none() {
             return Err(SetupError::NoServer { puppet: puppet.path, major: puppet.major, server });
         }
-        keys.fill(["authority", "kind"], "puppetserver-ca");
-        keys.fill(["authority", "command"], &format!("{} ca", server.display()));
-        if keys.get(["authority", "kind"]) == Some("puppetserver-ca") {
-            keys.fill(["authority", "config"], printed.value("config")?);
+        // Who names a command wants it.
+        let kind = if keys.get(["authority", "command"]).is_some() { "puppetserver-ca" } else { "puppet-ca-api" };
+        keys.fill(["authority", "kind"], kind);
+        match keys.get(["authority", "kind"]) {
+            Some("puppet-ca-api") => {
+                keys.fill(["authority", "address"], &format!("127.0.0.1:{}", printed.value("ca_port")?));
+                keys.fill(["authority", "config"], printed.value("config")?);
+            }
+            Some("puppetserver-ca") => {
+                keys.fill(["authority", "command"], &format!("{} ca", server.display()));
+                keys.fill(["authority", "config"], printed.value("config")?);
+            }
+            _ => {}
         }
     }
     keys.fill(["authority", "kind"], "puppet-cert");
     for (name, key) in [("user", "user"), ("ssldir", "ssldir"), ("cadir", "cadir"), ("master", "certname")] {
         keys.fill(["authority", name], printed.value(key)?);
+    }
+    if keys.get(["authority", "kind"]) == Some("puppet-ca-api") {
+        return Ok(());
     }
     let mut command = format!("{} cert", puppet.path.display());
     if AT_HOME.contains(&puppet.major) && keys.get(["authority", "user"]) != Some("root") {
@@ -131,16 +146,19 @@ pub(super) fn detect(puppet: &Path, keys: &mut Values) -> Result<(), SetupError>
 /// The host's name proves nothing: it may be short, or the name of the agent on the same machine. A client would get
 /// the certificate and the key of any other name of the master's.
 pub(super) fn master(keys: &Values) -> Result<String, SetupError> {
-    let command = keys.get(["authority", "command"]).unwrap_or_default();
-    let program = Path::new(command.split_whitespace().next().unwrap_or_default());
-    let puppet = puppet_of(program, keys.get(["authority", "kind"]).unwrap_or_default());
+    let program = keys.get(["authority", "command"]).and_then(|command| command.split_whitespace().next());
+    let puppet = puppet_of(program.map(Path::new), keys.get(["authority", "kind"]).unwrap_or_default());
     let asked = || Puppet::at(&puppet)?.print(&["certname"])?.value("certname").map(str::to_owned);
     asked().map_err(|_| SetupError::NoMaster(puppet.clone()))
 }
 
-/// The `puppet` program that belongs to the program of the CA's command.
-pub(super) fn puppet_of(program: &Path, kind: &str) -> PathBuf {
-    if kind == "puppet-cert" { program.to_owned() } else { program.with_file_name("puppet") }
+/// The `puppet` program that belongs to the program of the CA's command, or is installed.
+pub(super) fn puppet_of(program: Option<&Path>, kind: &str) -> PathBuf {
+    match program {
+        Some(program) if kind == "puppet-cert" => program.to_owned(),
+        Some(program) => program.with_file_name("puppet"),
+        None => PUPPETS.iter().map(Path::new).find(|path| path.exists()).unwrap_or(Path::new("puppet")).to_owned(),
+    }
 }
 
 /// Runs a script with Puppet's own Ruby, with these settings of the master as its arguments: Ruby's path, and what the

@@ -47,8 +47,8 @@ pub(super) enum SetupError {
     Current(PathBuf, X509Error),
     #[error("--console-release: is for a console that rake runs; there is none here (--console-kind enc)")]
     ReleaseWithoutConsole,
-    #[error("--{option}: is for kind = {want} alone, and the kind here is {found}; leave it out")]
-    OtherKind { option: &'static str, want: &'static str, found: String },
+    #[error("--{option}: is for kind = {} alone, and the kind here is {found}; leave it out", .want.join(" or "))]
+    OtherKind { option: &'static str, want: &'static [&'static str], found: String },
     #[error("no puppet found in {}; give --detect PUPPET", PUPPETS.join(", "))]
     NoPuppet,
     #[error("{puppet} {words} failed; run it by hand to see why")]
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn option_of_another_kind_is_named_and_no_line_of_a_file() {
         let (section, name) = ("console".to_owned(), "user".to_owned());
-        let wrong = Wrong::Meaningless { section, name, line: 18, want: "rake", found: "enc".into() };
+        let wrong = Wrong::Meaningless { section, name, line: 18, want: &["rake"], found: "enc".into() };
         let text = SetupError::from(wrong).to_string();
         assert_eq!(text, "--console-user: is for kind = rake alone, and the kind here is enc; leave it out");
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::SetupError;
 use super::certificate::Made;
-use crate::config::{Command, Config};
+use crate::config::{CaCommand, Command, Config};
 use crate::ledger;
 use crate::model::state_directory;
 use crate::system::process;
@@ -15,7 +15,7 @@ use crate::system::trusted_file::{self, FileError};
 /// Checks that the directories are there and nothing is in the way; returns the state directory's group.
 pub(super) fn check(ini: &Path, config: &Config) -> Result<u32, SetupError> {
     let (state, tls, authority) = (&config.state, &config.tls, &config.authority);
-    let owner = authority.command.user.clone().unwrap_or_else(|| process::owner_of(state));
+    let owner = authority.user.clone().unwrap_or_else(|| process::owner_of(state));
     let missing: Vec<_> = [
         (parent(ini), None),
         (parent(&tls.certificate), None),
@@ -35,12 +35,14 @@ pub(super) fn check(ini: &Path, config: &Config) -> Result<u32, SetupError> {
         return Err(SetupError::Existing(existing));
     }
     process::check_owner_of(state).map_err(SetupError::Become)?;
-    let console = config.console.command();
-    for (command, section) in
-        console.map(|command| (command, "console")).into_iter().chain([(&authority.command, "authority")])
-    {
-        check_command(command, section)?;
+    if let Some(Command { argv, directory, user, .. }) = config.console.command() {
+        check_command("console", argv, directory)?;
+        check_user("console", user.as_deref())?;
     }
+    if let Some(CaCommand { argv, directory, .. }) = authority.command() {
+        check_command("authority", argv, directory)?;
+    }
+    check_user("authority", authority.user.as_deref())?;
     Ok(fs::metadata(state).map_err(|error| FileError::io(state, error))?.gid())
 }
 
@@ -67,17 +69,25 @@ fn make(path: &Path, options: Option<String>) -> String {
 }
 
 /// Refuses the command of a console or a CA that this machine does not have.
-fn check_command(command: &Command, section: &'static str) -> Result<(), SetupError> {
-    let program = command.argv.first().map_or("", String::as_str);
-    let absent = |what: String, option| Err(SetupError::Absent { section, what, option });
+fn check_command(section: &'static str, argv: &[String], directory: &Path) -> Result<(), SetupError> {
+    let program = argv.first().map_or("", String::as_str);
     if !Path::new(program).is_file() {
-        return absent(format!("command: there is no {program}"), "command");
+        let what = format!("command: there is no {program}");
+        return Err(SetupError::Absent { section, what, option: "command" });
     }
-    if !command.directory.is_dir() {
-        return absent(format!("directory: there is no {}", command.directory.display()), "directory");
+    if !directory.is_dir() {
+        let what = format!("directory: there is no {}", directory.display());
+        return Err(SetupError::Absent { section, what, option: "directory" });
     }
-    match command.user.as_deref().filter(|user| process::uid_of(user).is_none()) {
-        Some(user) => absent(format!("user: there is no user {user} in /etc/passwd"), "user"),
+    Ok(())
+}
+
+fn check_user(section: &'static str, user: Option<&str>) -> Result<(), SetupError> {
+    match user.filter(|user| process::uid_of(user).is_none()) {
+        Some(user) => {
+            let what = format!("user: there is no user {user} in /etc/passwd");
+            Err(SetupError::Absent { section, what, option: "user" })
+        }
         None => Ok(()),
     }
 }

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::detect::PUPPETS;
 use self::distribution::System;
 use self::error::SetupError;
 use self::options::{GivenRights, Values};

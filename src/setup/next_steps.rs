@@ -6,6 +6,7 @@ use std::path::Path;
 use super::detect;
 use super::distribution::System;
 use super::templates::{Printer, Unit, Vhost, beside};
+use crate::authority::executor::Kind;
 use crate::config::MAX_FILE;
 use crate::config::enc_ini;
 use crate::config::layout::{self, PACKAGED};
@@ -45,7 +46,7 @@ pub(super) fn steps(printer: &Printer<'_>, group: u32) -> String {
 /// Lines that let the users of the console's and the CA's commands read the configuration.
 fn users(printer: &Printer<'_>, group: u32) -> Vec<String> {
     let console = printer.config.console.command().and_then(|command| command.user.as_deref());
-    let authority = printer.config.authority.command.user.as_deref().filter(|user| Some(*user) != console);
+    let authority = printer.config.authority.user.as_deref().filter(|user| Some(*user) != console);
     let name = process::group_name(group).unwrap_or_else(|| group.to_string());
     let outsiders = [console, authority].into_iter().flatten().filter(|user| !process::is_member(user, group));
     outsiders.map(|user| format!("usermod -aG {name} {user}")).collect()
@@ -80,8 +81,8 @@ fn enc(printer: &Printer<'_>) -> Vec<String> {
 /// The puppet program of the master.
 fn puppet(printer: &Printer<'_>) -> String {
     let authority = &printer.config.authority;
-    let program = authority.command.argv.first().map_or("", String::as_str);
-    let puppet = detect::puppet_of(Path::new(program), authority.kind.word());
+    let program = authority.command().and_then(|command| command.argv.first());
+    let puppet = detect::puppet_of(program.map(Path::new), authority.kind.word());
     if puppet.is_file() { puppet.display().to_string() } else { "puppet".to_owned() }
 }
 
@@ -89,7 +90,7 @@ fn puppet(printer: &Printer<'_>) -> String {
 fn server(printer: &Printer<'_>) -> &'static str {
     let here =
         |name: &&str| UNITS.iter().any(|directory| Path::new(directory).join(format!("{name}.service")).exists());
-    let usual = if printer.config.authority.kind.word() == "puppet-cert" { "puppet-master" } else { "puppetserver" };
+    let usual = if printer.config.authority.kind == Kind::PuppetCert { "puppet-master" } else { "puppetserver" };
     SERVERS.into_iter().find(here).unwrap_or(usual)
 }
 

@@ -10,7 +10,7 @@ use crate::config::layout;
 use crate::config::{Absent, KEYS, Key};
 
 /// Option, name of its value, section and key, and the default where it is not the key's.
-const OPTIONS: [(&str, &str, [&str; 2], Option<&str>); 20] = [
+const OPTIONS: [(&str, &str, [&str; 2], Option<&str>); 22] = [
     ("port", "PORT", ["tls", "port"], None),
     ("state", "DIR", ["espm", "state"], None),
     ("listen", "PATH", ["espm", "listen"], None),
@@ -25,6 +25,8 @@ const OPTIONS: [(&str, &str, [&str; 2], Option<&str>); 20] = [
     ("authority-kind", "KIND", ["authority", "kind"], None),
     ("authority-command", "COMMAND", ["authority", "command"], None),
     ("authority-config", "FILE", ["authority", "config"], None),
+    ("authority-key", "TYPE", ["authority", "key"], None),
+    ("authority-address", "HOST:PORT", ["authority", "address"], None),
     ("authority-user", "USER", ["authority", "user"], None),
     ("ssldir", "DIR", ["authority", "ssldir"], None),
     ("cadir", "DIR", ["authority", "cadir"], None),
@@ -76,7 +78,7 @@ fn argument(key: &'static Key, option: &'static str, value_name: &'static str, d
             Ok(1..) => Ok(text.to_owned()),
             _ => Err("want a whole number from 1 to 65535"),
         }),
-        "kind" | "release" => {
+        "kind" | "release" | "key" => {
             let words = key.want.split(", ").flat_map(|words| words.split(" or "));
             arg.value_parser(PossibleValuesParser::new(words))
         }
@@ -124,7 +126,7 @@ impl Values {
         for (_, _, at, _) in OPTIONS {
             let Some(key) = key(at).filter(|key| key.absent != Absent::Optional) else { continue };
             // The kind stands before what depends on it.
-            if key.kind.is_none() || key.kind == self.get([key.section, "kind"]) {
+            if key.has_meaning_with(self.get([key.section, "kind"]).unwrap_or_default()) {
                 self.fill(at, key.value(layout::this));
             }
         }

@@ -168,7 +168,7 @@ impl<'a> Printer<'a> {
         let in_unit = |text: String| Some(text.replace('%', "%%"));
         match name {
             "apache_logs" => Some(self.system.names().apache_logs.to_owned()),
-            "authority_rule" => rule(config.authority.command.user.as_ref(), "ESPM_AUTHORITY"),
+            "authority_rule" => rule(config.authority.user.as_ref(), "ESPM_AUTHORITY"),
             "catalogue" => self.published().first().and_then(|catalogue| in_unit(catalogue.display().to_string())),
             "certificate" => path(&config.tls.certificate),
             "cgi" => Some(layout.cgi.to_owned()),

@@ -15,6 +15,8 @@ class Authority
     private_key: 'ssl/private_keys', public_key: 'ssl/public_keys', certificate: 'ssl/certs',
     request: 'ssl/certificate_requests', signed: 'ca/signed', ca_request: 'ca/requests'
   }.freeze
+  PUPPET = '1.3.6.1.4.1.34380'
+  PRIVILEGE = "#{PUPPET}.1.3.39" # pp_cli_auth
   CRL = /-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n/m
 
   def initialize(root)
@@ -52,12 +54,13 @@ class Authority
     write(file('ca/serial'), format('%04X', chain.size + 1), mode)
   end
 
-  # The master's own key and certificate. `puppetserver ca setup` writes no line of it into the inventory.
-  def make_master(name = MASTER, listed:)
+  # The master's own key and certificate. `puppetserver ca setup` names the master beside the common name and lets it
+  # use the CA; it wrote no line of it into the inventory for long.
+  def make_master(name = MASTER, served:)
     key = new_key
     save_keys(name, key)
-    publish(name, sign(name, key.public_key))
-    write(file('ca/inventory.txt'), '', 0o640) unless listed
+    publish(name, sign(name, key.public_key, alt_name: served, facts: served ? { PRIVILEGE => 'true' } : {}))
+    write(file('ca/inventory.txt'), '', 0o640) if served
   end
 
   def new_key
@@ -73,14 +76,14 @@ class Authority
 
   # The CA's copy; the node's own is written by publish. The block runs between signing and saving.
   # A certificate that ends soon, or begins later, is a fault as well: its text says in how many seconds.
-  def sign(name, public_key, alt_name: false, facts: {}, starts_in: Faults.on('starts_in'))
+  def sign(name, public_key, alt_name: false, facts: {}, bare: false, starts_in: Faults.on('starts_in'))
     cert = certificate(Faults.on('wrong_cn') ? 'wrong.example.com' : name, public_key, next_serial, issuer, 5 * 365)
     seconds = Faults.on('ends_in') and cert.not_after = Time.now + seconds.to_i
     cert.not_before = Time.now + starts_in.to_i if starts_in
     # The real server, which is Java, writes the issuer as UTF8String whatever it is in the CA's certificate.
     cert.issuer = OpenSSL::X509::Name.new([['CN', issuer[0].subject.to_a[0][1]]]) if alt_name
     extend_cert(cert, issuer[0], alternative(name, alt_name))
-    add_facts(cert, facts)
+    add_facts(cert, facts, bare)
     cert.sign(Faults.on('foreign_ca') ? new_key : issuer[1], 'SHA256')
     yield if block_given?
     File.open(file('ca/inventory.txt'), 'a') do |inventory|
@@ -97,7 +100,13 @@ class Authority
   # After a restore the agent has a certificate that the CA knows nothing of.
   def renew(name, starts_in = nil)
     own = has?(:signed, name) ? signed(name) : OpenSSL::X509::Certificate.new(File.read(path(:certificate, name)))
-    sign(name, own.public_key, alt_name: true, starts_in: starts_in)
+    sign(name, own.public_key, alt_name: true, facts: facts_of(own), starts_in: starts_in)
+  end
+
+  # The trusted facts of a certificate, which its renewal has, too.
+  def facts_of(cert)
+    own = cert.extensions.select { |extension| extension.oid.start_with?(PUPPET) }
+    own.to_h { |extension| [extension.oid, OpenSSL::ASN1.decode(extension.value_der).value] } # those that renew are new enough
   end
 
   # An agent with a key of its own asks for a certificate.
@@ -119,7 +128,7 @@ class Authority
     %w[ca ssl].each { |part| FileUtils.rm_rf(file(part)) }
     @issuer = nil
     setup(intermediate: intermediate)
-    make_master(listed: !intermediate)
+    make_master(served: intermediate)
   end
 
   def request(name, key)
@@ -133,6 +142,10 @@ class Authority
   def publish(name, cert, mode: 0o644)
     Faults.point('before_publish')
     write(path(:certificate, name), cert.to_pem, mode)
+  end
+
+  def request_of(name)
+    OpenSSL::X509::Request.new(File.read(path(:ca_request, name)))
   end
 
   def signed(name)
@@ -154,6 +167,7 @@ class Authority
     own_crl.revoked.any? { |entry| entry.serial == serial }
   end
 
+  # The block runs between reading and writing the list.
   def revoke(serial)
     crl = own_crl
     entry = OpenSSL::X509::Revoked.new
@@ -163,6 +177,7 @@ class Authority
     crl.add_revoked(entry)
     number = crl.extensions.find { |extension| extension.oid == 'crlNumber' }.value.to_i + 1
     others = File.binread(file('ca/ca_crl.pem')).scan(CRL).drop(1)
+    yield if block_given?
     if Faults.on('cut_crl') # killed while it writes
       write(file('ca/ca_crl.pem'), '', 0o644)
       Process.kill(:KILL, Process.pid)
@@ -243,14 +258,15 @@ class Authority
     end
   end
 
-  PUPPET = '1.3.6.1.4.1.34380'
   ARCS = { 'pp_role' => "#{PUPPET}.1.1.13", 'pp_auth_role' => "#{PUPPET}.1.3.13" }.freeze
 
-  # Trusted facts: from the csr_attributes.yaml that the command reads.
-  def add_facts(cert, facts)
+  # Trusted facts: from the csr_attributes.yaml that the command reads. Puppet before 4 wrote the bare text.
+  def add_facts(cert, facts, bare)
+    facts = facts.drop(1) if Faults.on('drop_fact')
     facts.each do |name, value|
-      oid = ARCS.fetch(name, name)
-      cert.add_extension(OpenSSL::X509::Extension.new(oid, OpenSSL::ASN1::UTF8String(value).to_der, false))
+      value = "#{value}#{Faults.on('change_fact')}"
+      der = bare ? value : OpenSSL::ASN1::UTF8String(value).to_der
+      cert.add_extension(OpenSSL::X509::Extension.new(ARCS.fetch(name, name), der, false))
     end
   end
 

@@ -113,7 +113,7 @@ class PuppetCert
 
     # As the real one: it says so before it saves what it signed.
     facts = @old ? {} : @ca.facts_in(@facts)
-    cert = @ca.sign(name, key.public_key, facts: facts) { say(:notice, "Signed certificate request for #{name}") }
+    cert = @ca.sign(name, key.public_key, facts: facts, bare: @flavour.to_i < 4) { say(:notice, "Signed certificate request for #{name}") }
     remove('CertificateRequest', name, :ca_request, :request)
     @ca.publish(name, cert)
     Faults.point('after_generate')

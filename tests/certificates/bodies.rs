@@ -23,7 +23,10 @@ fn body_of_certificate_request_is_read_and_judged() {
     let named = ask(r#"{"a":1,"b":2}"#, json_type).expect(422).json();
     assert_eq!(
         named["errors"],
-        json!([{"field": "a", "detail": "is not known"}, {"field": "b", "detail": "is not known"}])
+        json!([
+            {"field": "a", "detail": "is not known; extensions and csr are"},
+            {"field": "b", "detail": "is not known; extensions and csr are"}
+        ])
     );
     assert!(valid(&site).is_empty() && site.runs("ca").is_empty());
     // Whose the node is comes first.

@@ -3,13 +3,13 @@ use std::fs;
 use std::process::Command;
 
 use super::command_faults::running;
-use super::{CA, CERT, NAME, assert_made, contents, files, generate, path};
+use super::{ALL, CA, CERT, NAME, assert_made, contents, files, generate, path};
 use crate::harness::certificates::{revoked, serial, valid, x509};
 use crate::harness::{run, wait_until};
 
 #[test]
 fn certificate_made_by_hand_for_our_node_is_left_alone() {
-    for kind in [CERT, CA] {
+    for kind in ALL {
         let site = kind.with_node();
         kind.human(&site, "generate", NAME);
         let before = (contents(&site, NAME), site.runs("ca").len(), valid(&site));
@@ -27,7 +27,7 @@ fn certificate_made_by_hand_for_our_node_is_left_alone() {
 
 #[test]
 fn alternative_name_of_master_is_409() {
-    for kind in [CERT, CA] {
+    for kind in ALL {
         let site = kind.site();
         let master = site.dir.join("ca/ca/signed/master.example.com.pem");
         let names = "subjectAltName=DNS:master.example.com,DNS:puppet,DNS:Puppet.Example.com,IP:192.0.2.7";
@@ -51,13 +51,13 @@ fn alternative_name_of_master_is_409() {
         generate(&site, NAME).expect(502);
         fs::remove_file(&master).unwrap();
         generate(&site, NAME).expect(201);
-        assert_eq!(site.count("ca", "generate"), 2);
+        assert_eq!(kind.generated(&site), 2);
     }
 }
 
 #[test]
 fn certificate_made_by_hand_in_place_of_ours_is_left_alone() {
-    for kind in [CERT, CA] {
+    for kind in ALL {
         let site = kind.with_node();
         let ours = generate(&site, NAME);
         kind.human(&site, "clean", NAME);
@@ -79,7 +79,7 @@ fn certificate_made_by_hand_in_place_of_ours_is_left_alone() {
 
 #[test]
 fn certificate_revoked_by_hand_is_not_handed_out_again() {
-    for kind in [CERT, CA] {
+    for kind in ALL {
         let site = kind.with_node();
         let first = generate(&site, NAME);
         kind.human(&site, "revoke", NAME);

@@ -1,7 +1,10 @@
 //! Certificates: the answer describes them, none is lost or left behind, and none of others is touched.
 //! openssl says here what is true of a certificate, not espm.
 
+mod api_server;
+mod asked_facts;
 mod bodies;
+mod by_api;
 mod command_faults;
 mod earlier_records;
 mod made_by_hand;
@@ -22,11 +25,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::harness::certificates::{openssl, serial, valid, x509};
-use crate::harness::{Answer, Plan, Site};
+use crate::harness::{API, Answer, Plan, Site};
 
 const NAME: &str = "web01.example.com";
 const CERT: Kind = Kind("puppet-cert");
 const CA: Kind = Kind("puppetserver-ca");
+const BY_API: Kind = Kind(API);
+const ALL: [Kind; 3] = [CERT, CA, BY_API];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Kind(&'static str);
@@ -41,6 +46,20 @@ impl Kind {
         let site = self.site();
         site.add(NAME);
         site
+    }
+
+    /// How often the CA was asked to make a certificate.
+    fn generated(self, site: &Site) -> usize {
+        if self == BY_API {
+            site.count_exchanges("PUT certificate_status signed")
+        } else {
+            site.count("ca", "generate")
+        }
+    }
+
+    /// How often the CA was asked to revoke.
+    fn revoked(self, site: &Site) -> usize {
+        if self == BY_API { site.count_exchanges("PUT certificate_status revoked") } else { site.count("ca", "revoke") }
     }
 
     /// A human at the shell.
@@ -107,8 +126,12 @@ fn assert_made(site: &Site, answer: &Answer) {
     assert_eq!(valid(site), [serial(answer)].into());
 }
 
-/// Lets the CA's command be another Puppet's.
+/// Lets the CA's command, or its server, be another Puppet's.
 fn flavour(site: &Site, flavour: &str) {
+    if site.has_ca_server() {
+        site.write("ca/flavour", flavour);
+        return;
+    }
     let ini = fs::read_to_string(site.ini()).unwrap();
     let command = ini.lines().find(|line| line.starts_with("command") && line.contains("/authority/puppet ")).unwrap();
     site.configure("authority", &command.replace(" --root", &format!(" --flavour {flavour} --root")));

@@ -1,13 +1,13 @@
 //! Certificates that were renewed, replaced, lost or that have expired.
 use std::fs;
 
-use super::{CA, CERT, Kind, NAME, assert_made, cause, files, flavour, generate, path};
+use super::{ALL, BY_API, CA, CERT, Kind, NAME, assert_made, cause, files, flavour, generate, path};
 use crate::harness::certificates::{revoked, serial, valid};
 use crate::harness::check::{all_is_well, check, one_fault};
 use crate::harness::{Site, wait_until};
 
 /// A CA's kind, and a Puppet that renews.
-const RENEWING: [(Kind, &str); 2] = [(CERT, "5.5"), (CA, "8.7")];
+const RENEWING: [(Kind, &str); 3] = [(CERT, "5.5"), (CA, "8.7"), (BY_API, "8.7")];
 
 fn site(kind: Kind, puppet: &str) -> Site {
     let site = kind.with_node();
@@ -110,27 +110,35 @@ fn renewal_during_revocation_is_revoked_too() {
 #[test]
 fn renewed_certificate_that_server_cannot_revoke_is_409_and_never_forgotten() {
     // Before 8.2.2 it revokes the serial number of its copy alone.
-    let site = site(CA, "7.9");
-    let first = generate(&site, NAME);
-    site.puppet(&["agent", "renew", NAME]);
-    for target in [path(NAME), node(), path(NAME)] {
-        let refused = site.delete(&target);
-        assert_eq!(refused.expect(409).problem(), "certificate-replaced");
-        assert!(cause(&site, &refused).contains(&format!("serial number {}", serial(&first))));
-        assert_eq!(valid(&site), [serial(&first)].into());
-        assert!(!site.node_in_console(NAME).is_null());
+    for kind in [CA, BY_API] {
+        let site = site(kind, "7.9");
+        let first = generate(&site, NAME);
+        site.puppet(&["agent", "renew", NAME]);
+        for target in [path(NAME), node(), path(NAME)] {
+            let refused = site.delete(&target);
+            assert_eq!(refused.expect(409).problem(), "certificate-replaced");
+            assert!(cause(&site, &refused).contains(&format!("serial number {}", serial(&first))));
+            assert_eq!(valid(&site), [serial(&first)].into());
+            assert!(!site.node_in_console(NAME).is_null());
+        }
+        assert!(site.unfinished().contains_key(NAME), "the operator sees it");
+        site.puppet(&["--flavour", "8.7", "ca", "revoke", &format!("--certname={NAME}")]);
+        site.delete(&node()).expect(204);
+        assert_eq!(valid(&site), [].into());
     }
-    assert!(site.unfinished().contains_key(NAME), "the operator sees it");
-    site.puppet(&["--flavour", "8.7", "ca", "revoke", &format!("--certname={NAME}")]);
-    site.delete(&node()).expect(204);
-    assert_eq!(valid(&site), [].into());
 }
 
 #[test]
 fn replaced_certificate_is_revoked_by_serial_or_409() {
-    for (kind, puppet, alone) in
-        [(CERT, "5.5", true), (CERT, "2.7.26", true), (CERT, "2.7.12", false), (CA, "7.9", false), (CA, "8.7", false)]
-    {
+    for (kind, puppet, alone) in [
+        (CERT, "5.5", true),
+        (CERT, "2.7.26", true),
+        (CERT, "2.7.12", false),
+        (CA, "7.9", false),
+        (CA, "8.7", false),
+        (BY_API, "7.9", false),
+        (BY_API, "8.7", false),
+    ] {
         let site = site(kind, puppet);
         let ours = generate(&site, NAME);
         site.puppet(&["human", "duplicate", NAME]);
@@ -166,14 +174,16 @@ fn replaced_certificate_is_revoked_by_serial_or_409() {
 
 #[test]
 fn certificate_that_ca_has_lost_is_none_and_still_revoked() {
-    for (kind, puppet, revocable) in [(CERT, "5.5", true), (CA, "8.7", true), (CA, "7.9", false)] {
+    for (kind, puppet, revocable) in
+        [(CERT, "5.5", true), (CA, "8.7", true), (CA, "7.9", false), (BY_API, "8.7", true), (BY_API, "7.9", false)]
+    {
         let site = site(kind, puppet);
         let first = generate(&site, NAME);
         fs::remove_file(site.dir.join(format!("ca/ca/signed/{NAME}.pem"))).unwrap();
         site.get(&path(NAME)).expect(404);
         let second = generate(&site, NAME);
         second.expect(201);
-        assert_eq!(site.count("ca", "revoke"), 0, "nobody has asked for that");
+        assert_eq!(kind.revoked(&site), 0, "nobody has asked for that");
         assert_eq!(valid(&site), [serial(&first), serial(&second)].into());
         let answer = site.delete(&node());
         if revocable {
@@ -188,7 +198,7 @@ fn certificate_that_ca_has_lost_is_none_and_still_revoked() {
 
 #[test]
 fn expired_certificate_is_none_and_nothing_is_revoked_for_the_next() {
-    for kind in [CERT, CA] {
+    for kind in ALL {
         let site = kind.with_node();
         site.fault("ca", "ends_in.once", "15");
         let first = generate(&site, NAME);
@@ -201,7 +211,7 @@ fn expired_certificate_is_none_and_nothing_is_revoked_for_the_next() {
         );
         let second = generate(&site, NAME);
         assert_ne!(serial(second.expect(201)), serial(&first));
-        assert_eq!(site.count("ca", "revoke"), 0);
+        assert_eq!(kind.revoked(&site), 0);
         site.delete(&node()).expect(204);
         assert_eq!(revoked(&site), [serial(&second)].into());
     }
@@ -217,7 +227,7 @@ fn certificate_not_yet_valid_is_502_and_still_revoked() {
         let refused = generate(&site, NAME);
         assert_eq!(refused.expect(502).problem(), "command-failed");
         assert!(cause(&site, &refused).contains("valid only from"), "{}", cause(&site, &refused));
-        assert_eq!((site.count("ca", "generate"), site.count("ca", "revoke")), (1, 0));
+        assert_eq!((kind.generated(&site), kind.revoked(&site)), (1, 0));
         site.delete(&node()).expect(204);
         assert_eq!((valid(&site), revoked(&site).len()), ([].into(), 2), "{kind:?}");
     }

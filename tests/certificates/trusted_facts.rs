@@ -1,7 +1,7 @@
 //! The master's own trusted facts, and requests that wait at the CA.
 use std::fs;
 
-use super::{CA, CERT, NAME, assert_made, cause, files, flavour, generate, path};
+use super::{ALL, CA, CERT, NAME, assert_made, cause, files, flavour, generate, path};
 use crate::harness::Site;
 use crate::harness::certificates::{openssl, revoked, valid};
 
@@ -55,7 +55,7 @@ fn certificate_with_surplus_names_or_rights_or_not_yet_valid_is_502_and_revoked(
         ("may_sign", "", "the right to sign others that nobody asked for"),
         ("starts_in", "3600", "is valid only from"),
     ] {
-        for kind in [CERT, CA] {
+        for kind in ALL {
             let site = kind.with_node();
             site.fault("ca", &format!("{fault}.once"), text);
             let refused = generate(&site, NAME);
@@ -71,7 +71,7 @@ fn certificate_with_surplus_names_or_rights_or_not_yet_valid_is_502_and_revoked(
 
 #[test]
 fn waiting_request_of_agent_is_409_that_tells_operator_what_to_type() {
-    for kind in [CERT, CA] {
+    for kind in ALL {
         let site = kind.with_node();
         site.puppet(&["agent", "ask", NAME]);
         let request = site.dir.join(format!("ca/ca/requests/{NAME}.pem"));

@@ -4,7 +4,8 @@ use super::site::{HUMANS, Site, request};
 use crate::http::request::Request;
 
 /// The first client's rights; the second may everything.
-const RIGHTS: &str = "nodes = web*, foreign*\ngroups = default\nclasses = ntp*, apache\nmost = 1\n";
+const RIGHTS: &str =
+    "nodes = web*, foreign*\ngroups = default\nclasses = ntp*, apache\nextensions = pp_role=a*, pp_zone=*\nmost = 1\n";
 
 fn open(name: &str, rights: &str) -> Site {
     let site = Site::open(name, &[rights.to_owned(), String::new()]);
@@ -37,6 +38,10 @@ fn patch(name: &str, body: &str) -> Request {
     request("a", "PATCH", &format!("/v1/nodes/{name}"), body)
 }
 
+fn certificate(body: &str) -> Request {
+    request("a", "POST", "/v1/nodes/web01/certificate", body)
+}
+
 fn of_type(media_type: &str, request: Request) -> Request {
     Request { content_type: Some(media_type.to_owned()), ..request }
 }
@@ -56,6 +61,9 @@ fn faults_are_judged_in_order() {
         ("shape, rights", patch("web01", r#"{"classes":["none","ntpd"],"x":1}"#), "422 invalid x classes[1]"),
         ("shape, rights", post(r#"{"name":"Web","classes":["mysql"]}"#), "422 invalid name"),
         ("rights, unknown names", post(r#"{"name":"web03","classes":["mysql","ntpd"]}"#), "403 forbidden classes[0]"),
+        ("JSON, shape", certificate(r#"{"extensions":{"pp_role":"b"}"#), "400 bad-json"),
+        ("shape, rights", certificate(r#"{"extensions":{"pp_role":"b"},"x":1}"#), "422 invalid x"),
+        ("rights", certificate(r#"{"extensions":{"pp_role":"b","pp_zone":"a"}}"#), "403 forbidden extensions.pp_role"),
         ("unknown names, quota", post(r#"{"name":"web03","classes":["ntpd"]}"#), "422 invalid classes[0]"),
         ("quota, taken by itself", post(r#"{"name":"web01"}"#), "403 quota"),
         ("quota, taken by another", post(r#"{"name":"web02"}"#), "403 quota"),

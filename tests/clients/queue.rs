@@ -36,6 +36,6 @@ fn client_has_half_of_the_queues_of_console_and_ca() {
         let [change, look] = asked.map(|asked| matches!(asked, Err(AuthorityError::Busy(LockError::Full))));
         [matches!(console, Err(LockError::Full)), change, look]
     };
-    let [a, b] = [0, 1].map(|client| full(&Caller::Client(site.config().clients[client].clone())));
+    let [a, b] = [0, 1].map(|client| full(&Caller::Client(Box::new(site.config().clients[client].clone()))));
     assert_eq!((a, b, full(&Caller::Operator)), ([true; 3], [false; 3], [false; 3]));
 }

@@ -240,8 +240,10 @@ impl Site {
         let settings = authority::Settings {
             helper: Helper { argv: vec!["/bin/sh".into(), at("authority"), at("ca")], sudo: "/s".into(), user: None },
             timeout: Duration::from_secs(60),
-            queue: 4,
+            places: [1, 4],
             queue_timeout: Duration::from_secs(60),
+            kind: self.config.authority.kind,
+            has_config: true,
         };
         Authority::new(settings, None, &self.directory.join("state"))
     }
@@ -278,7 +280,7 @@ impl Site {
         let name = NodeName::parse(name).unwrap();
         let state = || self.ledger().entry(&name).unwrap().unwrap().state;
         let before = state();
-        let mut context = self.context(self.audit(), Caller::Client(self.config.clients[client].clone()));
+        let mut context = self.context(self.audit(), Caller::Client(Box::new(self.config.clients[client].clone())));
         let mut locked = LockedName::acquire(&mut context, self.ledger(), &name).unwrap();
         recovery::settle(&mut locked, Purpose::Keep).unwrap();
         (state() != before).then(|| state().word())

@@ -5,6 +5,7 @@ mod slots;
 
 /// Behind each web server (tests/run).
 mod every_server {
+    mod launches;
     mod load;
 
     /// With a cold console and with a warm one (tests/run).

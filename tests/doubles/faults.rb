@@ -29,9 +29,14 @@ module Faults
 
   # A run with these words, which is not a process of its own or ends without at_exit.
   def begin_run(root, words)
+    at(root)
+    log(argv: words, env: ENV.to_h, exec_env: exec_env, cwd: Dir.pwd)
+  end
+
+  # Where the faults are, and the log.
+  def at(root)
     @root = root
     FileUtils.mkdir_p(path('faults'))
-    log(argv: words, env: ENV.to_h, exec_env: exec_env, cwd: Dir.pwd)
   end
 
   # What happens before the program looks at its arguments.

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::{Plan, run};
+use super::{API, Plan, run};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -22,9 +22,9 @@ pub fn console() -> PathBuf {
     directory().join("console")
 }
 
-/// A new CA of the kind that a plan wants.
+/// A new CA of the kind that a plan wants. Command and API are two ways to ask one server.
 pub fn authority(plan: &Plan) -> PathBuf {
-    directory().join(plan.authority)
+    directory().join(if plan.authority == API { "puppetserver-ca" } else { plan.authority })
 }
 
 fn directory() -> &'static Path {

@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod audit;
+pub mod ca_server;
 pub mod certificates;
 pub mod check;
 pub mod concurrency;
@@ -31,6 +32,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
+pub use self::ca_server::API;
+use self::ca_server::CaServer;
 pub use self::inspection::without_copies;
 pub use self::plan::{Plan, Server};
 pub use self::programs::template;
@@ -64,6 +67,7 @@ pub struct Site {
     children: Vec<Child>,
     gate: Option<Child>,
     pub worker: Mutex<Option<Child>>,
+    ca_server: Option<CaServer>,
 }
 
 /// The user ids, or names, of a site's parts.
@@ -203,28 +207,31 @@ impl Site {
             children: vec![],
             gate: None,
             worker: Mutex::new(None),
+            ca_server: CaServer::planned(plan),
             dir,
         }
     }
 
     /// Gives the doubles to their users, then runs espm-setup with the words that say where things are.
     fn set_up(&mut self, plan: &Plan, words: &[String]) {
-        let at = |path: &str| self.dir.join(path).display().to_string();
+        let dir = self.dir.clone();
+        let at = |path: &str| dir.join(path).display().to_string();
         let template = template().display();
         let rake =
             format!("/usr/bin/rake -f {template}/console/Rakefile RAILS_ENV=production CONSOLE={}", at("console"));
-        let part = if plan.authority == "puppet-cert" { PUPPET_CERT } else { "ca" };
-        let puppet = format!("{template}/authority/puppet --root {} {part}", at("ca"));
         for double in ["console", "ca"] {
             let user = self.users.of(double);
             run(self.inside("chown").args(["-R", &format!("{user}:{user}")]).arg(self.dir.join(double)));
         }
+        self.start_ca_server();
+        let authority = self.authority_words(plan);
         let output = self
             .inside(self.bin("espm-setup"))
             .args(["-p", &self.port.to_string(), "--host", "master.example.com", "--master", "master.example.com"])
             .args(["--console-command", &rake])
             .args(["--san", "localhost", "--san", "127.0.0.1", "--console-directory", &at("console")])
-            .args(["--authority-kind", plan.authority, "--authority-command", &puppet])
+            .args(["--authority-kind", plan.authority])
+            .args(authority)
             .args(["--ssldir", &at("ca/ssl"), "--cadir", &at("ca/ca"), "--syslog", &at("log.sock")])
             .args(words)
             .args(&plan.setup)
@@ -238,11 +245,28 @@ impl Site {
         if plan.console == Temperature::Warm {
             self.configure("console", &format!("worker = {}", at("run/worker.sock")));
         }
+        if let Some(server) = &self.ca_server {
+            self.configure("authority", &format!("address = 127.0.0.1:{}", server.port()));
+            // Made in no time, even by a program that is not optimized.
+            self.configure("authority", "key = p256");
+        }
         for (section, line) in &plan.ini {
             self.configure(section, line);
         }
         // The log of rake's runs, which finding out the release has begun.
         let _ = fs::remove_file(self.dir.join("console/log"));
+    }
+
+    /// How the CA is asked, for espm-setup.
+    fn authority_words(&self, plan: &Plan) -> Vec<String> {
+        let part = match plan.authority {
+            API => return vec![],
+            "puppet-cert" => PUPPET_CERT,
+            _ => "ca",
+        };
+        let root = self.dir.join("ca");
+        let command = format!("{}/authority/puppet --root {} {part}", template().display(), root.display());
+        vec!["--authority-command".into(), command]
     }
 
     /// Adds a client, and gives its key.
@@ -336,8 +360,12 @@ impl Site {
     }
 
     pub fn append(&self, name: &str) -> fs::File {
-        fs::OpenOptions::new().create(true).append(true).open(self.dir.join(name)).unwrap()
+        open_to_append(&self.dir.join(name))
     }
+}
+
+fn open_to_append(path: &std::path::Path) -> fs::File {
+    fs::OpenOptions::new().create(true).append(true).open(path).unwrap()
 }
 
 impl Drop for Site {
@@ -347,17 +375,22 @@ impl Drop for Site {
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
         }
+        drop(self.ca_server.take());
         if let Some(mut holder) = self.namespace.take() {
             drop(holder.stdin.take());
             let _ = holder.wait();
         }
         if std::thread::panicking() {
-            for log in ["gate.err", "worker.log", "server.err", "nginx.err", "apache.err", "espm.error.log"] {
+            for log in
+                ["gate.err", "ca/server.err", "worker.log", "server.err", "nginx.err", "apache.err", "espm.error.log"]
+            {
                 eprintln!("--- {log}\n{}", self.file(log));
             }
             eprintln!("--- audit\n{}", self.audit().join("\n"));
             eprintln!("--- kept in {}", self.dir.display());
         } else {
+            // It answers that all is well, and loses revocations.
+            assert_eq!(self.count_exchanges("PUT clean"), 0, "nothing of ours asks for it");
             let _ = fs::remove_dir_all(&self.dir);
         }
     }

@@ -70,7 +70,7 @@ fn every_value_of_the_sample_is_accepted() {
             .into_iter()
             .flatten()
             .copied()
-            .filter(|key| key.section == "console" && key.kind == Some("enc"))
+            .filter(|key| key.section == "console" && key.kinds == ["enc"])
             .map(|key| format!("{} = {}\n", key.name, key.value(|| layout)))
             .collect();
         sample::with_lines(&format!("{before}[console]\nkind = enc\n{enc}[authority]\n{after}"), |_| false).unwrap();

@@ -306,9 +306,9 @@ fn ini(date: &str) -> String {
             section = group[0].section;
             roff.control("SS", [format!("[{section}]").as_str()]);
         }
-        if let Some(kind) = group[0].kind {
+        if !group[0].kinds.is_empty() {
             roff.control("PP", []);
-            roff.text([roman(sample::for_kind(kind))]);
+            roff.text([roman(sample::for_kinds(group[0].kinds))]);
         }
         entries(&mut roff, group);
     }

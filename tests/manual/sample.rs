@@ -17,11 +17,10 @@ const ENC: [&str; 1] =
 
 /// `[authority]` on newer masters.
 pub(crate) const NEWER: (&str, &str) = (
-    "With Puppet 6, 7 or 8, in place of the section above (on Debian's own packages: /usr/bin/puppetserver, \
+    "With Puppet 6, 7 or 8, in place of the section above (on Debian's own packages: /etc/puppet/puppet.conf, \
      /var/lib/puppet/ssl and /etc/puppet/puppetserver/ca):",
     "[authority]
-kind = puppetserver-ca
-command = /opt/puppetlabs/bin/puppetserver ca
+kind = puppet-ca-api
 user = puppet
 config = /etc/puppetlabs/puppet/puppet.conf
 ssldir = /etc/puppetlabs/puppet/ssl
@@ -46,20 +45,20 @@ pub(crate) fn help(key: &Key) -> String {
 pub(crate) fn groups(keys: &[&'static [&'static Key]]) -> Vec<Vec<&'static Key>> {
     let mut keys: Vec<&Key> = keys.iter().copied().flatten().copied().collect();
     let sections: Vec<&str> = keys.iter().map(|key| key.section).collect();
-    keys.sort_by_key(|key| (sections.iter().position(|section| *section == key.section), key.kind.is_some()));
+    keys.sort_by_key(|key| (sections.iter().position(|section| *section == key.section), !key.kinds.is_empty()));
     let mut groups: Vec<Vec<&Key>> = Vec::new();
     for key in keys {
         match groups.last_mut() {
-            Some(group) if group[0].section == key.section && group[0].kind == key.kind => group.push(key),
+            Some(group) if group[0].section == key.section && group[0].kinds == key.kinds => group.push(key),
             _ => groups.push(vec![key]),
         }
     }
     groups
 }
 
-/// The line above the keys of one kind.
-pub(crate) fn for_kind(kind: &str) -> String {
-    format!("With kind = {kind} alone:")
+/// The line above the keys of some kinds.
+pub(crate) fn for_kinds(kinds: &[&str]) -> String {
+    format!("With kind = {} alone:", kinds.join(" or "))
 }
 
 /// The sample of espm.ini.
@@ -105,11 +104,11 @@ fn file(head: &[&str], keys: &[&'static [&'static Key]], layout: &Layout) -> Str
             let sign = if is_of_any_name(section) { "# " } else { "" };
             text.push_str(&format!("\n{sign}[{section}]\n"));
         }
-        if let Some(kind) = group[0].kind {
-            text.push_str(&format!("\n{}\n", comment(&for_kind(kind))));
+        if !group[0].kinds.is_empty() {
+            text.push_str(&format!("\n{}\n", comment(&for_kinds(group[0].kinds))));
         }
         for key in group {
-            let is_default = key.kind.is_none_or(|kind| kind == "rake");
+            let is_default = ["rake", "puppet-cert"].into_iter().any(|kind| key.has_meaning_with(kind));
             let is_set = is_default && key.absent != Absent::Optional && !is_of_any_name(section);
             let sign = if is_set { "" } else { "# " };
             text.push_str(&format!("{}{sign}{} = {}\n", comment(&help(key)), key.name, key.value(|| layout)));

@@ -61,13 +61,14 @@ elif [ "\$*" = "config set --section server \$5 \$6" ]; then
     . /root/espm/tests/readme/shells.sh
     printf '[server]\n%s = %s\n' "\$5" "\$6" | put_into $etc/puppet.conf
 else
-    printf '%s\n' 'ssldir = $etc/ssl' 'cadir = $etc/ca' 'certname = master.example.com' 'user = puppet' 'config = $etc/puppet.conf'
+    printf '%s\n' 'ssldir = $etc/ssl' 'cadir = $etc/ca' 'certname = master.example.com' 'user = puppet' 'config = $etc/puppet.conf' 'ca_port = 8140'
     grep -hE '^(node_terminus|external_nodes) = ' $etc/puppet.conf || true
 fi
 PUPPET
     # Its packages put it on everybody's path, and have a service.
     ln -s /opt/puppetlabs/bin/puppet /usr/local/bin/puppet
-    printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n' >/etc/systemd/system/puppetserver.service
+    printf '[Service]\nUser=puppet\nExecStart=%s %s 8140\n' "$base/authority/api_server" "$etc" \
+        >/etc/systemd/system/puppetserver.service
     systemctl daemon-reload
     printf '#!/bin/sh\nexec %s --root %s "$@"\n' "$base/authority/puppet" "$etc" >/opt/puppetlabs/bin/puppetserver
     chmod 0755 /opt/puppetlabs/bin/*
@@ -153,6 +154,7 @@ follow_catalogue() {
     sed 's/edit12/corrected/' /tmp/catalogue >"$catalogue"
     wait_for has_role corrected
 }
+take_facts_back() { sed -i '/^extensions = /d' /etc/espm/espm.ini; }
 no_nodes() { [ -z "$(espm nodes)" ]; }
 # The package has left, with all that it made.
 left() {

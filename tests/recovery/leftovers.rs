@@ -12,7 +12,7 @@ use crate::harness::certificates::{serial, valid};
 use crate::harness::processes::{is_there, limits};
 use crate::harness::strace::{Blow, Request, chosen, recording, steps};
 use crate::harness::worker::Temperature;
-use crate::harness::{Answer, Plan, Server, Site, is_long, node, run, wait_until};
+use crate::harness::{API, Answer, Plan, Server, Site, is_long, node, run, wait_until};
 
 /// A request.
 type Ask = dyn Fn(&Site) -> Answer + Sync;
@@ -142,7 +142,7 @@ fn forget_and_adopt_fail_while_command_runs() {
 
 #[test]
 fn certificate_with_revoked_serial_is_502() {
-    for authority in ["puppet-cert", "puppetserver-ca"] {
+    for authority in ["puppet-cert", "puppetserver-ca", API] {
         let site = Site::with(Plan { authority, ..Plan::default() });
         site.add("web01");
         let next = site.file("ca/ca/serial");
@@ -162,6 +162,7 @@ fn certificate_with_serial_of_another_is_502_and_the_other_stays_valid() {
     for (authority, human) in [
         ("puppet-cert", &["cert", "generate", "hand01"][..]),
         ("puppetserver-ca", &["ca", "generate", "--certname=hand01"]),
+        (API, &["ca", "generate", "--certname=hand01"]),
     ] {
         let site = Site::with(Plan { authority, ..Plan::default() });
         site.add("web01");

@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use serde_json::{Value, json};
 
 use crate::harness::certificates::{serial, valid};
-use crate::harness::{Answer, Plan, Site, is_long};
+use crate::harness::{API, Answer, Plan, Site, is_long};
 
 /// A request that is walked through.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -209,28 +209,28 @@ fn handler_killed_at_any_call_of_delete_leaves_it_done_or_undone() {
 
 #[test]
 fn handler_killed_at_any_call_of_generate_leaves_certificate_made_or_not() {
-    for authority in ["puppet-cert", "puppetserver-ca"] {
+    for authority in ["puppet-cert", "puppetserver-ca", API] {
         walk(&site_for("1.2.8", authority), Generate, Victim::Handler, Death);
     }
 }
 
 #[test]
 fn handler_killed_at_any_call_of_revoke_leaves_certificate_valid_or_revoked() {
-    for authority in ["puppet-cert", "puppetserver-ca"] {
+    for authority in ["puppet-cert", "puppetserver-ca", API] {
         walk(&site_for("1.2.8", authority), Revoke, Victim::Handler, Death);
     }
 }
 
 #[test]
 fn helper_killed_at_any_call_of_generate_leaves_certificate_made_or_not() {
-    for authority in ["puppet-cert", "puppetserver-ca"] {
+    for authority in ["puppet-cert", "puppetserver-ca", API] {
         walk(&site_for("1.2.8", authority), Generate, Victim::Helper, Death);
     }
 }
 
 #[test]
 fn helper_killed_at_any_call_of_revoke_leaves_certificate_valid_or_revoked() {
-    for authority in ["puppet-cert", "puppetserver-ca"] {
+    for authority in ["puppet-cert", "puppetserver-ca", API] {
         walk(&site_for("1.2.8", authority), Revoke, Victim::Helper, Death);
     }
 }
@@ -258,9 +258,13 @@ fn failed_call_of_handler_leaves_request_done_or_undone() {
 
 #[test]
 fn failed_call_of_helper_leaves_request_done_or_undone() {
-    for (authority, verb) in
-        walks(vec![("puppet-cert", Generate), ("puppetserver-ca", Generate), ("puppet-cert", Revoke)])
-    {
+    for (authority, verb) in walks(vec![
+        ("puppet-cert", Generate),
+        ("puppetserver-ca", Generate),
+        (API, Generate),
+        ("puppet-cert", Revoke),
+        (API, Revoke),
+    ]) {
         walk(&site_for("1.2.8", authority), verb, Victim::Helper, Failure);
     }
 }

@@ -31,7 +31,7 @@ for key in $keys; do
         ssldir) value=$dir/ssl ;; cadir) value=$dir/ca ;; certname) value=$name ;; user) value=nobody ;;
         config) value=/etc/puppetlabs/puppet/puppet.conf ;; confdir) value=/etc/puppetlabs/puppet ;;
         vardir) value=/var/lib/puppet ;; codedir) value=/etc/puppetlabs/code ;; logdir) value=/var/log/puppet ;;
-        rundir) value=/run/puppet ;; *) continue ;;
+        rundir) value=/run/puppet ;; ca_port) value=8141 ;; *) continue ;;
     esac
     [ \"$keys\" = \" $key\" ] && echo $value || echo \"$key = $value\"
 done
@@ -72,7 +72,7 @@ fn configuration_has_values_of_debian_puppet() {
     assert_eq!(
         section(&place, "authority"),
         format!(
-            "kind = puppetserver-ca\ncommand = /usr/bin/puppetserver ca\nconfig = /etc/puppet/puppet.conf\n\
+            "kind = puppet-ca-api\nconfig = /etc/puppet/puppet.conf\nkey = rsa-3072\naddress = 127.0.0.1:8140\n\
              user = puppet\nssldir = /var/lib/puppet/ssl\ncadir = /etc/puppet/puppetserver/ca\n\
              records = {}\nmaster = {}",
             place.path("records").display(),
@@ -118,12 +118,32 @@ fn vendor_puppet_is_taken_before_distribution_puppet() {
     let through = ["unshare", "--mount", "sh", "-c", "mount --bind \"$0\" /opt && exec \"$@\"", &opt];
     run(&mut place.command_without(&[], &["--detect", "--published", &published], &through));
     let authority = section(&place, "authority");
-    let found = "kind = puppetserver-ca\ncommand = /opt/puppetlabs/bin/puppetserver ca\n\
-                 config = /etc/puppetlabs/puppet/puppet.conf\nuser = nobody\nssldir = /srv/puppet/ssl\n\
+    let found = "kind = puppet-ca-api\nconfig = /etc/puppetlabs/puppet/puppet.conf\nkey = rsa-3072\n\
+                 address = 127.0.0.1:8141\nuser = nobody\nssldir = /srv/puppet/ssl\n\
                  cadir = /srv/puppet/ca\n";
     assert!(authority.starts_with(found), "{authority}");
     assert!(authority.ends_with("master = master.example.com"), "{authority}");
     assert!(section(&place, "console").starts_with("kind = enc\n"));
+}
+
+#[test]
+fn command_of_newer_puppet_is_taken_where_it_is_asked_for() {
+    let command = |place: &Place| format!("{} ca", place.path("bin/puppetserver").display());
+    for by_command in [false, true] {
+        let place = Place::new();
+        let published = with_published(&place);
+        install_puppet(&place.path("bin"), "8.10.0", &["puppet", "puppetserver"]);
+        let (puppet, command) = (place.path("bin/puppet").display().to_string(), command(&place));
+        let asked =
+            if by_command { ["--authority-command", &command] } else { ["--authority-kind", "puppetserver-ca"] };
+        place.done(&[&["--detect", &puppet, "--published", &published][..], &asked].concat());
+        for (key, wanted) in
+            [("kind", "puppetserver-ca"), ("command", &command), ("config", "/etc/puppetlabs/puppet/puppet.conf")]
+        {
+            assert_eq!(value(&place, key), wanted);
+        }
+        assert!(!section(&place, "authority").contains("address"));
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test starts programs and reads files as a person would")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod requests;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;

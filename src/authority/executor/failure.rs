@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::api::{ApiError, KeyError};
 use super::check::Mistake;
 use crate::system::command::CommandError;
 use crate::system::trusted_file::FileError;
@@ -42,7 +43,21 @@ pub(super) enum Failure {
     /// What would be made could not be judged; nothing was begun.
     #[error(transparent)]
     Unfit(Box<Self>),
+    /// Nothing was made.
+    #[error("this Puppet gives no certificate trusted facts")]
+    NoFacts,
+    #[error(
+        "[authority] records: {path} cannot stand in a puppet.conf, where trusted facts have to be named; name a directory \
+         without blanks, '{{' and '#'", path = .0.display()
+    )]
+    FactsPath(PathBuf),
     /// Nothing was begun.
-    #[error("the file for what the CA's command prints cannot be made: {0}")]
+    #[error("the file for what the CA's command prints, or for the private key, cannot be made: {0}")]
     NoRoom(FileError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("{0}: it is not whole, as after a full disk; look at it, and at what the Puppet server's log says")]
+    CutShort(PathBuf),
 }

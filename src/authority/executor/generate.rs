@@ -1,31 +1,21 @@
 //! Generating a certificate: begun, or found begun, and judged by what is there.
 
-use std::fs::File;
-use std::path::Path;
-
 use super::files::Today;
-use super::output::{refuses_facts, says_key_saved};
-use super::plan::{Left, is_blocked};
-use super::record::{Made, Record, State};
+use super::plan::is_blocked;
+use super::record::{Record, State};
 use super::survey::{Signed, Survey};
-use super::{Answer, Ca, Failure, Kind, configured};
+use super::{Answer, Ca, Failure, Kind, Way};
 use crate::model::certificate::PrivateKey;
+use crate::model::extension::Extensions;
 use crate::system::clock;
-use crate::system::command::{self, CommandError};
-use crate::system::process;
-use crate::system::text::excerpt;
-use crate::system::trusted_file::{self, Owner};
 use crate::system::x509::{self, X509Error};
 
-/// A file that never is: the trusted facts in the master's own `csr_attributes.yaml` are for the master.
-const NO_FACTS: &str = "/dev/null/csr_attributes.yaml";
-
-/// Bytes of `puppet.conf`.
-const MAX_CONFIGURATION: u64 = 1024 * 1024;
-
-enum Conclusion {
+/// What has come of a generating.
+pub(super) enum Conclusion {
     Made(Answer),
     Foreign,
+    /// A request with another key is at the CA.
+    Waiting,
     /// This serial number was made, and somebody has another's request of the name signed since.
     Replaced(String),
     Nothing(String),
@@ -33,31 +23,72 @@ enum Conclusion {
 
 impl Ca<'_> {
     pub(super) fn generate(&self) -> Result<Answer, Failure> {
-        match self.record()? {
-            Some(Record { state: State::Generating { .. }, .. }) => {
-                if let Some(answer) = self.settle_generating()? {
-                    return Ok(answer);
-                }
-            }
-            Some(record) if record.state != State::Settled || record.has_flaw() => {
-                if let answer @ (Answer::Foreign | Answer::Running) = self.finish_revocation(false)? {
-                    return Ok(answer);
-                }
-            }
-            _ => {}
+        if let Some(answer) = self.finish_begun()? {
+            return match &answer {
+                Answer::Generated { issued, .. } if !self.is_asked(&issued.certificate)? => Ok(Answer::Different),
+                _ => Ok(answer),
+            };
         }
         let mut record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
         if let Some(certificate) = self.current(&record)? {
-            let key = self.files.read(&self.files.private_key())?;
-            let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
-                return Ok(Answer::KeyGone);
-            };
-            return Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? });
+            return self.hand_out(certificate);
         }
         match self.make_room(&mut record)? {
             Ok(lines) => self.begin(record, lines),
             Err(answer) => Ok(answer),
         }
+    }
+
+    /// Finishes what an earlier call has begun, and begins nothing.
+    pub(super) fn settle(&self) -> Result<Answer, Failure> {
+        match self.finish_begun()? {
+            Some(answer) => Ok(answer),
+            None => self.show(),
+        }
+    }
+
+    /// Finishes what an earlier call has begun. `None` when there is nothing, or nothing came of it.
+    fn finish_begun(&self) -> Result<Option<Answer>, Failure> {
+        let Some(record) = self.record()? else { return Ok(None) };
+        match record.state.clone() {
+            State::Settled if !record.has_flaw() => Ok(None),
+            State::Settled | State::Revoking | State::Abandoned { .. } => {
+                let answer = self.finish_revocation(false)?;
+                Ok(Some(answer).filter(|answer| matches!(answer, Answer::Foreign | Answer::Running | Answer::Busy)))
+            }
+            State::Generating { .. } => self.settle_generating(),
+            State::Requesting { key, asked } => {
+                if let Way::Api(api) = &self.settings.way {
+                    self.files.judge_ca(&self.settings.master)?;
+                    return self.resume(api, record, key, asked);
+                }
+                self.abandon_request(record, &key)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The certificate that counts now, if it is what is asked for; with its key, unless that is the client's own.
+    fn hand_out(&self, certificate: String) -> Result<Answer, Failure> {
+        if !self.is_asked(&certificate)? {
+            return Ok(Answer::Different);
+        }
+        if self.asked.csr.is_some() {
+            return Ok(Answer::There { issued: self.issued(certificate, None)? });
+        }
+        let key = self.files.read(&self.files.private_key())?;
+        let Some(key) = key.filter(|key| x509::key_fits(&certificate, key) == Ok(true)) else {
+            return Ok(Answer::KeyGone);
+        };
+        Ok(Answer::There { issued: self.issued(certificate, Some(PrivateKey::new(key)))? })
+    }
+
+    /// Whether a certificate has the trusted facts that are asked for now and no others, and the client's own key where
+    /// there is one.
+    fn is_asked(&self, certificate: &str) -> Result<bool, Failure> {
+        let key = x509::spki(certificate)?;
+        let is_its_key = self.asked.key().is_none_or(|asked| asked == key);
+        Ok(is_its_key && x509::has_exactly(certificate, &self.asked.extensions)?)
     }
 
     /// Frees the name of what is no certificate any more: expired, revoked, of another CA, or without the CA's copy, and
@@ -85,22 +116,30 @@ impl Ca<'_> {
             self.remove_ours(&self.record()?.unwrap_or_else(|| record.clone()), true)?;
         }
         let there = self.files.there()?;
-        if there == [self.files.waiting()] {
-            let path = self.files.waiting();
-            let text = format!(
-                "an agent has sent a request for {name}, which waits at the CA; sign it, or remove it with 'rm {path}'",
-                name = self.name,
-                path = path.display()
-            );
-            return Ok(Err(Answer::Waiting { text }));
+        let waiting = self.files.waiting();
+        let only_waits = there == [waiting.as_path()];
+        // Only who has the client's key can have made a request with it.
+        let is_clients = only_waits && self.asked.key().is_some() && self.asked.key() == self.files.key_in(&waiting)?;
+        if only_waits && !is_clients {
+            return Ok(Err(self.waiting()));
         }
-        let taken = !there.is_empty() || self.files.is_alias_of(&self.settings.master)?;
+        let taken = !(there.is_empty() || is_clients) || self.files.is_alias_of(&self.settings.master)?;
         Ok(if taken { Err(Answer::Foreign) } else { Ok(survey.lines) })
     }
 
+    /// Says that another's request has the name.
+    pub(super) fn waiting(&self) -> Answer {
+        let (name, path) = (self.name, self.files.waiting());
+        let path = path.display();
+        let text = format!(
+            "an agent has sent a request for {name}, which waits at the CA; sign it, or remove it with 'rm {path}'"
+        );
+        Answer::Waiting { text }
+    }
+
     /// Says which certificates of others have the name.
-    fn listed(&self, survey: &Survey) -> Answer {
-        let (name, command) = (self.name, self.settings.program.argv.join(" "));
+    pub(super) fn listed(&self, survey: &Survey) -> Answer {
+        let (name, command) = (self.name, self.settings.humans_command());
         let others = survey.others.iter().chain(&survey.shared).cloned().collect::<Vec<_>>().join(", ");
         let how = match self.settings.kind {
             // To revoke the number or the name would revoke another's certificate.
@@ -108,7 +147,9 @@ impl Ca<'_> {
             Kind::PuppetCert => {
                 format!("if no server uses it, revoke it: {command} revoke 0x{}", others.replace(", ", " 0x"))
             }
-            Kind::PuppetserverCa => format!("if no server uses it, revoke it: {command} revoke --certname={name}"),
+            Kind::PuppetserverCa | Kind::PuppetCaApi => {
+                format!("if no server uses it, revoke it: {command} revoke --certname={name}")
+            }
         };
         let text = format!(
             "the CA has signed serial number {others} for {name}, neither revoked nor expired, not espm's; {how}"
@@ -116,140 +157,30 @@ impl Ca<'_> {
         Answer::Listed { text }
     }
 
-    /// Runs the command for a name that the CA has nothing of; it has signed so many of it before.
-    fn begin(&self, mut record: Record, lines: usize) -> Result<Answer, Failure> {
+    /// Begins for a name that the CA has nothing of; it has signed so many of it before.
+    fn begin(&self, record: Record, lines: usize) -> Result<Answer, Failure> {
         // What cannot be judged afterwards is not made.
         self.files.judge_ca(&self.settings.master).map_err(|wrong| Failure::Unfit(Box::new(wrong)))?;
-        let before = record.clone();
-        record.state = State::Generating { boot: process::boot_id()?, since: clock::now() };
-        self.records.write(&record)?;
-        self.output.remove()?;
-        let file = match self.output.create_with_room() {
-            Ok(file) => file,
-            Err(error) => {
-                // Without its output the certificate would be taken for a human's.
-                self.write_or_forget(&before)?;
-                return Err(Failure::NoRoom(error));
-            }
-        };
-        let ended = self.run_generate(&file);
-        let output = command::read_back(&file)?;
-        if let Err(Failure::Command(CommandError::TimedOut)) = ended {
-            return Err(CommandError::TimedOut.into());
-        }
-        let failure = match ended {
-            Err(error) => error.to_string(),
-            Ok(()) => excerpt(&output),
-        };
-        match self.conclude(record, &output, clock::now(), Some(lines))? {
-            Conclusion::Made(answer) => Ok(answer),
-            Conclusion::Foreign => Ok(Answer::Foreign),
-            Conclusion::Replaced(serial) => {
-                let record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
-                Err(self.replaced(&serial, &record, &self.survey(&record)?))
-            }
-            Conclusion::Nothing(why) => Err(Failure::NothingMade { why, output: failure }),
+        match &self.settings.way {
+            Way::Command(ca) => self.run_to_generate(ca, record, lines),
+            Way::Api(api) => self.request(api, record, lines),
         }
     }
 
-    /// Runs the command so that it reads no trusted facts of the master's.
-    fn run_generate(&self, file: &File) -> Result<(), Failure> {
-        let name = self.name.as_str();
-        match (self.settings.kind, &self.settings.config) {
-            (Kind::PuppetCert, _) => {
-                self.run_with("generate", name, vec![format!("--csr_attributes={NO_FACTS}")], file)?;
-                // Puppet before 3.4 has neither trusted facts nor the option, and has done nothing.
-                if refuses_facts(&command::read_back(file)?) {
-                    self.run("generate", name, file)?;
-                }
-            }
-            (Kind::PuppetserverCa, None) => self.run("generate", name, file)?,
-            (Kind::PuppetserverCa, Some(config)) => {
-                let copy = self.records.configuration();
-                self.copy_configuration(config, &copy)?;
-                self.run_with("generate", name, configured(&copy).to_vec(), file)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A later line counts for `puppetserver ca`, and `[server]` comes after the other sections.
-    fn copy_configuration(&self, config: &Path, copy: &Path) -> Result<(), Failure> {
-        let mut text = trusted_file::read_bytes(config, MAX_CONFIGURATION, Owner::Anyone)?;
-        text.extend(format!("\n[server]\ncsr_attributes = {NO_FACTS}\n").bytes());
-        Ok(trusted_file::replace(copy, 0o600, &text)?)
-    }
-
-    /// Settles an earlier call's generating.
-    /// `None` when nothing came of it and it can begin again.
-    pub(super) fn settle_generating(&self) -> Result<Option<Answer>, Failure> {
-        let Some(output) = self.earlier_output()? else { return Ok(Some(Answer::Running)) };
-        let Some(record) = self.record()? else { return Ok(None) };
-        let State::Generating { boot, .. } = &record.state else { return Ok(None) };
-        // After a restart of the machine, what was there before it is what the command has made. During the same boot
-        // a human may have made it since, and only what the command has printed tells.
-        let restarted = !boot.is_empty() && *boot != process::boot_id()?;
-        let until = if restarted { process::booted_at()? } else { 0 };
-        match self.conclude(record, &output, until, None)? {
-            Conclusion::Made(answer) => Ok(Some(answer)),
-            Conclusion::Foreign => Ok(Some(Answer::Foreign)),
-            Conclusion::Nothing(_) | Conclusion::Replaced(_) => Ok(None),
-        }
-    }
-
-    /// Judges a generating by its output and its files, and leaves a recorded certificate or nothing. The command may
-    /// have written files up to that time, in seconds since 1970. `lines` counts what the CA had signed for the name
-    /// before a command that this very call has run.
-    fn conclude(
+    /// Records a certificate that was made now, and judges it: it is handed out, or revoked and its files removed.
+    pub(super) fn keep(
         &self,
         mut record: Record,
-        output: &str,
-        until: i64,
-        lines: Option<usize>,
+        certificate: String,
+        key: Option<String>,
+        key_fits: bool,
+        asked: &Extensions,
     ) -> Result<Conclusion, Failure> {
-        let State::Generating { since, .. } = record.state else { return Ok(Conclusion::Foreign) };
-        record.state = State::Settled;
-        let key = self.files.read(&self.files.private_key())?;
-        let Some(mut certificate) = self.files.read(&self.files.signed())? else {
-            return self.nothing(record, output, key.as_deref());
-        };
-        let fits = |certificate: &str| key.as_deref().is_some_and(|key| x509::key_fits(certificate, key) == Ok(true));
-        let cut_short = x509::identity(&certificate).is_err();
-        let left = Left {
-            has_key: key.is_some(),
-            may_fit: cut_short || fits(&certificate),
-            in_time: key.is_some() && self.files.were_made(since, until)?,
-        };
-        let ours = left.is_commands(output, self.name);
-        if !ours {
-            self.write_or_forget(&record)?;
-            return Ok(Conclusion::Foreign);
-        }
-        if cut_short {
-            match self.whole_copy(fits)? {
-                Some(copy) => certificate = copy,
-                None => {
-                    // The name had no other certificate before this command.
-                    let others = self.survey(&record)?.others;
-                    let lines = self.files.inventory(&self.settings.master)?.lines;
-                    let nobodys = lines.into_iter().filter(|line| others.len() == 1 && others.contains(&line.serial));
-                    let ca = self.files.today()?.ca;
-                    record.nobodys.extend(nobodys.map(|line| (ca.clone(), line)));
-                    return self.discard(&record, "the certificate was not written whole");
-                }
-            }
-        }
-        if !cut_short
-            && !fits(&certificate)
-            && let Some(conclusion) = self.of_another_key(&record, &certificate, fits, lines)?
-        {
-            return Ok(conclusion);
-        }
         let mut made = self.made(&certificate)?;
         if self.files.inventory(&self.settings.master)?.shared.contains(&made.serial) {
             return self.discard(&record, "its serial number is another certificate's");
         }
-        let flaw = self.flaw(&certificate, fits(&certificate))?;
+        let flaw = self.flaw(&certificate, key_fits, asked)?;
         let void = self.survey(&record)?.void;
         // A certificate with a flaw must never be handed out, wherever this call dies.
         made.flawed = flaw.is_some();
@@ -264,73 +195,20 @@ impl Ca<'_> {
         Ok(Conclusion::Made(Answer::Generated { issued, void: !void.is_empty() }))
     }
 
-    /// Judges a certificate that has not the private key's: somebody may have had it signed meanwhile. `None` where
-    /// it is surely the command's.
-    fn of_another_key(
-        &self,
-        record: &Record,
-        certificate: &str,
-        fits: impl Fn(&str) -> bool,
-        lines: Option<usize>,
-    ) -> Result<Option<Conclusion>, Failure> {
-        let Today { bundle, .. } = self.files.today()?;
-        let is_commands = |copy: &String| fits(copy) && x509::verify(copy, &bundle, clock::now()).is_ok();
-        let mut record = record.clone();
-        if let Some(copy) = self.files.read(&self.files.copy())?.filter(is_commands) {
-            let made = self.made(&copy)?;
-            let serial = made.serial.clone();
-            record.made.push(Made { flawed: self.flaw(&copy, true)?.is_some(), ..made });
-            self.records.write(&record)?;
-            self.output.remove()?;
-            return Ok(Some(Conclusion::Replaced(serial)));
-        }
-        let now = self.survey(&record)?.lines;
-        let renewed = record.has_key(&x509::spki(certificate)?);
-        if !renewed && lines.is_some_and(|before| now == before + 1) {
-            return Ok(None);
-        }
-        self.write_or_forget(&record)?;
-        Ok(Some(if renewed {
-            Conclusion::Nothing("an earlier certificate of the name was renewed meanwhile".to_owned())
-        } else {
-            Conclusion::Foreign
-        }))
-    }
-
-    /// The node's copy of a certificate whose other copy was cut short, put in its place.
-    /// Without one nobody has the certificate, and its key can go.
-    fn whole_copy(&self, fits: impl Fn(&str) -> bool) -> Result<Option<String>, Failure> {
-        let copy = self.files.read(&self.files.copy())?.filter(|copy| x509::identity(copy).is_ok());
-        let Some(copy) = copy else { return Ok(None) };
-        if self.flaw(&copy, fits(&copy))?.is_some() {
-            return Ok(None);
-        }
-        trusted_file::replace(&self.files.signed(), 0o644, copy.as_bytes())?;
-        Ok(Some(copy))
-    }
-
     /// Removes what nobody has and nobody gets.
-    fn discard(&self, record: &Record, why: &str) -> Result<Conclusion, Failure> {
+    pub(super) fn discard(&self, record: &Record, why: &str) -> Result<Conclusion, Failure> {
         self.files.remove_made()?;
         self.write_or_forget(record)?;
         Ok(Conclusion::Nothing(why.to_owned()))
     }
 
-    /// Leaves nothing of a generating that made no certificate but the key's identity.
-    /// The server may sign for that key even after the command is gone.
-    fn nothing(&self, mut record: Record, output: &str, key: Option<&str>) -> Result<Conclusion, Failure> {
-        let key = key.filter(|_| says_key_saved(output, self.name)).and_then(|key| x509::spki(key).ok());
-        if let Some(key) = key {
-            record.state = State::Abandoned { key };
-            self.write_or_forget(&record)?;
-            self.files.remove_made()?;
-            return Ok(Conclusion::Nothing("no certificate was made".to_owned()));
-        }
-        self.discard(&record, "no certificate was made")
-    }
-
     /// The first flaw of a new certificate and its key.
-    fn flaw(&self, certificate: &str, key_fits: bool) -> Result<Option<String>, Failure> {
+    pub(super) fn flaw(
+        &self,
+        certificate: &str,
+        key_fits: bool,
+        asked: &Extensions,
+    ) -> Result<Option<String>, Failure> {
         let Today { bundle, .. } = self.files.today()?;
         let identity = x509::identity(certificate)?;
         Ok(if identity.common_name != self.name.as_str() {
@@ -339,11 +217,13 @@ impl Ca<'_> {
             Some(error.to_string())
         } else if !key_fits {
             Some("the private key does not belong to the certificate".to_owned())
-        } else if let Some(surplus) = x509::surplus(certificate, self.name.as_str())? {
+        } else if let Some(surplus) = x509::surplus(certificate, self.name.as_str(), asked)? {
             Some(format!(
                 "the certificate has {surplus} that nobody asked for, perhaps by the csr_attributes.yaml or the \
                  dns_alt_names of the master; name its puppet.conf in [authority] config"
             ))
+        } else if let Some(oid) = x509::lacking(certificate, asked)? {
+            Some(format!("the certificate lacks the extension {oid} that was asked for"))
         } else if self.files.is_revoked(certificate)? {
             // An older certificate had it, and the CA counts anew.
             Some("its serial number is in the revocation list already".to_owned())

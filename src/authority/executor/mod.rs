@@ -1,11 +1,14 @@
-//! The CA's commands and files, as the CA's user: what `puppet cert` and `puppetserver ca` do.
+//! The CA's commands, HTTP API and files, as the CA's user: what `puppet cert` and `puppetserver ca` do.
 //!
-//! Trusts no exit code and no message on its own: after each command it reads the files and the revocation
+//! Trusts no exit code and no message on its own: after each command or request it reads the files and the revocation
 //! list. Touches only what a record of espm's names and what the CA's inventory gives to that name alone. Never runs
 //! `puppet cert revoke` for a name without a certificate: that command takes such a name as a regular expression.
 
+mod api;
 mod check;
+mod command;
 mod ends;
+mod facts;
 mod failure;
 mod files;
 mod generate;
@@ -21,21 +24,23 @@ mod survey;
 #[allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 mod model;
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use self::api::ApiError;
+pub use self::api::KeyType;
+pub(crate) use self::api::Settings as ApiSettings;
+pub(crate) use self::command::Settings as CommandSettings;
 use self::failure::Failure;
 use self::files::Files;
 use self::record::{Made, Record, Records, State};
 use self::survey::{Facts, Survey};
-use super::protocol::{Answer, Issued, Request, Verb};
+use super::protocol::{Answer, Asked, Issued, Request, Verb};
 use crate::model::certificate::PrivateKey;
 use crate::model::name::NodeName;
 use crate::model::words;
 use crate::system::clock::{self, Deadline};
-use crate::system::command::{CommandError, Program};
+use crate::system::command::CommandError;
 use crate::system::lock::InheritedLock;
 use crate::system::output_file::OutputFile;
 use crate::system::x509;
@@ -53,16 +58,35 @@ const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 const LEAST: Duration = Duration::from_secs(30);
 
 words! {
-    /// The kind of the CA's commands.
+    /// How the CA is asked for certificates.
     Kind {
         /// `puppet cert`, Puppet 2.7 to 5.
         PuppetCert = "puppet-cert",
         /// `puppetserver ca`, Puppet 6 and later, and `OpenVox`.
         PuppetserverCa = "puppetserver-ca",
+        /// The HTTP API of Puppet 6 and later, and `OpenVox`.
+        PuppetCaApi = "puppet-ca-api",
     }
 }
 
 impl Kind {
+    /// Why its CA cannot be asked for this, nothing being begun: the member of a body, and what to do.
+    pub(crate) fn refusal(self, has_config: bool, asked: &Asked) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::PuppetCert | Self::PuppetserverCa if asked.csr.is_some() => Some((
+                "csr",
+                "cannot be given to this master's CA, whose command makes each key itself; leave it out, or ask the \
+                 operator",
+            )),
+            Self::PuppetserverCa if !has_config && !asked.extensions.is_empty() => Some((
+                "extensions",
+                "cannot be given to this master's CA as it is; its operator has to name the Puppet server's puppet.conf \
+                 in [authority] config",
+            )),
+            Self::PuppetCert | Self::PuppetserverCa | Self::PuppetCaApi => None,
+        }
+    }
+
     /// True if its master reads the revocation list when it starts, as masters up to Puppet 5 do.
     pub(crate) fn master_reads_list_at_start(self) -> bool {
         self == Self::PuppetCert
@@ -78,12 +102,10 @@ impl Kind {
 /// The CA's command and files.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// Whose commands.
+    /// Whose commands, or which interface.
     pub(crate) kind: Kind,
-    /// The command up to the verb.
-    pub(crate) program: Program,
-    /// `puppet.conf`, for `puppetserver ca` alone.
-    pub(crate) config: Option<PathBuf>,
+    /// How they are done.
+    pub(crate) way: Way,
     /// Puppet's `ssldir`.
     pub(crate) ssldir: PathBuf,
     /// Puppet's `cadir`.
@@ -96,14 +118,34 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
 }
 
+/// What signs and revokes.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// The CA's command.
+    Command(CommandSettings),
+    /// The CA's HTTP API.
+    Api(ApiSettings),
+}
+
+impl Settings {
+    /// The command up to the verb that a human types.
+    fn humans_command(&self) -> String {
+        match &self.way {
+            Way::Command(ca) => ca.program.argv.join(" "),
+            Way::Api(_) => "puppetserver ca".to_owned(),
+        }
+    }
+}
+
 /// Does what a request asks for.
 pub(crate) fn execute(settings: &Settings, request: &Request) -> Answer {
     let asked = Duration::from_secs(request.limit);
     let wait = Deadline::after(settings.timeout.min(asked));
     match attempt(settings, request, wait, Deadline::after(settings.timeout.min(asked.max(LEAST)))) {
         Ok(answer) => answer,
-        Err(Failure::Command(CommandError::TimedOut)) => Answer::TimedOut,
+        Err(Failure::Command(CommandError::TimedOut) | Failure::Api(ApiError::TimedOut)) => Answer::TimedOut,
         Err(Failure::Replaced(text)) => Answer::Replaced { text },
+        Err(Failure::NoFacts) => Answer::NoFacts,
         Err(failure @ (Failure::NothingMade { .. } | Failure::NoRoom(_) | Failure::Unfit(_))) => {
             Answer::Undone { text: failure.to_string() }
         }
@@ -115,15 +157,25 @@ fn attempt(settings: &Settings, request: &Request, wait: Deadline, until: Deadli
     let records = Records::open(&settings.records)?;
     let name = &request.name;
     let files = Files { ssldir: &settings.ssldir, cadir: &settings.cadir, name };
-    let mut ca = Ca { settings, output: records.output(name), records, name, files, until, lock: None };
+    let mut ca =
+        Ca { settings, output: records.output(name), records, name, asked: &request.asked, files, until, lock: None };
     let change = match request.verb {
         Verb::Show => return ca.show(),
         Verb::Check => return ca.check(),
         Verb::Generate => Ca::generate,
+        Verb::Settle => Ca::settle,
         Verb::Revoke => Ca::revoke,
     };
-    ca.lock = wait.within(LOCK_WAIT).attempt(|| ca.records.try_lock())?;
-    if ca.lock.is_none() {
+    let wait = wait.within(LOCK_WAIT);
+    // The server serializes what it does itself.
+    let name = match settings.way {
+        Way::Command(_) => {
+            ca.lock = wait.attempt(|| ca.records.try_lock())?;
+            None
+        }
+        Way::Api(_) => wait.attempt(|| ca.records.try_lock_name(name))?,
+    };
+    if ca.lock.is_none() && name.is_none() {
         return Ok(Answer::Busy);
     }
     let answer = change(&ca);
@@ -141,9 +193,10 @@ struct Ca<'a> {
     /// The output of the command for this name.
     output: OutputFile,
     name: &'a NodeName,
+    asked: &'a Asked,
     files: Files<'a>,
     until: Deadline,
-    /// The lock around every change, which the commands share.
+    /// The lock around every command, which the commands share.
     lock: Option<InheritedLock>,
 }
 
@@ -219,45 +272,4 @@ impl Ca<'_> {
         // One that the CA has no copy of, or that a human has replaced.
         Ok(if self.survey(&record)?.ours.is_empty() { Answer::Absent } else { Answer::Unfinished })
     }
-
-    /// The output of an earlier call's command; `None` while it runs.
-    fn earlier_output(&self) -> Result<Option<String>, Failure> {
-        Ok(self.until.within(OUTPUT_WAIT).attempt(|| self.output.read())?)
-    }
-
-    /// Runs one of the CA's commands about a name, or a serial number.
-    /// The exit code says nothing: Puppet 2.7 ends with 0 after a failure. The files tell.
-    fn run(&self, verb: &str, about: &str, output: &File) -> Result<(), CommandError> {
-        let options = match self.settings.kind {
-            Kind::PuppetCert => vec![],
-            Kind::PuppetserverCa => self.settings.config.iter().flat_map(|path| configured(path)).collect(),
-        };
-        self.run_with(verb, about, options, output)
-    }
-
-    fn run_with(&self, verb: &str, about: &str, options: Vec<String>, output: &File) -> Result<(), CommandError> {
-        let mut program = self.settings.program.clone();
-        match self.settings.kind {
-            Kind::PuppetCert => {
-                program.argv.extend([verb.to_owned(), "--color=false".to_owned()]);
-                program.argv.extend(options);
-                program.argv.push(about.to_owned());
-            }
-            Kind::PuppetserverCa => {
-                program.argv.extend([verb.to_owned(), format!("--certname={about}")]);
-                program.argv.extend(options);
-            }
-        }
-        let lock = self.lock.as_ref().ok_or_else(|| io::Error::other("the CA is not locked"));
-        let input = lock.and_then(|lock| lock.input(b"").map_err(io::Error::other));
-        let ended = program.run_into(output, input.map_err(CommandError::Io)?, self.until).map(drop);
-        // What it printed proves what it did, after a power loss as well.
-        output.sync_all().map_err(CommandError::Io)?;
-        ended
-    }
-}
-
-/// The option that names `puppet.conf`.
-fn configured(path: &Path) -> [String; 2] {
-    ["--config".to_owned(), path.display().to_string()]
 }

@@ -37,8 +37,10 @@ impl Next {
             // It revokes the CA's copy. Without one it takes the name as a regular expression.
             Kind::PuppetCert if survey.copy.as_ref() == Some(&serial) => Self::Revoke(serial, By::Name),
             Kind::PuppetCert => Self::Revoke(serial, By::Number),
-            Kind::PuppetserverCa if survey.by_name && *claim == survey.ours => Self::Revoke(serial, By::Name),
-            Kind::PuppetserverCa => Self::Cannot(serial),
+            Kind::PuppetserverCa | Kind::PuppetCaApi if survey.by_name && *claim == survey.ours => {
+                Self::Revoke(serial, By::Name)
+            }
+            Kind::PuppetserverCa | Kind::PuppetCaApi => Self::Cannot(serial),
         }
     }
 }
@@ -46,7 +48,7 @@ impl Next {
 /// Whether somebody else's certificate keeps a name from a new one.
 pub(super) fn is_blocked(kind: Kind, survey: &Survey) -> bool {
     // A server may revoke all certificates of a name at once.
-    !survey.others.is_empty() || (kind == Kind::PuppetserverCa && !survey.shared.is_empty())
+    !survey.others.is_empty() || (kind != Kind::PuppetCert && !survey.shared.is_empty())
 }
 
 /// What is on the disk after a command that was to generate, where the CA has a certificate of the name.

@@ -14,8 +14,9 @@ use super::failure::Failure;
 use super::files::Today;
 use super::inventory::Line;
 use super::survey::Survey;
+use crate::model::extension::Extensions;
 use crate::model::name::NodeName;
-use crate::system::lock::InheritedLock;
+use crate::system::lock::{self, InheritedLock, Lock};
 use crate::system::output_file::OutputFile;
 use crate::system::trusted_file::{self, FileError, Owner};
 use crate::system::x509::{self, X509Error};
@@ -42,8 +43,16 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
-    /// A command was started while the CA had nothing of this name, during that boot of the machine, at that time.
-    Generating { boot: String, since: i64 },
+    /// A command was started while the CA had nothing of this name, during that boot of the machine, at that time, to
+    /// make a certificate with these trusted facts.
+    Generating {
+        boot: String,
+        since: i64,
+        #[serde(default)]
+        asked: Extensions,
+    },
+    /// A request for this key goes to the server while the CA has nothing else of this name, with these trusted facts.
+    Requesting { key: String, asked: Extensions },
     /// Nothing.
     Settled,
     /// The command made this key and failed.
@@ -109,7 +118,7 @@ impl Record {
     /// Whether a key is that of something made, or of what was abandoned.
     pub(crate) fn has_key(&self, key: &str) -> bool {
         self.made.iter().any(|made| made.key == key)
-            || matches!(&self.state, State::Abandoned { key: abandoned } if abandoned == key)
+            || matches!(&self.state, State::Abandoned { key: of } | State::Requesting { key: of, .. } if of == key)
     }
 }
 
@@ -139,7 +148,9 @@ impl Old {
         };
         let (state, made) = match self {
             // It was of an earlier boot, or its command has printed what it did.
-            Self::Generating => (State::Generating { boot: String::new(), since: 0 }, vec![]),
+            Self::Generating => {
+                (State::Generating { boot: String::new(), since: 0, asked: Extensions::default() }, vec![])
+            }
             Self::Issued { certificate } => (State::Settled, made(&certificate)?),
             Self::Abandoned { key } => (State::Abandoned { key }, vec![]),
             Self::Revoking { certificate } => (State::Revoking, made(&certificate)?),
@@ -186,6 +197,11 @@ impl Records {
         self.0.join("puppet.conf")
     }
 
+    /// The trusted facts that a command reads.
+    pub(crate) fn facts(&self) -> PathBuf {
+        self.0.join("csr_attributes.yaml")
+    }
+
     /// The output of the command that was started for a name.
     pub(crate) fn output(&self, name: &NodeName) -> OutputFile {
         OutputFile::at(self.0.join(format!("{name}.proof")))
@@ -195,6 +211,11 @@ impl Records {
     /// Commands share it.
     pub(crate) fn try_lock(&self) -> Result<Option<InheritedLock>, FileError> {
         InheritedLock::try_acquire(&self.0.join("lock"))
+    }
+
+    /// Acquires the lock around what the server is asked about a name, if it is free.
+    pub(super) fn try_lock_name(&self, name: &NodeName) -> Result<Option<Lock>, FileError> {
+        lock::try_acquire_removed(&self.0.join(format!("{name}.lock")))
     }
 
     /// The record of a name; `today` gives the CA, which a record of release 0.1 does not name.

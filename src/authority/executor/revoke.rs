@@ -1,10 +1,9 @@
 //! Revoking a certificate and its renewals, and freeing their name.
 
-use super::plan::{By, Next};
+use super::plan::Next;
 use super::record::{Made, Record, State};
 use super::survey::Survey;
-use super::{Answer, Ca, Failure, Kind};
-use crate::system::command;
+use super::{Answer, Ca, Failure, Kind, LOCK_WAIT, Way};
 use crate::system::text::excerpt;
 use crate::system::x509;
 
@@ -12,12 +11,28 @@ impl Ca<'_> {
     /// Revokes all that the record claims, as asked. Nothing else is revoked, whatever the record says: see
     /// [`super::survey`].
     pub(super) fn revoke(&self) -> Result<Answer, Failure> {
-        if let Some(Record { state: State::Generating { .. }, .. }) = self.record()?
-            && let Some(Answer::Running) = self.settle_generating()?
-        {
-            return Ok(Answer::Running);
+        match self.record()? {
+            Some(Record { state: State::Generating { .. }, .. }) => {
+                if let Some(Answer::Running) = self.settle_generating()? {
+                    return Ok(Answer::Running);
+                }
+            }
+            Some(record) => {
+                if let State::Requesting { key, .. } = record.state.clone() {
+                    self.abandon_request(record, &key)?;
+                }
+            }
+            None => {}
         }
         self.finish_revocation(true)
+    }
+
+    /// Keeps the revocation list as it is; `false` when others take too long over it.
+    fn keep_revocation_list(&self) -> Result<bool, Failure> {
+        let lock = self.until.within(LOCK_WAIT).attempt(|| self.records.try_lock())?;
+        let Some(_lock) = lock else { return Ok(false) };
+        self.files.keep_revocation_list(&self.records.revocation_list())?;
+        Ok(true)
     }
 
     /// Finishes the revocation that was begun, or that of a certificate with a flaw; where it is asked for, revokes all.
@@ -52,14 +67,23 @@ impl Ca<'_> {
                 Next::Done | Next::Void => break,
                 Next::Cannot(serial) => return Err(self.replaced(&serial, &record, &survey)),
             };
-            let word = self.word_for(&serial, by).ok_or_else(|| self.replaced(&serial, &record, &survey))?;
-            self.files.keep_revocation_list(&self.records.revocation_list())?;
-            self.output.remove()?;
-            let file = self.output.create()?;
-            self.run("revoke", &word, &file)?;
+            let printed = match &self.settings.way {
+                Way::Command(ca) => {
+                    let word = self.word_for(&serial, by).ok_or_else(|| self.replaced(&serial, &record, &survey))?;
+                    self.files.keep_revocation_list(&self.records.revocation_list())?;
+                    Ok(self.run_to_revoke(ca, &word)?)
+                }
+                Way::Api(api) => {
+                    if !self.keep_revocation_list()? {
+                        return Ok(Answer::Busy);
+                    }
+                    self.order_revocation(api)
+                }
+            };
             let now = self.survey(&record)?;
             if now.revoked.is_subset(&survey.revoked) {
-                return Err(self.not_revoked(&serial, &record, &command::read_back(&file)?)?);
+                // The server may still do what it has not answered.
+                return Err(self.not_revoked(&serial, &record, &printed?)?);
             }
             (survey, begun) = (now, true);
             next = Next::of(kind, &record, &survey);
@@ -68,9 +92,10 @@ impl Ca<'_> {
         Ok(Answer::Revoked)
     }
 
-    /// Looks whether the server has signed for an abandoned key after all.
-    /// That certificate must be revoked.
+    /// Looks whether the server has taken a request for an abandoned key, or has signed it, after all.
+    /// That request must go, and that certificate be revoked.
     fn late(&self, key: &str) -> Result<Option<Record>, Failure> {
+        self.remove_request(key)?;
         let signed = self.files.read(&self.files.signed())?;
         let is_of_key = |pem: &str| {
             // As release 0.1 has recorded it.
@@ -85,24 +110,12 @@ impl Ca<'_> {
         Ok(Some(record))
     }
 
-    /// The command's word for a certificate; `None` where a file has the name that its number would be.
-    fn word_for(&self, serial: &str, by: By) -> Option<String> {
-        if by == By::Name {
-            return Some(self.name.to_string());
-        }
-        // From 2.7.26 on; before, it finds no such name.
-        let number = format!("0x{serial}");
-        let named = ["signed", "requests"].map(|directory| self.settings.cadir.join(directory));
-        let taken = named.iter().any(|directory| directory.join(format!("{number}.pem")).exists());
-        (!taken).then_some(number)
-    }
-
     /// The failure after a command that has revoked nothing.
     fn not_revoked(&self, serial: &str, record: &Record, output: &str) -> Result<Failure, Failure> {
         let cannot = match self.settings.kind {
             Kind::PuppetCert => output.contains(&format!("find a serial number for 0x{}", serial.to_ascii_lowercase())),
             // It has revoked its copy, and that alone.
-            Kind::PuppetserverCa => {
+            Kind::PuppetserverCa | Kind::PuppetCaApi => {
                 let signed = self.files.signed_now(&self.files.today()?)?;
                 let survey = self.survey(record)?;
                 signed.is_none_or(|signed| !survey.ours.contains(&signed.serial))
@@ -120,20 +133,20 @@ impl Ca<'_> {
         let name = self.name;
         let (copy, record) = (self.files.signed(), self.records.path(&record.name));
         let others: Vec<_> = survey.others.iter().map(String::as_str).collect();
-        let command = self.settings.program.argv.join(" ");
+        let command = self.settings.humans_command();
         let how = match self.settings.kind {
             Kind::PuppetCert => format!("'{command} revoke 0x{serial}' needs Puppet 2.7.26 or newer"),
             // To revoke by the name would revoke that other one.
-            Kind::PuppetserverCa if !survey.shared.is_empty() => format!(
+            _ if !survey.shared.is_empty() => format!(
                 "do not revoke by the name: another certificate has serial number {}, too; look for it in inventory.txt",
                 survey.shared.iter().cloned().collect::<Vec<_>>().join(", ")
             ),
-            Kind::PuppetserverCa if others.is_empty() => format!(
+            _ if others.is_empty() => format!(
                 "write its certificate, which is in {}, into {} and send the request again",
                 record.display(),
                 copy.display()
             ),
-            Kind::PuppetserverCa => format!(
+            _ => format!(
                 "the CA has {} of that name, too: '{command} revoke --certname={name}' revokes all of them (Puppet Server \
                  8.2.2 or newer); then make the other's anew",
                 others.join(", ")

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::cli::Failure;
 use crate::config::enc_ini::{self, Classifier};
-use crate::config::{Command, Config, Enc};
+use crate::config::{Config, Enc};
 use crate::system::process;
 use crate::system::trusted_file;
 
@@ -17,12 +17,11 @@ use crate::system::trusted_file;
 pub(super) fn check(config: &Config) -> Result<String, Failure> {
     let authority = &config.authority;
     let mut wrong = Vec::new();
-    let mut commands = vec![("authority", &authority.command)];
-    if let Some(command) = config.console.command() {
-        commands.insert(0, ("console", command));
-    }
+    let console = config.console.command();
+    let users =
+        [("console", console.and_then(|command| command.user.as_deref())), ("authority", authority.user.as_deref())];
     wrong.extend(program("[espm] helper", &config.helper));
-    if commands.iter().any(|(_, command)| command.user.as_deref().is_some_and(|user| !process::runs_as(user))) {
+    if users.iter().any(|(_, user)| user.is_some_and(|user| !process::runs_as(user))) {
         wrong.extend(program("[espm] sudo", &config.sudo));
         // A user who can change it can become the user that sudo starts it as.
         wrong.extend(trusted_file::check_program(&config.helper).err().map(|error| format!("[espm] helper: {error}")));
@@ -30,16 +29,19 @@ pub(super) fn check(config: &Config) -> Result<String, Failure> {
     if let Some(enc) = config.console.published() {
         wrong.extend(directory("[console] published", &enc.published).or_else(|| published(enc)));
     }
-    if let Some(command) = config.console.command() {
+    if let Some(command) = console {
         wrong.extend(rake_directory(&command.directory));
     }
     wrong.extend(authority.config.as_deref().and_then(|path| file("[authority] config", path)));
-    for (section, command) in &commands {
-        let first = command.argv.first().map_or("", String::as_str);
-        wrong.extend(program(&format!("[{section}] command"), Path::new(first)));
-        wrong.extend(directory(&format!("[{section}] directory"), &command.directory));
-        wrong.extend(user(&format!("[{section}] user"), command));
+    let commands = [
+        console.map(|command| ("console", &command.argv, &command.directory)),
+        authority.command().map(|command| ("authority", &command.argv, &command.directory)),
+    ];
+    for (section, argv, runs_in) in commands.into_iter().flatten() {
+        wrong.extend(program(&format!("[{section}] command"), Path::new(argv.first().map_or("", String::as_str))));
+        wrong.extend(directory(&format!("[{section}] directory"), runs_in));
     }
+    wrong.extend(users.iter().filter_map(|(section, name)| user(&format!("[{section}] user"), *name)));
     wrong.extend(directory("[authority] ssldir", &authority.ssldir));
     wrong.extend(directory("[authority] cadir", &authority.cadir));
     wrong.extend(directory("[authority] records", &authority.records).or_else(|| records(config)));
@@ -136,8 +138,8 @@ fn missing(kind: ErrorKind, key: &str, path: &Path) -> Option<String> {
         .then(|| format!("{key}: {} does not exist; name the right path, or create it", path.display()))
 }
 
-fn user(key: &str, command: &Command) -> Option<String> {
-    let name = command.user.as_deref()?;
+fn user(key: &str, user: Option<&str>) -> Option<String> {
+    let name = user?;
     process::uid_of(name).is_none().then(|| format!("{key}: there is no user {name} in /etc/passwd; name another"))
 }
 
@@ -151,7 +153,7 @@ fn records(config: &Config) -> Option<String> {
         let (path, other) = (path.display(), other.display());
         return Some(format!("[authority] records: {path} is not apart from {other}; name a directory of its own"));
     }
-    let user = authority.command.user.as_deref();
+    let user = authority.user.as_deref();
     let wanted = match user {
         Some(name) => process::uid_of(name)?,
         None => process::user(),
@@ -172,8 +174,8 @@ pub(super) fn unreadable(ini: &Path, config: &Config, what: &str) -> Option<Stri
     if !what.contains(&format!("{}: Permission denied", ini.display())) {
         return None;
     }
-    let command = if what.starts_with("the CA") { Some(&config.authority.command) } else { config.console.command() };
-    let user = command?.user.as_deref()?;
+    let console = || config.console.command().and_then(|command| command.user.as_ref());
+    let user = if what.starts_with("the CA") { config.authority.user.as_ref() } else { console() }?;
     let found = std::fs::metadata(ini).ok()?;
     let (path, gid, mode) = (ini.display(), found.gid(), found.mode() & 0o7777);
     let group = process::group_name(gid).unwrap_or_else(|| gid.to_string());

@@ -8,7 +8,8 @@ use super::renewal;
 use super::report::Report;
 use crate::authority::executor::Kind;
 use crate::cli::{Failure, failure};
-use crate::config::{Config, enc_ini, layout};
+use crate::config::{Authority, CaCommand, Config, enc_ini, layout};
+use crate::setup::PUPPETS;
 use crate::system::clock::Deadline;
 use crate::system::command::Program;
 use crate::system::process;
@@ -54,8 +55,14 @@ pub(super) fn look(config: &Config) -> Settings {
     if !process::is_root() {
         return Settings::Unasked("root alone can ask Puppet; run 'espm check' as root");
     }
-    let Some(argv) = command(config) else {
-        return Settings::Unasked("[authority] command has no 'cert' or 'ca', so it does not show where puppet is");
+    let argv = match config.authority.command() {
+        Some(ca) => beside(&config.authority, ca)
+            .ok_or("[authority] command has no 'cert' or 'ca', so it does not show where puppet is"),
+        None => installed(&config.authority),
+    };
+    let argv = match argv {
+        Ok(argv) => argv,
+        Err(why) => return Settings::Unasked(why),
     };
     let program = argv.first().map(PathBuf::from).unwrap_or_default();
     if !program.exists() {
@@ -64,7 +71,7 @@ pub(super) fn look(config: &Config) -> Settings {
     if let Err(error) = trusted_file::check_program(&program) {
         return Settings::Failed(format!("[authority] command: {error}"));
     }
-    let environment = config.authority.command.environment.clone();
+    let environment = config.authority.command().map(|command| command.environment.clone()).unwrap_or_default();
     let shown = argv.join(" ");
     match (Program { argv, environment, directory: "/".into() }).capture(Vec::new(), Deadline::after(PATIENCE)) {
         Err(error) => Settings::Failed(format!("'{shown}': {error}")),
@@ -89,10 +96,9 @@ pub(super) fn look(config: &Config) -> Settings {
 }
 
 /// The command line that prints the settings of the Puppet server: `puppet` beside the CA's own program.
-fn command(config: &Config) -> Option<Vec<String>> {
-    let authority = &config.authority;
+fn beside(authority: &Authority, ca: &CaCommand) -> Option<Vec<String>> {
     let word = if authority.kind == Kind::PuppetCert { "cert" } else { "ca" };
-    let mut argv = authority.command.argv.clone();
+    let mut argv = ca.argv.clone();
     let at = argv.iter().rposition(|found| found == word)?;
     let options = argv.split_off(at + 1);
     argv.pop();
@@ -100,21 +106,29 @@ fn command(config: &Config) -> Option<Vec<String>> {
     if program.file_name().is_some_and(|name| name == "puppetserver") {
         *argv.first_mut()? = program.with_file_name("puppet").display().to_string();
     }
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    match authority.kind {
+    if authority.kind == Kind::PuppetCert {
         // 'puppet config print' of Puppet 2.7 knows no section.
-        Kind::PuppetCert => {
-            argv.extend(words(&["master", "--configprint", &SETTINGS.join(",")]));
-            argv.extend(options);
-        }
-        Kind::PuppetserverCa => {
-            // Puppet 7 and newer take it for [server].
-            argv.extend(words(&["config", "print", "--section", "master"]));
-            argv.extend(words(&SETTINGS));
-            argv.extend(authority.config.iter().flat_map(|config| words(&["--config", &config.display().to_string()])));
-        }
+        argv.extend(["master".to_owned(), "--configprint".to_owned(), SETTINGS.join(",")]);
+        argv.extend(options);
+    } else {
+        argv.extend(print(authority.config.as_deref()));
     }
     Some(argv)
+}
+
+/// The same of the `puppet` that is installed, where no command shows which one.
+fn installed(authority: &Authority) -> Result<Vec<String>, &'static str> {
+    let config =
+        authority.config.as_deref().ok_or("[authority] config does not name the puppet.conf to compare with")?;
+    let puppet = PUPPETS.into_iter().find(|path| Path::new(path).exists()).ok_or("no puppet is installed")?;
+    Ok([puppet.to_owned()].into_iter().chain(print(Some(config))).collect())
+}
+
+/// The words that print the settings of a server.
+fn print(config: Option<&Path>) -> impl Iterator<Item = String> {
+    // Puppet 7 and newer take it for [server].
+    let words = ["config", "print", "--section", "master"].into_iter().chain(SETTINGS).map(str::to_owned);
+    words.chain(config.into_iter().flat_map(|config| ["--config".to_owned(), config.display().to_string()]))
 }
 
 /// Adds the line about Puppet.

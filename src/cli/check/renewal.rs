@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::authority::executor::Kind;
 use crate::config::Config;
+use crate::setup::PUPPETS;
 use crate::system::clock::Deadline;
 use crate::system::command::Program;
 use crate::system::trusted_file::{self, Owner};
@@ -28,7 +29,7 @@ const MAX_CONF: u64 = 1024 * 1024;
 ///
 /// Only root's programs are asked, because root asks them.
 pub(super) fn flaw(config: &Config, puppet_conf: &Path, until: Deadline) -> Option<String> {
-    if config.authority.kind != Kind::PuppetserverCa {
+    if config.authority.kind == Kind::PuppetCert {
         return None;
     }
     let printed = version(config, until)?;
@@ -45,11 +46,18 @@ pub(super) fn flaw(config: &Config, puppet_conf: &Path, until: Deadline) -> Opti
 
 /// The server's own version: `puppetserver version: 8.7.0`.
 fn version(config: &Config, until: Deadline) -> Option<String> {
-    let mut argv = config.authority.command.argv.clone();
-    argv.truncate(argv.iter().rposition(|word| word == "ca")?);
+    let (mut argv, environment) = match config.authority.command() {
+        Some(command) => {
+            let before = command.argv.iter().rposition(|word| word == "ca")?;
+            (command.argv.get(..before)?.to_vec(), command.environment.clone())
+        }
+        None => {
+            let puppet = PUPPETS.into_iter().map(Path::new).find(|path| path.exists())?;
+            (vec![puppet.with_file_name("puppetserver").display().to_string()], Vec::new())
+        }
+    };
     trusted_file::check_program(Path::new(argv.first()?)).ok()?;
     argv.push("--version".to_owned());
-    let environment = config.authority.command.environment.clone();
     let ended = Program { argv, environment, directory: "/".into() }.capture(Vec::new(), until).ok()?;
     String::from_utf8_lossy(&ended.stdout).split_whitespace().last().map(str::to_owned)
 }

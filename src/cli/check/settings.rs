@@ -1,9 +1,10 @@
 //! The check of values that each are possible, and of which the reader refuses none.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::cli::Failure;
-use crate::config::{Command, Config, Console};
+use crate::config::{Config, Console};
 use crate::system::trusted_file::{self, Owner};
 
 /// Memory of one run of rake, in MB.
@@ -24,8 +25,8 @@ pub(super) fn check(config: &Config) -> Result<String, Failure> {
     if !config.audit.required {
         wrong.push("[audit] required: no lets changes pass that no record shows; write required = yes".to_owned());
     }
-    wrong.extend(config.console.command().and_then(|command| limits(config, "console", command)));
-    wrong.extend(limits(config, "authority", &config.authority.command));
+    wrong.extend(config.console.command().and_then(|command| limits(config, "console", command.timeout)));
+    wrong.extend(limits(config, "authority", config.authority.timeout));
     if let Console::Rake(rake) = &config.console {
         wrong.extend(concurrency(rake.concurrency));
         let names = rake.command.environment.iter().map(|(name, _)| name.as_str());
@@ -36,8 +37,8 @@ pub(super) fn check(config: &Config) -> Result<String, Failure> {
     if wrong.is_empty() { Ok("are sensible".to_owned()) } else { Err(Failure(wrong.join("; "))) }
 }
 
-fn limits(config: &Config, section: &str, command: &Command) -> Option<String> {
-    let (whole, one) = (config.request_timeout.as_secs(), command.timeout.as_secs());
+fn limits(config: &Config, section: &str, timeout: Duration) -> Option<String> {
+    let (whole, one) = (config.request_timeout.as_secs(), timeout.as_secs());
     (whole < one).then(|| {
         let what = format!("{whole} s end a command before [{section}] timeout does ({one} s)");
         format!("[espm] request_timeout: {what}; write request_timeout = {one} or more, and print the vhost anew")

@@ -16,8 +16,8 @@ pub(super) enum Found {
 
 /// Reads the rules.
 pub(super) fn look(config: &Config) -> Found {
-    let users = [config.console.command(), Some(&config.authority.command)];
-    if !users.into_iter().flatten().any(|command| command.user.is_some()) {
+    let console = config.console.command().is_some_and(|command| command.user.is_some());
+    if !console && config.authority.user.is_none() {
         Found::Unused
     } else if process::is_root() {
         Found::Missing(sudoers::missing_lines())

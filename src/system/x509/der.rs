@@ -1,4 +1,4 @@
-//! A reader of DER (X.690) that borrows and allocates nothing.
+//! A reader of DER (X.690) that borrows and allocates nothing, and a writer of single elements.
 
 /// Identifier octets.
 pub(super) const BOOLEAN: u8 = 0x01;
@@ -6,6 +6,7 @@ pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OID: u8 = 0x06;
+pub(super) const UTF8_STRING: u8 = 0x0c;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 
@@ -77,4 +78,41 @@ impl<'a> Reader<'a> {
 /// The octets of a bit string that has no unused bits.
 pub(super) fn bits(content: &[u8]) -> Option<&[u8]> {
     content.split_first().filter(|(unused, _)| **unused == 0).map(|(_, octets)| octets)
+}
+
+/// An object identifier in dotted text, its numbers written as short as they can be (X.690, section 8.19).
+pub(super) fn dotted(content: &[u8]) -> Option<String> {
+    let (mut numbers, mut number, mut begun) = (Vec::new(), 0_u64, false);
+    for byte in content {
+        let padding = !begun && *byte == 0x80;
+        if padding || number > u64::MAX >> 7 {
+            return None;
+        }
+        number = number << 7 | u64::from(byte & 0x7f);
+        begun = byte & 0x80 != 0;
+        if !begun {
+            numbers.push(number);
+            number = 0;
+        }
+    }
+    let (first, rest) = numbers.split_first().filter(|_| !begun)?;
+    let top = (first / 40).min(2);
+    Some([&[top, first - 40 * top], rest].concat().iter().map(ToString::to_string).collect::<Vec<_>>().join("."))
+}
+
+/// A DER element.
+pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = length.get(length.iter().take_while(|byte| **byte == 0).count()..).unwrap_or_default();
+    let mut der = vec![tag];
+    match length {
+        [] => der.push(0),
+        [short] if *short < 0x80 => der.push(*short),
+        long => {
+            der.push(0x80 | u8::try_from(long.len()).unwrap_or_default());
+            der.extend(long);
+        }
+    }
+    der.extend(content);
+    der
 }

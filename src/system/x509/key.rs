@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use x509_parser::public_key::PublicKey;
+use zeroize::Zeroizing;
 
 use super::chain::{Certificate, ders};
 use super::der::{BIT_STRING, INTEGER, OCTET_STRING, Reader, SEQUENCE, bits, context};
@@ -44,6 +45,36 @@ fn identity(public: &[u8]) -> String {
     hex(&Sha256::digest(magnitude(public)))
 }
 
+/// How a private key is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyForm {
+    Pkcs1,
+    Pkcs8,
+    Sec1,
+}
+
+/// The first private key of a PEM text, DER.
+pub(crate) fn private_key(pem: impl AsRef<[u8]>) -> Result<(KeyForm, Zeroizing<Vec<u8>>), X509Error> {
+    for item in items(pem.as_ref()) {
+        let (form, der) = match &item? {
+            Item::Pkcs1Key(key) => (KeyForm::Pkcs1, key.secret_pkcs1_der().to_vec()),
+            Item::Pkcs8Key(key) => (KeyForm::Pkcs8, key.secret_pkcs8_der().to_vec()),
+            Item::Sec1Key(key) => (KeyForm::Sec1, key.secret_sec1_der().to_vec()),
+            _ => continue,
+        };
+        return Ok((form, Zeroizing::new(der)));
+    }
+    Err(X509Error::None("private key"))
+}
+
+/// The key inside a PrivateKeyInfo (RFC 5958, section 2).
+pub(crate) fn unwrapped_key(der: &[u8]) -> Option<&[u8]> {
+    let mut info = Reader(der).inside(SEQUENCE)?;
+    info.content(INTEGER)?;
+    info.content(SEQUENCE)?;
+    info.content(OCTET_STRING)
+}
+
 /// The modulus in an RSAPrivateKey (RFC 8017, appendix A.1.2).
 fn modulus(der: &[u8]) -> Option<&[u8]> {
     let mut key = Reader(der).inside(SEQUENCE)?;
@@ -62,9 +93,6 @@ pub(super) fn point(der: &[u8]) -> Option<&[u8]> {
 
 /// The public part of the key in a PrivateKeyInfo (RFC 5958, section 2).
 pub(super) fn pkcs8(der: &[u8]) -> Option<&[u8]> {
-    let mut info = Reader(der).inside(SEQUENCE)?;
-    info.content(INTEGER)?;
-    info.content(SEQUENCE)?;
-    let key = info.content(OCTET_STRING)?;
+    let key = unwrapped_key(der)?;
     modulus(key).or_else(|| point(key))
 }

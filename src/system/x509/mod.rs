@@ -10,6 +10,7 @@ mod key;
 mod list;
 mod name;
 mod pem;
+mod request;
 mod signature;
 mod spki;
 mod surplus;
@@ -24,11 +25,14 @@ use x509_parser::extensions::GeneralName;
 
 use self::chain::{Certificate, ders, until};
 pub use self::heritage::heritage;
+pub(crate) use self::key::{KeyForm, private_key, unwrapped_key};
 pub use self::key::{key_fits, key_of_certificate, key_of_private};
 use self::list::Serials;
 pub use self::list::lost;
+pub(crate) use self::pem::to_pem;
+pub use self::request::{CertificateRequest, RequestError, request};
 pub use self::spki::{is_signed_by, signer, spki};
-pub use self::surplus::surplus;
+pub use self::surplus::{extensions, has_exactly, lacking, surplus, utf8_string};
 use crate::system::clock::rfc3339;
 
 /// Seconds by which a clock may be behind that of the CA.
@@ -103,6 +107,11 @@ pub fn identity(pem: impl AsRef<[u8]>) -> Result<Identity, X509Error> {
         not_before,
         not_after: certificate.not_after(),
     })
+}
+
+/// The certificates in a PEM text, DER.
+pub(crate) fn certificates(pem: impl AsRef<[u8]>) -> Result<Vec<Vec<u8>>, X509Error> {
+    ders(pem.as_ref())
 }
 
 /// The host names in the first certificate of a PEM text (RFC 5280, section 4.2.1.6).

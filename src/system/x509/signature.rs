@@ -22,7 +22,7 @@ const SHA384: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x02";
 const SHA512: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x03";
 const MGF1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08";
 
-/// What is signed of a certificate or a list, how, and the signature.
+/// What is signed of a certificate, a list or a request, how, and the signature.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Signed<'a> {
     body: &'a [u8],
@@ -42,6 +42,26 @@ impl<'a> Signed<'a> {
         while inside.optional(context(0)).or_else(|| inside.optional(INTEGER)).is_some() {}
         let same = inside.optional(SEQUENCE)?.whole == algorithm.whole;
         (parts.is_empty() && same).then_some(Self { body: body.whole, algorithm: algorithm.content, signature })
+    }
+
+    /// Takes a request for a certificate apart (RFC 2986, section 4).
+    pub(super) fn read_request(der: &'a [u8]) -> Option<Self> {
+        let mut whole = Reader(der);
+        let mut parts = whole.inside(SEQUENCE)?;
+        let body = parts.optional(SEQUENCE)?.whole;
+        let algorithm = parts.content(SEQUENCE)?;
+        let signature = bits(parts.content(BIT_STRING)?)?;
+        (parts.is_empty() && whole.is_empty()).then_some(Self { body, algorithm, signature })
+    }
+
+    /// The signed part.
+    pub(super) fn body(self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The content of the algorithm's identifier.
+    pub(super) fn algorithm(self) -> &'a [u8] {
+        self.algorithm
     }
 
     /// Whether the owner of a public key (SubjectPublicKeyInfo in DER) has signed it.

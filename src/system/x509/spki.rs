@@ -6,13 +6,13 @@ use data_encoding::HEXUPPER;
 use sha2::{Digest, Sha256};
 
 use super::chain::{Certificate, ders};
-use super::der::{BIT_STRING, INTEGER, OID, Reader, SEQUENCE, context};
+use super::der::{BIT_STRING, INTEGER, OID, Reader, SEQUENCE, context, element};
 use super::key::{pkcs8, point};
 use super::pem::{Item, items};
 use super::{X509Error, first};
 
 /// `AlgorithmIdentifier` of RSA (RFC 3279, section 2.3.1).
-const RSA: &[u8] = &[0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 1, 5, 0];
+pub(super) const RSA: &[u8] = &[0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 1, 5, 0];
 
 /// `id-ecPublicKey` (RFC 5480, section 2.1.1).
 const EC: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
@@ -47,25 +47,8 @@ pub fn is_signed_by(certificate_pem: impl AsRef<[u8]>, bundle_pem: impl AsRef<[u
     Certificate::read(first(&bundle)?)?.has_signed(&Certificate::read(first(&leaf)?)?)
 }
 
-fn digest(spki: &[u8]) -> String {
+pub(super) fn digest(spki: &[u8]) -> String {
     HEXUPPER.encode(&Sha256::digest(spki))
-}
-
-/// A DER element.
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let length = length.get(length.iter().take_while(|byte| **byte == 0).count()..).unwrap_or_default();
-    let mut der = vec![tag];
-    match length {
-        [] => der.push(0),
-        [short] if *short < 0x80 => der.push(*short),
-        long => {
-            der.push(0x80 | u8::try_from(long.len()).unwrap_or_default());
-            der.extend(long);
-        }
-    }
-    der.extend(content);
-    der
 }
 
 fn info(algorithm: &[u8], key: &[u8]) -> Vec<u8> {

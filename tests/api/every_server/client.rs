@@ -2,6 +2,7 @@
 
 mod cloud_init;
 mod rights;
+mod trusted_facts;
 
 use std::fs;
 use std::io::{Read, Write};

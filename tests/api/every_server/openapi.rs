@@ -78,15 +78,18 @@ fn examples_match_their_schemas() {
 
 #[test]
 fn grammars_of_description_match_parsers() {
+    use espm::model::extension::{self, Extensions};
     use espm::model::name::{ClassName, EnvironmentName, GroupName, NodeName, ParameterName, ParameterValue};
     type Accepts = fn(&str) -> bool;
-    let grammars: [(&str, Accepts); 6] = [
+    let grammars: [(&str, Accepts); 8] = [
         ("NodeName", |text| NodeName::parse(text).is_ok()),
         ("ClassName", |text| ClassName::parse(text).is_ok()),
         ("GroupName", |text| GroupName::parse(text).is_ok()),
         ("EnvironmentName", |text| EnvironmentName::parse(text).is_ok()),
         ("ParameterName", |text| ParameterName::parse(text).is_ok()),
         ("ParameterValue", |text| ParameterValue::parse(text).is_ok()),
+        ("ExtensionName", |text| extension::oid(text).is_some()),
+        ("ExtensionValue", |text| Extensions::default().add("pp_role", text).is_ok()),
     ];
     let mut texts: Vec<String> = [
         "",
@@ -135,6 +138,33 @@ fn grammars_of_description_match_parsers() {
     .map(str::to_owned)
     .to_vec();
     texts.extend([63, 64, 65, 255, 256, 65_535, 65_536].map(|length| "a".repeat(length)));
+    texts.extend(["pp_uuid", "pp_role", "pp_owner", "pp_auth_role", "pp_rol", "PP_ROLE"].map(str::to_owned));
+    let numbers = [
+        "1.1",
+        "1.9",
+        "1.10",
+        "1.19",
+        "1.26",
+        "1.0",
+        "1.27",
+        "1.013",
+        "1.1.1",
+        "1.9812",
+        "2",
+        "2.",
+        "2.0",
+        "2.01",
+        "2.1.2",
+        "2.999999999",
+        "2.1000000000",
+        "3.1",
+        "3.13",
+        "12.1",
+        "2.1 ",
+    ];
+    texts.extend(numbers.map(|number| format!("1.3.6.1.4.1.34380.1.{number}")));
+    texts.push(format!("1.3.6.1.4.1.34380.1.2{}", ".1".repeat(53)));
+    texts.push(format!("1.3.6.1.4.1.34380.1.2{}", ".1".repeat(54)));
     // Every kind of blank, control character and border, alone, at an end and inside.
     let points =
         (0..0x180).chain([0x1680, 0x1681, 0x1fff, 0x2027, 0x2029, 0x2030, 0x205e, 0x2060, 0x3001, 0xd7ff, 0xe000]);
@@ -263,6 +293,14 @@ fn see_refusals(site: &Site, described: &mut Described, ids: &[String]) {
     described.saw("generateCertificate", body("{", &[]).expect(400));
     described.saw("generateCertificate", body("{}", &["Content-Type: text/plain"]).expect(415));
     described.saw("generateCertificate", body(r#"{"x":1}"#, &[]).expect(422));
+    let role = r#"{"extensions":{"pp_role":"web"}}"#;
+    described.saw("generateCertificate", body(role, &[]).expect(403));
+    site.configure("client cloud", "extensions = pp_role=web");
+    described.saw("generateCertificate", body(role, &[]).expect(409));
+    site.delete("/v1/nodes/web02/certificate").expect(204);
+    described.saw("generateCertificate", body(role, &[]).expect(201));
+    described.saw("generateCertificate", body(role, &[]).expect(200));
+    described.saw("generateCertificate", body("{}", &[]).expect(409));
     described.saw("generateCertificate", body(&format!("\"{}\"", "x".repeat(66_000)), &[]).expect(413));
     see_replaced(site, described);
 }

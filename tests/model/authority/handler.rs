@@ -6,6 +6,7 @@ use super::super::plan::{Left, Next, is_blocked};
 use super::super::record::{Made, Record, State};
 use super::ca::Run;
 use super::{Site, World, name};
+use crate::model::extension::Extensions;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Verb {
@@ -141,7 +142,7 @@ pub(super) fn step(site: &Site, world: &mut World) {
         Phase::Intend { lines } => {
             let mut record = world.record_or_new();
             record.retain_live(&world.survey(&record));
-            record.state = State::Generating { boot: world.boot.to_string(), since: 0 };
+            record.state = State::Generating { boot: world.boot.to_string(), since: 0, asked: Extensions::default() };
             world.record = Some(record);
             Ok(Phase::Start { lines })
         }

@@ -19,7 +19,7 @@ use self::disk::Disk;
 use self::trace::{Act, acts, lines, options, traced};
 use crate::harness::certificates::valid;
 use crate::harness::strace::Request;
-use crate::harness::{Plan, Site, USER, run};
+use crate::harness::{API, Plan, Site, USER, run};
 
 fn add(name: &str) -> Request {
     let body = json!({"name": name, "groups": ["default"], "classes": ["ntp"], "parameters": {"role": "web"}});
@@ -49,13 +49,14 @@ fn expect_order(acts: &[(String, Act)], order: &[(&str, &str)]) {
         Act::Rename(_) => "rename",
         Act::Link(_) => "link",
         Act::Start => "start",
+        Act::Send => "send",
     };
     for (place, what) in order {
         let found = rest.any(|(path, act)| {
             kind(act) == *what
                 && (path.ends_with(place)
                     || path.contains(&format!("{place}/"))
-                    || (*place == "pipe:" && path.starts_with(place)))
+                    || (["pipe:", "socket:"].contains(place) && path.starts_with(place)))
         });
         let seen: Vec<_> = acts.iter().map(|(path, act)| format!("{} {path}", kind(act))).collect();
         assert!(found, "no {what} of {place:?} after the ones before it in {order:?}:\n{seen:#?}");
@@ -190,6 +191,33 @@ fn ca_record_is_durable_before_command_and_before_answer() {
         order.extend([("/records", "sync"), ("pipe:", "write")]);
         expect_order(&acts, &order);
     }
+}
+
+#[test]
+fn ca_record_and_key_are_durable_before_server_is_asked_and_before_answer() {
+    let site = quiet(API);
+    site.handle(&add("web01")).expect(201);
+    let (written, beside) = ("/records/web01.json", "/records/web01.json.new");
+    let record = [(beside, "create"), (beside, "sync"), (beside, "rename"), ("/records", "sync")];
+    let acts = verb(&site, "generate");
+    let key = acts.iter().position(|(path, act)| path.contains("/private_keys") && *act == Act::Sync).unwrap();
+    let sent = acts.iter().position(|(_, act)| *act == Act::Send).unwrap();
+    assert!(key < sent, "{acts:#?}");
+    let mut order = record.to_vec();
+    // The key, then its name.
+    order.extend([("/ssl/private_keys", "sync"), ("/ssl/private_keys", "sync"), ("socket:", "send")]);
+    order.extend(record);
+    order.push(("pipe:", "write"));
+    expect_order(&acts, &order);
+    let mut order = record.to_vec();
+    order.extend([
+        ("socket:", "send"),
+        ("/ca/signed/web01.pem", "unlink"),
+        ("/ca/signed", "sync"),
+        (written, "unlink"),
+    ]);
+    order.extend([("/records", "sync"), ("pipe:", "write")]);
+    expect_order(&verb(&site, "revoke"), &order);
 }
 
 /// What the ledger in these files says of a node: nothing, or its state.

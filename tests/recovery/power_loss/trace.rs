@@ -8,7 +8,8 @@ use crate::harness::{Answer, Site};
 
 /// strace's options that record file operations, with the paths of descriptors and all bytes.
 pub fn options(to: &str) -> Vec<String> {
-    let calls = "trace=open,openat,write,pwrite64,ftruncate,fsync,fdatasync,syncfs,unlink,rename,linkat,clone,clone3,fork,vfork";
+    let calls = "trace=open,openat,write,sendto,pwrite64,ftruncate,fsync,fdatasync,syncfs,unlink,rename,linkat,clone,clone3,\
+                 fork,vfork";
     ["-o", to, "-y", "-xx", "-s", "1000000", "-e", calls, "-e", "signal=none"].map(str::to_owned).to_vec()
 }
 
@@ -40,6 +41,8 @@ pub enum Act {
     Link(String),
     /// A program is started.
     Start,
+    /// A server is told something.
+    Send,
 }
 
 pub fn unescape(text: &str) -> Vec<u8> {
@@ -73,6 +76,7 @@ pub fn act(line: &str) -> Option<(String, Act)> {
     Some(match call {
         "open" | "openat" if line.contains("O_CREAT") => (strings(line).first()?.clone(), Act::Create),
         "write" => (path_of(line), Act::Write { at: None, bytes: bytes() }),
+        "sendto" => (path_of(line), Act::Send),
         "pwrite64" => (path_of(line), Act::Write { at: last_number(), bytes: bytes() }),
         "ftruncate" => (path_of(line), Act::Cut(last_number()?)),
         "fsync" | "fdatasync" => (path_of(line), Act::Sync),

@@ -110,9 +110,22 @@ fn invalid_order_runs_nothing_and_is_one_line() {
         ["sign", "clean", "list", "print", "destroy", "revoke --all", "Revoke"].map(|word| verb(word, "web01")),
     );
     to_authority.extend(HOSTILE.map(|name| verb("revoke", name)));
+    // Trusted facts that authorize, or are spelt in another way.
+    let facts = |facts: &str| {
+        format!(r#"{{"verb":"generate","name":"web01","limit":1,"asked":{{"extensions":{facts},"csr":null}}}}"#)
+    };
+    to_authority.extend(
+        ["3.1", "3.13", "3.39", "1.9812", "1.013"].map(|oid| facts(&format!(r#"{{"1.3.6.1.4.1.34380.1.{oid}":"x"}}"#))),
+    );
+    to_authority.extend(
+        [r#"{"2.5.29.17":"x"}"#, r#"{"pp_role":"x","1.3.6.1.4.1.34380.1.1.13":"x"}"#, r#"{"pp_role":"a\nb"}"#, "[]"]
+            .map(facts),
+    );
     for order in to_authority {
         site.attack(AUTHORITY, &order).refused(65, "espm-helper: the request is malformed: ");
     }
+    let own = r#"{"verb":"generate","name":"web01","limit":1,"asked":{"extensions":{},"csr":"CSR"}}"#;
+    site.attack(AUTHORITY, own).refused(65, "espm-helper: the client's request for a certificate is malformed");
     let invalid = [b"{\"verb\":\"show\",\"name\":\"".as_slice(), b"\xff\xfe", b"\",\"limit\":1}"].concat();
     site.attack(AUTHORITY, invalid).refused(65, "espm-helper: the request is malformed: ");
     assert_eq!(site.untouched(), before);

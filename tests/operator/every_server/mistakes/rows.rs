@@ -3,7 +3,7 @@
 use super::Expect::{self, Harmless, Refused, Seen};
 use super::On::{self, Enc, Rake, ServerCa};
 
-pub(super) const ROWS: [(On, &str, &str, Expect); 54] = [
+pub(super) const ROWS: [(On, &str, &str, Expect); 59] = [
     (
         Rake,
         "espm",
@@ -55,6 +55,12 @@ pub(super) const ROWS: [(On, &str, &str, Expect); 54] = [
         "client cloud",
         "environments = pre-production",
         Refused("[client cloud] environments: want patterns with commas between them, each of letters, digits, '_'"),
+    ),
+    (
+        Enc,
+        "client cloud",
+        "extensions = pp_rol=web",
+        Refused("[client cloud] extensions: want NAME=VALUE patterns with commas between them, each NAME one of"),
     ),
     (Rake, "client cloud", "most = none", Refused("[client cloud] most: want a whole number from 0 to 1000000")),
     (
@@ -139,6 +145,15 @@ pub(super) const ROWS: [(On, &str, &str, Expect); 54] = [
         "queue = 0",
         Harmless("a request that finds its node worked on is 503 at once, and its client asks again"),
     ),
+    (
+        Rake,
+        "authority",
+        "kind = puppet-ca-api",
+        Refused("[authority] command: is for kind = puppet-cert or puppetserver-ca alone, found kind = puppet-ca-api"),
+    ),
+    (Rake, "authority", "key = p256", Refused("[authority] key: is for kind = puppet-ca-api alone")),
+    (Rake, "authority", "address = 127.0.0.1:8140", Refused("[authority] address: is for kind = puppet-ca-api alone")),
+    (ServerCa, "authority", "concurrency = 8", Refused("[authority] concurrency: is for kind = puppet-ca-api alone")),
     (Rake, "authority", "kind = puppetserver-ca", Seen(&["authority: ", "[authority] command: "])),
     (
         ServerCa,
