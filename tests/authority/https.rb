@@ -45,10 +45,10 @@ class Https
   def context
     (own, *chain), key = @ca.identity
     OpenSSL::SSL::SSLContext.new.tap do |context|
+      context.security_level = 0 # Java takes a CA's key of 1024 bits
       context.add_certificate(own, key, chain)
       context.cert_store = @ca.trusted
       context.client_ca = OpenSSL::X509::Certificate.load(File.read(@ca.file('ca/ca_crt.pem')))
-      context.security_level = 0 # Java takes a CA's key of 1024 bits
       # Nor does the real server mind a list that has ended.
       context.verify_callback = ->(fine, store) { fine || store.error == OpenSSL::X509::V_ERR_CRL_HAS_EXPIRED }
       context.verify_mode = OpenSSL::SSL::VERIFY_PEER # without one is admitted, as by client-auth: want

@@ -201,7 +201,8 @@ fn ca_record_and_key_are_durable_before_server_is_asked_and_before_answer() {
     let sent = acts.iter().position(|(_, act)| *act == Act::Send).unwrap();
     assert!(key < sent, "{acts:#?}");
     let mut order = record.to_vec();
-    order.extend([("/ssl/private_keys", "create"), ("/ssl/private_keys", "sync"), ("socket:", "send")]);
+    // The key, then its name.
+    order.extend([("/ssl/private_keys", "sync"), ("/ssl/private_keys", "sync"), ("socket:", "send")]);
     order.extend(record);
     order.push(("pipe:", "write"));
     expect_order(&acts, &order);

@@ -9,6 +9,7 @@ mod client;
 mod key;
 mod reply;
 
+use std::io::Write;
 use std::time::Duration;
 
 use self::client::Master;
@@ -24,7 +25,7 @@ use super::survey::Survey;
 use super::{Answer, Ca, Failure, OUTPUT_WAIT};
 use crate::model::extension::Extensions;
 use crate::system::clock::Deadline;
-use crate::system::trusted_file;
+use crate::system::trusted_file::{self, FileError};
 use crate::system::x509;
 
 /// How often an exchange is begun again that had no answer.
@@ -128,15 +129,26 @@ impl Ca<'_> {
         let key = x509::spki(&request)?;
         record.state = State::Requesting { key: key.clone(), asked: asked.clone() };
         self.records.write(&record)?;
-        if let Some(private) = private {
-            let written = trusted_file::write_new(&self.files.private_key(), 0o640, private.reveal().as_bytes());
-            if let Err(error) = written {
-                self.write_or_forget(&before)?;
-                return Err(Failure::NoRoom(error));
-            }
+        if let Some(private) = private
+            && let Err(error) = self.write_key(private.reveal())
+        {
+            self.remove_request(&key)?;
+            self.write_or_forget(&before)?;
+            return Err(Failure::NoRoom(error));
         }
         let attempt = Attempt::new(record, key, asked, Some(request), Some(lines));
         self.answer(self.pursue(&client, attempt)?)
+    }
+
+    /// Writes the private key as a whole: a part of one, without a key to tell whose it is, would be taken for another's.
+    fn write_key(&self, private: &str) -> Result<(), FileError> {
+        let path = self.files.private_key();
+        // Not each file system has files without a name.
+        let Ok(mut file) = trusted_file::create_nameless(&path, 0o640) else {
+            return trusted_file::write_new(&path, 0o640, private.as_bytes());
+        };
+        file.write_all(private.as_bytes()).map_err(FileError::at(&path))?;
+        trusted_file::name(&file, &path)
     }
 
     /// Goes on with the request of a call that died. `None` where the name can be begun with anew.
