@@ -169,6 +169,10 @@ pub(crate) fn settle(mut node: LockedNode<'_>) -> Result<(), Fault> {
 fn settle_generating(audited: &mut Audited<'_, '_>, entry: &Entry) -> Result<(), Fault> {
     let answer = match audited.settle_certificate() {
         Ok(Answer::Absent) => return Ok(audited.locked.ledger.forget_certificate(&entry.node.name)?),
+        // It is valid, and can be revoked.
+        Ok(Answer::Unfinished) => {
+            return Ok(audited.locked.ledger.certificate(&entry.node.name, CertificateState::Issued, None)?);
+        }
         answer => answer,
     };
     match conclude(audited, entry, answer) {

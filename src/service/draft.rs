@@ -39,7 +39,7 @@ pub struct Draft {
 /// The readable part of a request for a certificate, and its errors.
 #[derive(Debug, Default, Clone)]
 pub struct CertificateDraft {
-    /// What is asked for.
+    /// The certificate that is asked for.
     pub asked: Asked,
     /// The places in the body of the trusted facts, by object identifiers.
     pub places: Vec<(String, String)>,

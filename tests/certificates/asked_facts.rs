@@ -112,7 +112,7 @@ fn every_value_is_a_string_to_puppet() {
     ];
     let asked: serde_json::Map<_, _> =
         values.iter().enumerate().map(|(at, value)| (format!("{ARC}.2.{at}"), json!(value))).collect();
-    // What is not the same text would be revoked.
+    // Any other text would be revoked.
     assert_made(&site, ask_with(&site, &asked.into()).expect(201));
 }
 
@@ -238,7 +238,24 @@ fn what_is_wrong_with_extensions_is_said_at_once() {
     assert!(site.runs("ca").is_empty());
 }
 
-/// What was asked for is recorded, so whoever settles it judges by that.
+#[test]
+fn flawed_certificate_whose_revocation_failed_is_revoked_by_settling() {
+    for kind in [CERT, CA] {
+        let site = site(kind);
+        site.fault("ca", "drop_fact.once", "");
+        site.fault("ca", "raise_before_revoke.once", "");
+        ask_with(&site, &json!({"pp_role": "web"})).expect(502);
+        assert_eq!((valid(&site).len(), revoked(&site).len()), (1, 0));
+        assert!(site.unfinished().contains_key(NAME));
+        site.espm(&["check", "--settle"]);
+        assert!(site.unfinished().is_empty(), "{:?}", site.unfinished());
+        assert_eq!((files(&site, NAME), valid(&site), revoked(&site).len()), ([].into(), [].into(), 1));
+        assert_eq!(site.count("ca", "generate"), 1, "settling begins nothing");
+        assert_made(&site, ask_with(&site, &json!({"pp_role": "web"})).expect(201));
+    }
+}
+
+/// The record has what was asked for, and each later judgement is by that.
 #[test]
 fn facts_of_interrupted_request_are_judged_by_what_it_asked_for() {
     for kind in [CERT, CA] {
@@ -264,7 +281,7 @@ fn facts_of_interrupted_request_are_judged_by_what_it_asked_for() {
             assert_made(&site, made.expect(200));
             assert_eq!(facts(&made), [(format!("{ARC}.1.13"), "web".to_owned())]);
             assert_eq!((site.count("ca", "generate"), revoked(&site).len()), (1, 0));
-            // What the killed helper has left is gone with the next certificate.
+            // A file that the killed helper has left is gone with the next certificate.
             site.delete(&path(NAME)).expect(204);
             assert_made(&site, ask_with(&site, &json!({"pp_role": "db"})).expect(201));
             assert!(is_gone(&site));

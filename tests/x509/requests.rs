@@ -33,7 +33,7 @@ fn case(name: &str) -> &'static str {
     &cases().iter().find(|(case, _)| case == name).unwrap().1
 }
 
-/// What openssl prints about a request; `None` where it does not accept it.
+/// The output of openssl about a request; `None` where it does not accept it.
 fn openssl(arguments: &[&str], pem: &str) -> Option<Vec<u8>> {
     use std::io::Write;
     let mut command = Command::new("openssl");

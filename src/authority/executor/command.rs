@@ -10,7 +10,7 @@ use super::files::Today;
 use super::generate::Conclusion;
 use super::output::{refuses_facts, says_key_saved};
 use super::plan::{By, Left};
-use super::record::{Record, State};
+use super::record::{Made, Record, State};
 use super::{Answer, Ca, Failure, Kind, OUTPUT_WAIT, facts};
 use crate::model::extension::Extensions;
 use crate::system::clock;
@@ -127,14 +127,17 @@ impl Ca<'_> {
                 None => {
                     // The name had no other certificate before this command.
                     let others = self.survey(&record)?.others;
-                    record.nobodys.extend(others.first().filter(|_| others.len() == 1).cloned());
+                    let lines = self.files.inventory(&self.settings.master)?.lines;
+                    let nobodys = lines.into_iter().filter(|line| others.len() == 1 && others.contains(&line.serial));
+                    let ca = self.files.today()?.ca;
+                    record.nobodys.extend(nobodys.map(|line| (ca.clone(), line)));
                     return self.discard(&record, "the certificate was not written whole");
                 }
             }
         }
         if !cut_short
             && !fits(&certificate)
-            && let Some(conclusion) = self.of_another_key(&record, &certificate, fits, lines)?
+            && let Some(conclusion) = self.of_another_key(&record, &certificate, fits, lines, &asked)?
         {
             return Ok(conclusion);
         }
@@ -150,6 +153,7 @@ impl Ca<'_> {
         certificate: &str,
         fits: impl Fn(&str) -> bool,
         lines: Option<usize>,
+        asked: &Extensions,
     ) -> Result<Option<Conclusion>, Failure> {
         let Today { bundle, .. } = self.files.today()?;
         let is_commands = |copy: &String| fits(copy) && x509::verify(copy, &bundle, clock::now()).is_ok();
@@ -157,7 +161,7 @@ impl Ca<'_> {
         if let Some(copy) = self.files.read(&self.files.copy())?.filter(is_commands) {
             let made = self.made(&copy)?;
             let serial = made.serial.clone();
-            record.made.push(made);
+            record.made.push(Made { flawed: self.flaw(&copy, true, asked)?.is_some(), ..made });
             self.records.write(&record)?;
             self.output.remove()?;
             return Ok(Some(Conclusion::Replaced(serial)));

@@ -23,23 +23,11 @@ pub(super) enum Conclusion {
 
 impl Ca<'_> {
     pub(super) fn generate(&self) -> Result<Answer, Failure> {
-        match self.record()?.map(|record| record.state) {
-            None | Some(State::Settled) => {}
-            Some(State::Revoking | State::Flawed { .. } | State::Abandoned { .. }) => {
-                if let answer @ (Answer::Foreign | Answer::Running | Answer::Busy) = self.finish_revocation(false)? {
-                    return Ok(answer);
-                }
-            }
-            Some(State::Generating { .. } | State::Requesting { .. }) => {
-                if let Some(answer) = self.settle_begun()? {
-                    return match &answer {
-                        Answer::Generated { issued, .. } if !self.is_asked(&issued.certificate)? => {
-                            Ok(Answer::Different)
-                        }
-                        _ => Ok(answer),
-                    };
-                }
-            }
+        if let Some(answer) = self.finish_begun()? {
+            return match &answer {
+                Answer::Generated { issued, .. } if !self.is_asked(&issued.certificate)? => Ok(Answer::Different),
+                _ => Ok(answer),
+            };
         }
         let mut record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
         if let Some(certificate) = self.current(&record)? {
@@ -53,22 +41,31 @@ impl Ca<'_> {
 
     /// Finishes what an earlier call has begun, and begins nothing.
     pub(super) fn settle(&self) -> Result<Answer, Failure> {
-        match self.settle_begun()? {
+        match self.finish_begun()? {
             Some(answer) => Ok(answer),
             None => self.show(),
         }
     }
 
-    /// Settles an earlier call's generating. `None` when there is none, or nothing came of it.
-    fn settle_begun(&self) -> Result<Option<Answer>, Failure> {
+    /// Finishes what an earlier call has begun. `None` when there is nothing, or nothing came of it.
+    fn finish_begun(&self) -> Result<Option<Answer>, Failure> {
         let Some(record) = self.record()? else { return Ok(None) };
-        let State::Requesting { key, asked } = record.state.clone() else { return self.settle_generating() };
-        if let Way::Api(api) = &self.settings.way {
-            self.files.judge_ca(&self.settings.master)?;
-            return self.resume(api, record, key, asked);
+        match record.state.clone() {
+            State::Settled if !record.has_flaw() => Ok(None),
+            State::Settled | State::Revoking | State::Abandoned { .. } => {
+                let answer = self.finish_revocation(false)?;
+                Ok(Some(answer).filter(|answer| matches!(answer, Answer::Foreign | Answer::Running | Answer::Busy)))
+            }
+            State::Generating { .. } => self.settle_generating(),
+            State::Requesting { key, asked } => {
+                if let Way::Api(api) = &self.settings.way {
+                    self.files.judge_ca(&self.settings.master)?;
+                    return self.resume(api, record, key, asked);
+                }
+                self.abandon_request(record, &key)?;
+                Ok(None)
+            }
         }
-        self.abandon_request(record, &key)?;
-        Ok(None)
     }
 
     /// The certificate that counts now, if it is what is asked for; with its key, unless that is the client's own.
@@ -179,16 +176,14 @@ impl Ca<'_> {
         key_fits: bool,
         asked: &Extensions,
     ) -> Result<Conclusion, Failure> {
-        let made = self.made(&certificate)?;
+        let mut made = self.made(&certificate)?;
         if self.files.inventory(&self.settings.master)?.shared.contains(&made.serial) {
             return self.discard(&record, "its serial number is another certificate's");
         }
         let flaw = self.flaw(&certificate, key_fits, asked)?;
         let void = self.survey(&record)?.void;
         // A certificate with a flaw must never be handed out, wherever this call dies.
-        if flaw.is_some() {
-            record.state = State::Flawed { serial: made.serial.clone() };
-        }
+        made.flawed = flaw.is_some();
         record.made.push(made);
         self.records.write(&record)?;
         self.output.remove()?;

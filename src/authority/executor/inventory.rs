@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::name::NodeName;
 use crate::system::clock;
 
@@ -12,8 +14,8 @@ use crate::system::clock;
 const TIME: usize = 19;
 
 /// A certificate of the name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Line {
     /// As openssl prints it.
     pub(super) serial: String,
     begin: String,

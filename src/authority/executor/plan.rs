@@ -1,7 +1,5 @@
 //! The next step of a revocation, and the judgement of a generation: pure functions from what is known.
 
-use std::collections::BTreeSet;
-
 use super::Kind;
 use super::output::{says_key_saved, says_signed, says_taken};
 use super::record::{Record, State};
@@ -30,7 +28,7 @@ pub(super) enum By {
 
 impl Next {
     pub(super) fn of(kind: Kind, record: &Record, survey: &Survey) -> Self {
-        let claim = claim(record, survey);
+        let claim = if record.state == State::Revoking { &survey.ours } else { &survey.flawed };
         let Some(serial) = claim.first().cloned() else {
             let void = record.made.iter().all(|made| survey.void.contains(&made.fingerprint));
             return if void { Self::Void } else { Self::Done };
@@ -39,19 +37,11 @@ impl Next {
             // It revokes the CA's copy. Without one it takes the name as a regular expression.
             Kind::PuppetCert if survey.copy.as_ref() == Some(&serial) => Self::Revoke(serial, By::Name),
             Kind::PuppetCert => Self::Revoke(serial, By::Number),
-            Kind::PuppetserverCa | Kind::PuppetCaApi if survey.by_name && claim == survey.ours => {
+            Kind::PuppetserverCa | Kind::PuppetCaApi if survey.by_name && *claim == survey.ours => {
                 Self::Revoke(serial, By::Name)
             }
             Kind::PuppetserverCa | Kind::PuppetCaApi => Self::Cannot(serial),
         }
-    }
-}
-
-/// The serial numbers that are to be revoked now.
-fn claim(record: &Record, survey: &Survey) -> BTreeSet<String> {
-    match &record.state {
-        State::Flawed { serial } => survey.ours.iter().filter(|ours| *ours == serial).cloned().collect(),
-        _ => survey.ours.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::files::Today;
+use super::inventory::Line;
 use super::survey::Survey;
 use crate::model::extension::Extensions;
 use crate::model::name::NodeName;
@@ -34,8 +35,8 @@ pub(crate) struct Record {
     pub(crate) state: State,
     /// Everything that was made and is not known to be revoked or expired.
     pub(crate) made: Vec<Made>,
-    /// Serial numbers of certificates that a full disk cut short: nobody has them or their keys.
-    pub(crate) nobodys: BTreeSet<String>,
+    /// Certificates that a full disk cut short, and the CA of each: nobody has them or their keys.
+    pub(crate) nobodys: BTreeSet<(String, Line)>,
 }
 
 /// What is under way.
@@ -59,9 +60,6 @@ pub(crate) enum State {
     Abandoned { key: String },
     /// The revocation of all that was made has begun.
     Revoking,
-    /// The certificate of that serial number is not what was asked for, and its revocation has begun.
-    /// Nobody has it, and nobody gets it.
-    Flawed { serial: String },
 }
 
 /// A certificate that was made.
@@ -78,6 +76,8 @@ pub(crate) struct Made {
     pub(crate) not_after: i64,
     /// The certificate, PEM: with it a human can revoke what the CA has no copy of.
     pub(crate) certificate: String,
+    /// It is not what was asked for, and is to be revoked. Nobody has it, and nobody gets it.
+    pub(crate) flawed: bool,
 }
 
 impl Made {
@@ -92,6 +92,7 @@ impl Made {
             not_before: identity.not_before,
             not_after: identity.not_after,
             certificate: certificate.to_owned(),
+            flawed: false,
         })
     }
 }
@@ -108,6 +109,10 @@ impl Record {
 
     pub(super) fn holds_nothing(&self) -> bool {
         self.state == State::Settled && self.made.is_empty() && self.nobodys.is_empty()
+    }
+
+    pub(super) fn has_flaw(&self) -> bool {
+        self.made.iter().any(|made| made.flawed)
     }
 
     /// Whether a key is that of something made, or of what was abandoned.

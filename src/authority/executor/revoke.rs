@@ -1,7 +1,7 @@
 //! Revoking a certificate and its renewals, and freeing their name.
 
 use super::plan::Next;
-use super::record::{Record, State};
+use super::record::{Made, Record, State};
 use super::survey::Survey;
 use super::{Answer, Ca, Failure, Kind, LOCK_WAIT, Way};
 use crate::system::text::excerpt;
@@ -35,8 +35,7 @@ impl Ca<'_> {
         Ok(true)
     }
 
-    /// Finishes the revocation that was begun, which may be of one certificate with a flaw; where it is asked for, of
-    /// all.
+    /// Finishes the revocation that was begun, or that of a certificate with a flaw; where it is asked for, revokes all.
     pub(super) fn finish_revocation(&self, asked: bool) -> Result<Answer, Failure> {
         let mut record = self.record()?;
         if let Some(Record { state: State::Abandoned { key }, .. }) = &record {
@@ -50,7 +49,7 @@ impl Ca<'_> {
         }
         if asked {
             record.state = State::Revoking;
-        } else if record.state == State::Settled {
+        } else if record.state == State::Settled && !record.has_flaw() {
             return Ok(Answer::Absent);
         }
         let kind = self.settings.kind;
@@ -105,9 +104,7 @@ impl Ca<'_> {
         let mut record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
         record.state = State::Settled;
         if let Some(certificate) = signed.filter(|signed| is_of_key(signed)) {
-            let made = self.made(&certificate)?;
-            record.state = State::Flawed { serial: made.serial.clone() };
-            record.made.push(made);
+            record.made.push(Made { flawed: true, ..self.made(&certificate)? });
         }
         self.write_or_forget(&record)?;
         Ok(Some(record))
@@ -163,7 +160,11 @@ impl Ca<'_> {
     /// Frees the name of what is revoked, and drops it from the record. What another CA made stays there: that CA may
     /// come back from a backup.
     fn settle_revoked(&self, mut record: Record, survey: &Survey) -> Result<(), Failure> {
-        self.remove_ours(&record, survey.others.is_empty())?;
+        let mut gone = record.clone();
+        if record.state != State::Revoking {
+            gone.made.retain(|made| !survey.is_live(made));
+        }
+        self.remove_ours(&gone, survey.others.is_empty() && !gone.made.is_empty())?;
         record.retain_live(survey);
         record.state = State::Settled;
         self.write_or_forget(&record)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::inventory::{Inventory, Line};
-use super::record::{Made, Record, State};
+use super::record::{Made, Record};
 use crate::system::x509;
 
 /// The CA's copy of a certificate of the name, of which the CA keeps the last one alone.
@@ -39,6 +39,8 @@ pub(super) struct Survey {
     pub(super) ours: BTreeSet<String>,
     /// Somebody else's.
     pub(super) others: BTreeSet<String>,
+    /// Of espm's, those that are not what was asked for.
+    pub(super) flawed: BTreeSet<String>,
     /// Another certificate has the number as well, so it can never be revoked.
     pub(super) shared: BTreeSet<String>,
     /// Fingerprints of what is recorded, but of another CA or of one that was restored from a backup; nothing is
@@ -64,9 +66,9 @@ impl Survey {
 impl Signed {
     /// Whether it is a certificate of a recorded key, without a flaw, and valid but for the revocation list.
     pub(super) fn counts(&self, record: &Record, ca: &str, now: i64) -> bool {
-        let flawed = matches!(&record.state, State::Flawed { serial } if *serial == self.serial);
+        let flawed = |made: &Made| made.flawed && made.ca == ca && made.serial == self.serial && made.key == self.key;
         self.of_this_ca
-            && !flawed
+            && !record.made.iter().any(flawed)
             && (self.not_before - x509::SKEW..=self.not_after).contains(&now)
             && record.made.iter().any(|made| made.key == self.key && made.ca == ca)
     }
@@ -104,7 +106,7 @@ impl Facts<'_> {
     pub(super) fn survey(&self) -> Survey {
         let live = |line: &&Line| {
             let over = self.revoked.contains(&line.serial) || line.has_expired(self.now);
-            !over && !self.record.nobodys.contains(&line.serial)
+            !over && !self.record.nobodys.contains(&(self.ca.to_owned(), (*line).clone()))
         };
         let renewed_from = self.renewed_from();
         let is_ours = |serial: &str| {
@@ -124,6 +126,9 @@ impl Facts<'_> {
             };
             of.insert(line.serial.clone());
         }
+        let flawed = self.record.made.iter().filter(|made| made.flawed && self.is_proven(made));
+        survey.flawed =
+            flawed.map(|made| &made.serial).filter(|serial| survey.ours.contains(*serial)).cloned().collect();
         let unrecorded = |made: &&Made| made.not_after >= self.now && !self.is_proven(made);
         survey.void = self.record.made.iter().filter(unrecorded).map(|made| made.fingerprint.clone()).collect();
         let unlisted = |signed: &&Signed| !self.is_listed(&signed.serial) && !self.revoked.contains(&signed.serial);

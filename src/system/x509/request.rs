@@ -151,7 +151,7 @@ impl<'a> Parts<'a> {
         alone && kind == Some(COMMON_NAME) && text.is_some_and(|text| text.content == name.as_bytes())
     }
 
-    /// What it asks for beside a certificate of its name.
+    /// The texts that it asks for as extensions.
     fn extensions(&self, name: &str, errors: &mut Vec<RequestError>) -> Vec<(String, String)> {
         let mut extensions = Vec::new();
         for (place, (oid, value)) in self.attributes.iter().enumerate() {

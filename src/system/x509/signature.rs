@@ -54,7 +54,7 @@ impl<'a> Signed<'a> {
         (parts.is_empty() && whole.is_empty()).then_some(Self { body, algorithm, signature })
     }
 
-    /// What is signed.
+    /// The signed part.
     pub(super) fn body(self) -> &'a [u8] {
         self.body
     }

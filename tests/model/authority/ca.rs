@@ -105,6 +105,7 @@ impl World {
             not_before,
             not_after,
             certificate: String::new(),
+            flawed: false,
         }
     }
 

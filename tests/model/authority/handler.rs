@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::plan::{Left, Next, is_blocked};
-use super::super::record::{Record, State};
+use super::super::record::{Made, Record, State};
 use super::ca::Run;
 use super::{Site, World, name};
 use crate::model::extension::Extensions;
@@ -119,8 +119,12 @@ pub(super) fn step(site: &Site, world: &mut World) {
         Phase::Late => late(world, verb),
         Phase::Revoke { before, then } => revoke(site, world, before, then),
         Phase::Free { then } => {
-            let record = world.record_or_new();
-            world.remove_ours(&record);
+            let mut gone = world.record_or_new();
+            if gone.state != State::Revoking {
+                let survey = world.survey(&gone);
+                gone.made.retain(|made| !survey.is_live(made));
+            }
+            world.remove_ours(&gone);
             Ok(Phase::Drop { then })
         }
         Phase::Drop { then } => {
@@ -160,7 +164,10 @@ fn act(world: &mut World, verb: Verb) -> Result<Phase, &'static str> {
     let then = if verb == Verb::Revoke { Then::Answer } else { Then::Generate };
     match (verb, world.state()) {
         (_, Some(State::Abandoned { .. })) => Ok(Phase::Late),
-        (Verb::Generate, Some(State::Revoking | State::Flawed { .. })) => Ok(Phase::Revoke { before: None, then }),
+        (Verb::Generate, Some(State::Revoking)) => Ok(Phase::Revoke { before: None, then }),
+        (Verb::Generate, _) if world.record.as_ref().is_some_and(Record::has_flaw) => {
+            Ok(Phase::Revoke { before: None, then })
+        }
         (Verb::Generate, _) => Ok(Phase::Room),
         (Verb::Revoke, _) if world.record.as_ref().is_none_or(|record| record.made.is_empty()) => {
             Err(if world.has_files() { "foreign" } else { "absent" })
@@ -175,8 +182,7 @@ fn late(world: &mut World, verb: Verb) -> Result<Phase, &'static str> {
     let State::Abandoned { key } = record.state.clone() else { return Ok(Phase::Act) };
     record.state = State::Settled;
     if let Some((at, _)) = world.files.signed.filter(|(at, _)| world.made(*at).key == key) {
-        record.state = State::Flawed { serial: world.made(at).serial };
-        record.made.push(world.made(at));
+        record.made.push(Made { flawed: true, ..world.made(at) });
         (world.certs[at].recorded, world.certs[at].flawed) = (true, true);
     }
     world.write_or_forget(record);
@@ -191,7 +197,7 @@ fn revoke(site: &Site, world: &mut World, before: Option<BTreeSet<String>>, then
     let mut record = world.record_or_new();
     match then {
         Then::Answer => record.state = State::Revoking,
-        Then::Generate if record.state == State::Settled => return Ok(Phase::Room),
+        Then::Generate if record.state == State::Settled && !record.has_flaw() => return Ok(Phase::Room),
         Then::Generate | Then::Fail => {}
     }
     let survey = world.survey(&record);
@@ -281,7 +287,7 @@ fn conclude(world: &mut World, verb: Verb, lines: Option<usize>) -> Result<Phase
         };
         if let Some(copy) = world.copy.filter(is_commands) {
             world.certs[copy].recorded = true;
-            record.made.push(world.made(copy));
+            record.made.push(Made { flawed: world.certs[copy].flawed, ..world.made(copy) });
             world.record = Some(record);
             (world.output, world.durable) = (String::new(), 0);
             return if this_call { Err("replaced") } else { Ok(Phase::Act) };
@@ -301,10 +307,7 @@ fn conclude(world: &mut World, verb: Verb, lines: Option<usize>) -> Result<Phase
     }
     let flawed = !fits || cert.flawed || !world.is_valid(cert);
     world.certs[at].recorded |= cert.key > 0;
-    if flawed {
-        record.state = State::Flawed { serial: world.made(at).serial };
-    }
-    record.made.push(world.made(at));
+    record.made.push(Made { flawed, ..world.made(at) });
     world.record = Some(record);
     (world.output, world.durable) = (String::new(), 0);
     match (flawed, verb, this_call) {

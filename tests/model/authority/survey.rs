@@ -29,9 +29,10 @@ struct Cert {
     key: u8,
     ca: u8,
     valid: (i64, i64),
+    flawed: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Line {
     serial: u32,
     own: bool,
@@ -41,7 +42,7 @@ struct Line {
 #[derive(Debug, Clone)]
 struct Case {
     made: Vec<Cert>,
-    nobodys: BTreeSet<u32>,
+    nobodys: Vec<(u8, Line)>,
     lines: Vec<Line>,
     master: Option<u32>,
     signed: Option<Cert>,
@@ -54,21 +55,21 @@ fn serial() -> impl Strategy<Value = u32> {
 }
 
 fn cert() -> impl Strategy<Value = Cert> {
-    (serial(), 0..3_u8, 0..2_u8, select(&VALIDITIES[..])).prop_map(|(serial, key, ca, valid)| Cert {
-        serial,
-        key,
-        ca,
-        valid,
-    })
+    let cert = (serial(), 0..3_u8, 0..2_u8, select(&VALIDITIES[..]), any::<bool>());
+    cert.prop_map(|(serial, key, ca, valid, flawed)| Cert { serial, key, ca, valid, flawed })
+}
+
+fn line(own: f64) -> impl Strategy<Value = Line> {
+    let line = (serial(), prop::bool::weighted(own), select(&VALIDITIES[..]));
+    line.prop_map(|(serial, own, valid)| Line { serial, own, valid })
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let line = (serial(), prop::bool::weighted(0.8), select(&VALIDITIES[..]));
-    let line = line.prop_map(|(serial, own, valid)| Line { serial, own, valid });
+    let nobodys = (0..2_u8, line(1.0));
     let made = vec(cert(), 0..4);
-    let (nobodys, revoked) = (btree_set(serial(), 0..2), btree_set(serial(), 0..3));
+    let (nobodys, revoked) = (vec(nobodys, 0..3), btree_set(serial(), 0..3));
     let now = select(vec![500, 1000, 1001, 1500]);
-    (made, nobodys, vec(line, 0..7), option::of(serial()), option::of(cert()), revoked, now).prop_map(
+    (made, nobodys, vec(line(0.8), 0..7), option::of(serial()), option::of(cert()), revoked, now).prop_map(
         |(made, nobodys, lines, master, signed, revoked, now)| Case {
             made,
             nobodys,
@@ -87,6 +88,17 @@ fn hex(serial: u32) -> String {
     if digits.len() % 2 == 1 { format!("0{digits}") } else { digits }
 }
 
+fn inventory(lines: &[Line], master: Option<u32>) -> Inventory {
+    let mut text = String::new();
+    for Line { serial, own, valid } in lines {
+        let [begin, end] = [valid.0, valid.1].map(|time| clock::rfc3339(time).replace('Z', "UTC"));
+        let subject = if *own { "web01" } else { "web011" };
+        text += &format!("0x{serial:04x} {begin} {end} /CN={subject}\n");
+    }
+    let master = master.map(hex);
+    Inventory::of(&name(), [text.as_bytes(), text.as_bytes()], master.as_deref()).unwrap()
+}
+
 impl Case {
     fn record(&self) -> Record {
         let made = self.made.iter().enumerate().map(|(at, cert)| Made {
@@ -97,21 +109,19 @@ impl Case {
             not_before: cert.valid.0,
             not_after: cert.valid.1,
             certificate: String::new(),
+            flawed: cert.flawed,
         });
         let mut record = Record::new(&name(), State::Settled, made.collect());
-        record.nobodys = self.nobodys.iter().copied().map(hex).collect();
+        let nobodys = self.nobodys.iter().flat_map(|(ca, line)| {
+            let lines = inventory(std::slice::from_ref(line), None).lines;
+            lines.into_iter().map(move |line| (format!("ca{ca}"), line))
+        });
+        record.nobodys = nobodys.collect();
         record
     }
 
     fn survey(&self) -> Survey {
-        let mut text = String::new();
-        for Line { serial, own, valid } in &self.lines {
-            let [begin, end] = [valid.0, valid.1].map(|time| clock::rfc3339(time).replace('Z', "UTC"));
-            let subject = if *own { "web01" } else { "web011" };
-            text += &format!("0x{serial:04x} {begin} {end} /CN={subject}\n");
-        }
-        let master = self.master.map(hex);
-        let inventory = Inventory::of(&name(), [text.as_bytes(), text.as_bytes()], master.as_deref()).unwrap();
+        let inventory = inventory(&self.lines, self.master);
         let signed = self.signed.as_ref().map(|cert| Signed {
             serial: hex(cert.serial),
             key: format!("k{}", cert.key),
@@ -144,8 +154,9 @@ impl Case {
 
     /// It may be valid: neither revoked nor expired, and somebody may have it.
     fn may_be_valid(&self, serial: u32) -> bool {
-        let unexpired = self.own(serial).iter().any(|line| line.valid.1 >= self.now);
-        unexpired && !self.revoked.contains(&serial) && !self.nobodys.contains(&serial)
+        let nobodys = |line: &Line| self.nobodys.contains(&(TODAY, line.clone()));
+        let live = self.own(serial).iter().any(|line| line.valid.1 >= self.now && !nobodys(line));
+        live && !self.revoked.contains(&serial)
     }
 
     /// The number is that of this very certificate.
@@ -184,6 +195,10 @@ proptest! {
             case.is_names(serial) && (recorded || case.is_renewal(serial))
         };
         prop_assert_eq!(&survey.ours, &numbers(&espms));
+        let flawed = |serial: u32| {
+            espms(serial) && case.made.iter().any(|cert| cert.flawed && cert.serial == serial && case.is_known(cert))
+        };
+        prop_assert_eq!(&survey.flawed, &numbers(&flawed));
         prop_assert_eq!(&survey.shared, &numbers(&|serial| case.is_anothers_too(serial)));
         // A copy that the inventory lacks is somebody's, too.
         let mut others = numbers(&|serial| case.is_names(serial) && !espms(serial));
