@@ -3,7 +3,7 @@
 use super::Expect::{self, Harmless, Refused, Seen};
 use super::On::{self, Api, Enc, Rake, ServerCa};
 
-pub(super) const ROWS: [(On, &str, &str, Expect); 63] = [
+pub(super) const ROWS: [(On, &str, &str, Expect); 64] = [
     (
         Rake,
         "espm",
@@ -55,6 +55,14 @@ pub(super) const ROWS: [(On, &str, &str, Expect); 63] = [
         "client cloud",
         "environments = pre-production",
         Refused("[client cloud] environments: want patterns with commas between them, each of letters, digits, '_'"),
+    ),
+    (
+        Rake,
+        "client cloud",
+        "extensions = pp_rolle=web",
+        Refused(
+            "[client cloud] extensions: want NAME=VALUE patterns with commas between them, each NAME one of Puppet's",
+        ),
     ),
     (Rake, "client cloud", "most = none", Refused("[client cloud] most: want a whole number from 0 to 1000000")),
     (
