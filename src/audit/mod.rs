@@ -148,14 +148,12 @@ impl Audit {
         }
     }
 
-    /// Adds what a certificate is asked for with: of trusted facts only the names.
+    /// Adds what a certificate is asked for with; of trusted facts the names.
     pub(crate) fn asked(&mut self, extensions: &Extensions, csr: bool) {
         if !extensions.is_empty() {
             self.set(Field::Extensions, list(extensions.names().map(str::to_owned)));
         }
-        if csr {
-            self.set(Field::Csr, "yes".to_owned());
-        }
+        csr.then(|| self.set(Field::Csr, "yes".to_owned()));
     }
 
     /// Adds what is assigned and the console no longer has.
@@ -291,21 +289,9 @@ impl Audit {
             Field::Client => Some(self.client.clone()),
             Field::Key => self.key.clone(),
             Field::Addr => Some(self.addr.clone()),
-            Field::Node
-            | Field::To
-            | Field::Groups
-            | Field::Classes
-            | Field::Parameters
-            | Field::Environment
-            | Field::ClassParameters
-            | Field::Extensions
-            | Field::Csr
-            | Field::Lost
-            | Field::Published
-            | Field::Note
-            | Field::Console => self.subject.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()),
             Field::Cause => None,
             Field::TookMs => ended.then(|| self.start.elapsed().as_millis().to_string()),
+            subject => self.subject.iter().find(|(name, _)| *name == subject).map(|(_, value)| value.clone()),
         };
         let fields: Vec<_> = Field::ALL.iter().filter_map(|field| Some((field.word(), value(*field)?))).collect();
         logfmt(fields.iter().map(|(word, value)| (*word, value)))

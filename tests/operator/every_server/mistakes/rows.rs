@@ -57,12 +57,10 @@ pub(super) const ROWS: [(On, &str, &str, Expect); 64] = [
         Refused("[client cloud] environments: want patterns with commas between them, each of letters, digits, '_'"),
     ),
     (
-        Rake,
+        Enc,
         "client cloud",
-        "extensions = pp_rolle=web",
-        Refused(
-            "[client cloud] extensions: want NAME=VALUE patterns with commas between them, each NAME one of Puppet's",
-        ),
+        "extensions = pp_rol=web",
+        Refused("[client cloud] extensions: want NAME=VALUE patterns with commas between them, each NAME one of"),
     ),
     (Rake, "client cloud", "most = none", Refused("[client cloud] most: want a whole number from 0 to 1000000")),
     (
