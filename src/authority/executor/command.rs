@@ -236,7 +236,7 @@ impl Ca<'_> {
         let lock = self.lock.as_ref().ok_or_else(|| io::Error::other("the CA is not locked"));
         let input = lock.and_then(|lock| lock.input(b"").map_err(io::Error::other));
         let ended = program.run_into(output, input.map_err(CommandError::Io)?, self.until).map(drop);
-        // What it printed proves what it did, after a power loss as well.
+        // Its output proves what it did, after a power loss as well.
         output.sync_all().map_err(CommandError::Io)?;
         ended
     }

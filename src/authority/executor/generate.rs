@@ -10,7 +10,7 @@ use crate::model::extension::Extensions;
 use crate::system::clock;
 use crate::system::x509::{self, X509Error};
 
-/// What has come of a generating.
+/// The end of a generating.
 pub(super) enum Conclusion {
     Made(Answer),
     Foreign,

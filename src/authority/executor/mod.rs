@@ -118,7 +118,7 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
 }
 
-/// What signs and revokes.
+/// The ways to have a certificate signed or revoked.
 #[derive(Debug)]
 pub(crate) enum Way {
     /// The CA's command.

@@ -22,6 +22,7 @@ pub(super) enum On {
     Rake,
     Enc,
     ServerCa,
+    Api,
 }
 
 enum Expect {
@@ -34,7 +35,7 @@ enum Expect {
 }
 
 use Expect::{Harmless, Refused, Seen};
-use On::{Enc, Rake, ServerCa};
+use On::{Api, Enc, Rake, ServerCa};
 
 /// A port that nobody listens at.
 fn free_port() -> u16 {
@@ -45,6 +46,7 @@ pub(super) fn open(on: On) -> Site {
     match on {
         Rake => Site::open(),
         ServerCa => Site::with(Plan { authority: "puppetserver-ca", ..Plan::default() }),
+        Api => Site::with(Plan { authority: "puppet-ca-api", ..Plan::default() }),
         Enc => {
             let site = Site::without_console(&Plan::default(), "[classes]\nnames = apache, ntp\n[group default]\n");
             site.write("etc/enc.ini", &format!("[enc]\npublished = {}/nodes\n", site.dir.display()));
@@ -134,6 +136,11 @@ fn each_mistake_with_a_console_is_refused_or_seen_or_harmless() {
 #[test]
 fn each_mistake_without_a_console_is_refused_or_seen_or_harmless() {
     judge(Enc);
+}
+
+#[test]
+fn each_mistake_with_the_api_of_the_ca_is_refused_or_seen_or_harmless() {
+    judge(Api);
 }
 
 #[test]

@@ -52,10 +52,10 @@ pub(in crate::authority::executor) enum ApiError {
          address of the Puppet server whose CA this is, or write kind = puppetserver-ca and its command"
     )]
     Untrusted { address: String, error: String },
-    /// What the server has done is not known.
+    /// It is not known what the server has done.
     #[error("the Puppet server gave no answer in {} s", EXCHANGE.as_secs())]
     TimedOut,
-    /// What the server has done is not known.
+    /// It is not known what the server has done.
     #[error("the Puppet server gave no whole answer: {0}")]
     Cut(String),
 }
@@ -80,7 +80,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// What the master is, PEM, and where its server listens.
+/// The master's own files, PEM, and where its server listens.
 pub(super) struct Master<'a> {
     pub(super) name: &'a str,
     pub(super) address: &'a str,
@@ -174,7 +174,7 @@ impl Client {
         }
     }
 
-    /// An error of TLS. What this side finds wrong with the server's certificate, it finds before it sends anything.
+    /// An error of TLS. A fault of the server's certificate is found before anything is sent.
     fn refused(&self, error: &rustls::Error) -> ApiError {
         use CertificateError::{NotValidForName, NotValidForNameContext};
         let (address, master) = (self.address.clone(), self.master.clone());

@@ -349,7 +349,7 @@ impl Ca<'_> {
         self.files.remove(|path, has| *path != signed && has.is_some_and(|has| has == key))
     }
 
-    /// Ends the request of a call that died, because nobody wants it any more. What the server has signed for it is
+    /// Ends the request of a call that died, because nobody wants it any more. A certificate that was signed for it is
     /// recorded, to be revoked.
     pub(super) fn abandon_request(&self, mut record: Record, key: &str) -> Result<(), Failure> {
         let certificate = Deadline::after(LATE).attempt(|| match self.standing(key)? {

@@ -1,4 +1,4 @@
-//! What the server's answers mean: pure functions from status and text.
+//! The meaning of the server's answers: pure functions from status and text.
 
 use super::client::Reply;
 

@@ -1,9 +1,9 @@
 //! The mistakes: where a key has a meaning, its section, the line, and what becomes of it.
 
 use super::Expect::{self, Harmless, Refused, Seen};
-use super::On::{self, Enc, Rake, ServerCa};
+use super::On::{self, Api, Enc, Rake, ServerCa};
 
-pub(super) const ROWS: [(On, &str, &str, Expect); 59] = [
+pub(super) const ROWS: [(On, &str, &str, Expect); 64] = [
     (
         Rake,
         "espm",
@@ -151,9 +151,33 @@ pub(super) const ROWS: [(On, &str, &str, Expect); 59] = [
         "kind = puppet-ca-api",
         Refused("[authority] command: is for kind = puppet-cert or puppetserver-ca alone, found kind = puppet-ca-api"),
     ),
-    (Rake, "authority", "key = p256", Refused("[authority] key: is for kind = puppet-ca-api alone")),
-    (Rake, "authority", "address = 127.0.0.1:8140", Refused("[authority] address: is for kind = puppet-ca-api alone")),
-    (ServerCa, "authority", "concurrency = 8", Refused("[authority] concurrency: is for kind = puppet-ca-api alone")),
+    (
+        Rake,
+        "authority",
+        "address = 127.0.0.1:8140",
+        Refused("[authority] address: is for kind = puppet-ca-api alone, found kind = puppet-cert; remove line"),
+    ),
+    (
+        Api,
+        "authority",
+        "address = 127.0.0.1:{free}",
+        Seen(&[
+            "authority: ",
+            "[authority] address: the Puppet server cannot be reached at 127.0.0.1:{free}: Connection refused",
+            "start it, or name where it listens (HOST:PORT)",
+        ]),
+    ),
+    (Api, "authority", "address = localhost", Refused("[authority] address: want HOST:PORT, found \"localhost\"")),
+    (Api, "authority", "key = rsa-1024", Refused("[authority] key: want rsa-3072, rsa-2048, rsa-4096 or p256")),
+    (Api, "authority", "key = p256", Harmless("agents before 6.5 cannot read it, and the page says so")),
+    (Api, "authority", "concurrency = 1000", Harmless("the server serializes what it signs")),
+    (Api, "authority", "concurrency = 0", Refused("[authority] concurrency: want a whole number from 1 to 1000")),
+    (
+        Api,
+        "authority",
+        "command = /usr/bin/puppetserver ca",
+        Refused("[authority] command: is for kind = puppet-cert or puppetserver-ca alone, found kind = puppet-ca-api"),
+    ),
     (Rake, "authority", "kind = puppetserver-ca", Seen(&["authority: ", "[authority] command: "])),
     (
         ServerCa,
