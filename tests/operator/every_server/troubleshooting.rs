@@ -5,12 +5,12 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Server, Site, USER, as_user, run, wait_until};
+use crate::harness::{API, Plan, Server, Site, USER, as_user, run, wait_until};
 
 /// A message of the table, the web server that alone says it, and what makes somebody say it.
 type Fault = (&'static str, Option<Server>, fn(&mut Site) -> String);
 
-const FAULTS: [Fault; 36] = [
+const FAULTS: [Fault; 39] = [
     ("these directories are missing; make them first:", None, |site| set_up(site, "nowhere")),
     ("nothing is overwritten; these exist already:", None, |site| set_up(site, "etc")),
     ("[console] command: there is no ", None, |site| set_up_anew(site, USER, &[])),
@@ -78,6 +78,15 @@ const FAULTS: [Fault; 36] = [
     ("sudo: ...; /etc/sudoers.d/espm must allow it", None, |site| check_with(site, "console", "user = nobody")),
     ("[authority] cadir: ... does not exist; name the right path, or create it", None, |site| {
         check_with(site, "authority", "cadir = /nonexistent")
+    }),
+    ("[authority] address: the Puppet server cannot be reached at", None, |_| {
+        by_the_api(|site| site.ca_server().stop("-TERM"))
+    }),
+    ("has no subject alternative name ...; write kind = puppetserver-ca", None, |_| {
+        by_the_api(|site| site.fault("ca", "served_by", "no_san"))
+    }),
+    ("the Puppet server does not let the master's certificate sign", None, |_| {
+        by_the_api(|site| site.fault("ca", "answer_status", "403 Forbidden request: /puppet-ca/v1/ (method :get)."))
     }),
     ("FAIL  authority: ", None, |site| {
         let signed = site.dir.join("ca/ca/signed");
@@ -191,6 +200,13 @@ fn classify(site: &Site, group: u32) -> String {
     let mut as_nobody = Command::new("setpriv");
     as_nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(site.bin("espm-enc"));
     said(as_nobody.args(["-c", &enc, "web01"]))
+}
+
+/// A check of a site that asks the CA's HTTP API, whose server has a fault.
+fn by_the_api(fault: fn(&mut Site)) -> String {
+    let mut site = Site::with(Plan { authority: API, ..Plan::default() });
+    fault(&mut site);
+    check(&site)
 }
 
 /// A console and a CA that are here, but say nothing.
