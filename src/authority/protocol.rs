@@ -50,7 +50,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Judges a client's own request, and takes over what it asks for.
+    /// Judges a client's own request but for its signature, and takes over what it asks for.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -169,6 +169,8 @@ pub enum Answer {
     KeyGone,
     /// It is there, with another key or other trusted facts than are asked for.
     Different,
+    /// The client's own request is not signed by its key; nothing was begun.
+    NotSigned,
     /// This Puppet gives no certificate trusted facts; nothing was made.
     NoFacts,
     /// The command ran past its time limit; the same request settles it.

@@ -15,6 +15,7 @@ use crate::model::fault::{Fault, FieldError};
 use crate::model::name::NodeName;
 use crate::model::problem::Problem;
 use crate::system::clock;
+use crate::system::x509::RequestError;
 
 /// Generates the certificate that a client asks for, or returns it; fails with all that is wrong.
 pub(crate) fn ask(node: LockedNode<'_>, mut draft: CertificateDraft) -> Result<Outcome, Fault> {
@@ -85,6 +86,13 @@ fn conclude(
             let detail = "the node has a certificate with another key or with other extensions than are asked for; \
                           revoke it (DELETE) and ask again";
             Err(Fault::new(Problem::CertificateExists, detail))
+        }
+        Ok(Answer::NotSigned) => {
+            match entry.certificate {
+                None => ledger.forget_certificate(name)?,
+                Some(state) => ledger.certificate(name, state, None)?,
+            }
+            Err(Fault::invalid(vec![FieldError::new("csr", RequestError::Signature.to_string())]))
         }
         Ok(Answer::KeyGone) => {
             ledger.certificate(name, CertificateState::Issued, None)?;

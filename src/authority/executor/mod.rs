@@ -154,6 +154,9 @@ pub(crate) fn execute(settings: &Settings, request: &Request) -> Answer {
 }
 
 fn attempt(settings: &Settings, request: &Request, wait: Deadline, until: Deadline) -> Result<Answer, Failure> {
+    if request.asked.csr.as_ref().is_some_and(|csr| !x509::is_signed_by_its_key(csr)) {
+        return Ok(Answer::NotSigned);
+    }
     let records = Records::open(&settings.records)?;
     let name = &request.name;
     let files = Files { ssldir: &settings.ssldir, cadir: &settings.cadir, name };

@@ -30,7 +30,7 @@ pub use self::key::{key_fits, key_of_certificate, key_of_private};
 use self::list::Serials;
 pub use self::list::lost;
 pub(crate) use self::pem::to_pem;
-pub use self::request::{CertificateRequest, RequestError, request};
+pub use self::request::{CertificateRequest, RequestError, is_signed_by_its_key, request};
 pub use self::spki::{is_signed_by, signer, spki};
 pub use self::surplus::{extensions, has_exactly, lacking, surplus, utf8_string};
 use crate::system::clock::rfc3339;
