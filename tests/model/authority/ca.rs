@@ -33,6 +33,8 @@ pub(super) struct Cert {
     pub(super) asked: bool,
     /// It was revoked.
     pub(super) done: bool,
+    /// A renewal whose copy the CA has lost, so that nothing told whose it was, or a renewal of one.
+    pub(super) orphan: bool,
 }
 
 /// What a backup of the CA has.
@@ -138,7 +140,7 @@ impl World {
 
     /// Signs, and keeps a copy of what the name has.
     pub(super) fn sign(&mut self, name: Name, key: u8, commands: bool, flawed: bool) {
-        let (recorded, done) = (false, false);
+        let [recorded, done, orphan] = [false; 3];
         // A request is about whatever is there until it is answered.
         let asked = self.handler.as_ref().is_some_and(|handler| handler.verb == Verb::Revoke);
         let (ca, serial, era) = (self.files.ca, self.files.next, self.era);
@@ -147,7 +149,7 @@ impl World {
         if name == Name::Own {
             self.files.signed = Some((self.certs.len(), self.boot));
         }
-        self.certs.push(Cert { ca, serial, name, key, era, commands, flawed, recorded, asked, done });
+        self.certs.push(Cert { ca, serial, name, key, era, commands, flawed, recorded, asked, done, orphan });
     }
 
     pub(super) fn is_listed(&self, at: usize) -> bool {
@@ -185,7 +187,7 @@ impl World {
         let later = || self.first_of(cert.key).is_some_and(|first| first < cert.serial);
         let renewal = cert.key > 0 && self.copys_key() == Some(cert.key) && (is_copy || later());
         let known = cert.name == Name::Own && self.is_listed(at) && !self.is_shared(at);
-        known && (cert.recorded || renewal) && !cert.done && self.is_valid(cert)
+        known && (cert.recorded || (renewal && !cert.orphan)) && !cert.done && self.is_valid(cert)
     }
 
     pub(super) fn can_renew(&self, at: usize) -> bool {
@@ -231,7 +233,9 @@ impl World {
             Act::Renews(at) => {
                 let cert = self.certs[*at];
                 self.sign(Name::Own, cert.key, false, false);
-                self.certs.last_mut()?.asked |= cert.asked;
+                let renewal = self.certs.last_mut()?;
+                renewal.asked |= cert.asked;
+                renewal.orphan = cert.orphan;
             }
             // What waits, or else a request of another server.
             Act::HumanSigns(Name::Own) => {
@@ -239,7 +243,10 @@ impl World {
                 self.sign(Name::Own, request.unwrap_or(0), request.is_some(), false);
             }
             Act::HumanSigns(name) => self.sign(*name, 0, false, false),
-            Act::CopyIsLost => drop(self.files.signed.take()?),
+            Act::CopyIsLost => {
+                self.files.signed.take()?;
+                self.certs.iter_mut().for_each(|cert| cert.orphan |= !cert.recorded);
+            }
             Act::Backup => self.backup = self.files.clone(),
             Act::Restore => {
                 self.files = self.backup.clone();
