@@ -10,7 +10,7 @@ use super::files::Today;
 use super::generate::Conclusion;
 use super::output::{refuses_facts, says_key_saved};
 use super::plan::{By, Left};
-use super::record::{Made, Record, State};
+use super::record::{Made, Record, Sent, State};
 use super::{Answer, Ca, Failure, Kind, OUTPUT_WAIT, facts};
 use crate::model::extension::Extensions;
 use crate::system::clock;
@@ -196,7 +196,7 @@ impl Ca<'_> {
     fn nothing(&self, mut record: Record, output: &str, key: Option<&str>) -> Result<Conclusion, Failure> {
         let key = key.filter(|_| says_key_saved(output, self.name)).and_then(|key| x509::spki(key).ok());
         if let Some(key) = key {
-            record.state = State::Abandoned { key };
+            record.state = State::Abandoned(Sent::by_own(key));
             self.write_or_forget(&record)?;
             self.files.remove_made()?;
             return Ok(Conclusion::Nothing("no certificate was made".to_owned()));

@@ -2,7 +2,7 @@
 
 use super::files::Today;
 use super::plan::is_blocked;
-use super::record::{Record, State};
+use super::record::{Record, Sent, State};
 use super::survey::{Signed, Survey};
 use super::{Answer, Ca, Failure, Kind, Way};
 use crate::model::certificate::PrivateKey;
@@ -50,22 +50,27 @@ impl Ca<'_> {
     /// Finishes what an earlier call has begun. `None` when there is nothing, or nothing came of it.
     fn finish_begun(&self) -> Result<Option<Answer>, Failure> {
         let Some(record) = self.record()? else { return Ok(None) };
-        match record.state.clone() {
-            State::Settled if !record.has_flaw() => Ok(None),
-            State::Settled | State::Revoking | State::Abandoned { .. } => {
-                let answer = self.finish_revocation(false)?;
-                Ok(Some(answer).filter(|answer| matches!(answer, Answer::Foreign | Answer::Running | Answer::Busy)))
+        let answer = match (record.state.clone(), &self.settings.way) {
+            (State::Generating { .. }, _) => self.settle_generating()?,
+            (State::Requesting(sent), Way::Api(api)) => {
+                self.files.judge_ca(&self.settings.master)?;
+                self.resume(api, record, sent)?
             }
-            State::Generating { .. } => self.settle_generating(),
-            State::Requesting { key, asked } => {
-                if let Way::Api(api) = &self.settings.way {
-                    self.files.judge_ca(&self.settings.master)?;
-                    return self.resume(api, record, key, asked);
-                }
-                self.abandon_request(record, &key)?;
-                Ok(None)
+            (State::Requesting(sent), Way::Command(_)) => {
+                self.abandon_request(record, sent)?;
+                None
             }
+            _ => None,
+        };
+        if answer.is_some() {
+            return Ok(answer);
         }
+        // What was abandoned now must be looked at before something else is recorded.
+        if self.record()?.is_none_or(|record| record.state == State::Settled && !record.has_flaw()) {
+            return Ok(None);
+        }
+        let answer = self.finish_revocation(false)?;
+        Ok(Some(answer).filter(|answer| matches!(answer, Answer::Foreign | Answer::Running | Answer::Busy)))
     }
 
     /// The certificate that counts now, if it is what is asked for; with its key, unless that is the client's own.
@@ -118,8 +123,14 @@ impl Ca<'_> {
         let there = self.files.there()?;
         let waiting = self.files.waiting();
         let only_waits = there == [waiting.as_path()];
-        // Only who has the client's key can have made a request with it.
-        let is_clients = only_waits && self.asked.key().is_some() && self.asked.key() == self.files.key_in(&waiting)?;
+        // Only who has the client's key can have made a request with it; it must ask for the same.
+        let is_clients = match self.asked.key() {
+            Some(key) if only_waits => {
+                let sent = Sent { key, asked: self.asked.extensions.clone(), own: false };
+                self.files.read(&waiting)?.is_some_and(|request| self.is_sent(&sent, &request))
+            }
+            _ => false,
+        };
         if only_waits && !is_clients {
             return Ok(Err(self.waiting()));
         }
@@ -188,7 +199,9 @@ impl Ca<'_> {
         self.records.write(&record)?;
         self.output.remove()?;
         if let Some(flaw) = flaw {
-            self.finish_revocation(false)?;
+            if let Answer::Busy | Answer::Running = self.finish_revocation(false)? {
+                return Err(Failure::NotRevoked(format!("{flaw}; the CA is busy")));
+            }
             return Ok(Conclusion::Nothing(flaw));
         }
         let issued = self.issued(certificate, key.map(PrivateKey::new))?;
@@ -218,10 +231,14 @@ impl Ca<'_> {
         } else if !key_fits {
             Some("the private key does not belong to the certificate".to_owned())
         } else if let Some(surplus) = x509::surplus(certificate, self.name.as_str(), asked)? {
-            Some(format!(
-                "the certificate has {surplus} that nobody asked for, perhaps by the csr_attributes.yaml or the \
-                 dns_alt_names of the master; name its puppet.conf in [authority] config"
-            ))
+            let why = match self.settings.way {
+                Way::Command(_) => {
+                    "perhaps by the csr_attributes.yaml or the dns_alt_names of the master; name its puppet.conf in \
+                     [authority] config"
+                }
+                Way::Api(_) => "the Puppet server added it; look at its ca.conf",
+            };
+            Some(format!("the certificate has {surplus} that nobody asked for, {why}"))
         } else if let Some(oid) = x509::lacking(certificate, asked)? {
             Some(format!("the certificate lacks the extension {oid} that was asked for"))
         } else if self.files.is_revoked(certificate)? {

@@ -51,15 +51,33 @@ pub(crate) enum State {
         #[serde(default)]
         asked: Extensions,
     },
-    /// A request for this key goes to the server while the CA has nothing else of this name, with these trusted facts.
-    Requesting { key: String, asked: Extensions },
+    /// This request goes to the server while the CA has nothing else of this name.
+    Requesting(Sent),
     /// Nothing.
     Settled,
-    /// The command made this key and failed.
-    /// The server may sign for that key even now.
-    Abandoned { key: String },
+    /// Nothing came of this request.
+    /// The server may sign it even now.
+    Abandoned(Sent),
     /// The revocation of all that was made has begun.
     Revoking,
+}
+
+/// A request for a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    /// SHA-256 of its public key.
+    pub(crate) key: String,
+    /// The trusted facts in it.
+    pub(crate) asked: Extensions,
+    /// The key was made for it. A client's own key can be in other requests and certificates, too.
+    pub(crate) own: bool,
+}
+
+impl Sent {
+    /// One whose key was made for it, without trusted facts that count.
+    pub(crate) fn by_own(key: String) -> Self {
+        Self { key, asked: Extensions::default(), own: true }
+    }
 }
 
 /// A certificate that was made.
@@ -118,7 +136,7 @@ impl Record {
     /// Whether a key is that of something made, or of what was abandoned.
     pub(crate) fn has_key(&self, key: &str) -> bool {
         self.made.iter().any(|made| made.key == key)
-            || matches!(&self.state, State::Abandoned { key: of } | State::Requesting { key: of, .. } if of == key)
+            || matches!(&self.state, State::Abandoned(sent) | State::Requesting(sent) if sent.key == key)
     }
 }
 
@@ -152,7 +170,7 @@ impl Old {
                 (State::Generating { boot: String::new(), since: 0, asked: Extensions::default() }, vec![])
             }
             Self::Issued { certificate } => (State::Settled, made(&certificate)?),
-            Self::Abandoned { key } => (State::Abandoned { key }, vec![]),
+            Self::Abandoned { key } => (State::Abandoned(Sent::by_own(key)), vec![]),
             Self::Revoking { certificate } => (State::Revoking, made(&certificate)?),
         };
         Ok(Record::new(name, state, made))

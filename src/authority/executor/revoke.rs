@@ -1,7 +1,7 @@
 //! Revoking a certificate and its renewals, and freeing their name.
 
 use super::plan::Next;
-use super::record::{Made, Record, State};
+use super::record::{Made, Record, Sent, State};
 use super::survey::Survey;
 use super::{Answer, Ca, Failure, Kind, LOCK_WAIT, Way};
 use crate::system::text::excerpt;
@@ -18,8 +18,8 @@ impl Ca<'_> {
                 }
             }
             Some(record) => {
-                if let State::Requesting { key, .. } = record.state.clone() {
-                    self.abandon_request(record, &key)?;
+                if let State::Requesting(sent) = record.state.clone() {
+                    self.abandon_request(record, sent)?;
                 }
             }
             None => {}
@@ -38,8 +38,8 @@ impl Ca<'_> {
     /// Finishes the revocation that was begun, or that of a certificate with a flaw; where it is asked for, revokes all.
     pub(super) fn finish_revocation(&self, asked: bool) -> Result<Answer, Failure> {
         let mut record = self.record()?;
-        if let Some(Record { state: State::Abandoned { key }, .. }) = &record {
-            record = self.late(key)?;
+        if let Some(Record { state: State::Abandoned(sent), .. }) = &record {
+            record = self.late(sent)?;
         }
         let Some(mut record) = record.filter(|record| !record.made.is_empty()) else {
             return Ok(if self.files.there()?.is_empty() { Answer::Absent } else { Answer::Foreign });
@@ -92,19 +92,20 @@ impl Ca<'_> {
         Ok(Answer::Revoked)
     }
 
-    /// Looks whether the server has taken a request for an abandoned key, or has signed it, after all.
-    /// That request must go, and that certificate be revoked.
-    fn late(&self, key: &str) -> Result<Option<Record>, Failure> {
-        self.remove_request(key)?;
+    /// Looks whether the server has taken an abandoned request, or has signed it, after all.
+    /// That request must go, and that certificate be revoked; but one of the client's own key may be another's work.
+    fn late(&self, sent: &Sent) -> Result<Option<Record>, Failure> {
+        self.remove_request(sent)?;
         let signed = self.files.read(&self.files.signed())?;
         let is_of_key = |pem: &str| {
             // As release 0.1 has recorded it.
-            x509::spki(pem).is_ok_and(|of| of == key) || x509::key_of_certificate(pem).is_ok_and(|of| of == key)
+            let keys = [x509::spki(pem), x509::key_of_certificate(pem)];
+            keys.iter().any(|key| key.as_ref() == Ok(&sent.key))
         };
         let mut record = self.record()?.unwrap_or_else(|| self.nothing_recorded());
         record.state = State::Settled;
         if let Some(certificate) = signed.filter(|signed| is_of_key(signed)) {
-            record.made.push(Made { flawed: true, ..self.made(&certificate)? });
+            record.made.push(Made { flawed: sent.own, ..self.made(&certificate)? });
         }
         self.write_or_forget(&record)?;
         Ok(Some(record))

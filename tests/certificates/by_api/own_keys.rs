@@ -1,10 +1,15 @@
 //! Keys that never leave their node: the client sends a request, and the master has no private key.
+use std::fs;
+use std::process::Command;
+
 use serde_json::json;
 
 use super::{
     Answer, BY_API, NAME, Site, assert_nothing_left, at_last, files, is_spent, key_of, node, once, path, revoke, valid,
+    waiting,
 };
 use crate::harness::certificates::{openssl, serial};
+use crate::harness::run;
 
 /// A new key's request for our name.
 fn request() -> String {
@@ -90,5 +95,70 @@ fn request_for_another_key_after_death_takes_the_place_of_the_first() {
         }
         assert_eq!(at_last(|| revoke(&site)).status, 204, "{point}");
         assert_nothing_left(&site, point);
+    }
+}
+
+/// Two requests of one new key: as the client sends it, and one that asks for a trusted fact.
+fn requests() -> [String; 2] {
+    let key = openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], "");
+    let subject = format!("/CN={NAME}");
+    let plain = ["req", "-new", "-key", "/dev/stdin", "-subj", &subject];
+    let more = ["-addext", "1.3.6.1.4.1.34380.1.1.13=ASN1:UTF8String:admin"];
+    [openssl(&plain, &key), openssl(&[&plain[..], &more].concat(), &key)]
+}
+
+/// An agent sends a request itself.
+fn ask(site: &mut Site, csr: &str) {
+    let url = format!("https://127.0.0.1:{}/puppet-ca/v1/certificate_request/{NAME}", site.ca_server().port());
+    let mut curl = Command::new("curl");
+    curl.args(["-sSfk", "-X", "PUT", "-H", "Content-Type: text/plain", "--data-binary", csr, &url]);
+    run(&mut curl);
+}
+
+#[test]
+fn request_of_clients_key_for_more_than_it_may_is_never_signed() {
+    let mut site = BY_API.with_node();
+    let [csr, more] = requests();
+    ask(&mut site, &more);
+    assert_eq!(send(&site, &csr).expect(409).problem(), "certificate-exists");
+    fs::remove_file(site.dir.join(format!("ca/ca/requests/{NAME}.pem"))).unwrap();
+    let path = format!("ca/ca/requests/{NAME}.pem");
+    let refused = site.paused_in("ca", "before_request", || send(&site, &csr), || drop(site.write(&path, &more)));
+    assert_eq!(refused.expect(409).problem(), "certificate-exists");
+    assert_eq!((key_of("req", &waiting(&site)), valid(&site)), (key_of("req", &more), [].into()));
+    assert_eq!(BY_API.generated(&site), 0);
+    // The very request that the client sends may wait already.
+    fs::remove_file(site.dir.join(&path)).unwrap();
+    ask(&mut site, &csr);
+    assert_for(&site, send(&site, &csr).expect(201), &csr, "asked twice");
+}
+
+#[test]
+fn certificate_of_clients_key_that_espm_did_not_order_is_not_revoked() {
+    let mut site = BY_API.with_node();
+    for refuses in [false, true] {
+        let [csr, more] = requests();
+        for (signed, status) in [(&more, 409), (&csr, 200)] {
+            // The request is removed again, or never arrives, as far as espm can know.
+            if refuses {
+                once(&site, "cut_after_request", "");
+                site.fault("ca", "answer_sign", "403 Forbidden");
+            } else {
+                site.fault("ca", "cut_before_request", "");
+            }
+            let failed = send(&site, &csr);
+            assert!([502, 504].contains(&failed.status), "{failed:?}");
+            site.no_faults("ca");
+            site.fault("ca", "autosign", "");
+            ask(&mut site, signed);
+            site.no_faults("ca");
+            let theirs = valid(&site);
+            assert_eq!(theirs.len(), 1);
+            let answer = at_last(|| send(&site, &csr));
+            assert!(answer.status == status || (status == 200 && answer.status == 201), "{answer:?}");
+            assert_eq!(valid(&site), theirs, "{answer:?}");
+            assert_eq!(at_last(|| revoke(&site)).status, 204);
+            assert_nothing_left(&site, "revoked as asked");
+        }
     }
 }

@@ -148,8 +148,16 @@ impl World {
         self.files.lines.push(self.certs.len());
         if name == Name::Own {
             self.files.signed = Some((self.certs.len(), self.boot));
+            if key == 0 {
+                self.lose_track();
+            }
         }
         self.certs.push(Cert { ca, serial, name, key, era, commands, flawed, recorded, asked, done, orphan });
+    }
+
+    /// The CA has no copy of espm's any more.
+    fn lose_track(&mut self) {
+        self.certs.iter_mut().for_each(|cert| cert.orphan |= !cert.recorded);
     }
 
     pub(super) fn is_listed(&self, at: usize) -> bool {
@@ -245,7 +253,7 @@ impl World {
             Act::HumanSigns(name) => self.sign(*name, 0, false, false),
             Act::CopyIsLost => {
                 self.files.signed.take()?;
-                self.certs.iter_mut().for_each(|cert| cert.orphan |= !cert.recorded);
+                self.lose_track();
             }
             Act::Backup => self.backup = self.files.clone(),
             Act::Restore => {

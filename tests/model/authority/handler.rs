@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::plan::{Left, Next, is_blocked};
-use super::super::record::{Made, Record, State};
+use super::super::record::{Made, Record, Sent, State};
 use super::ca::Run;
 use super::{Site, World, name};
 use crate::model::extension::Extensions;
@@ -179,7 +179,7 @@ fn act(world: &mut World, verb: Verb) -> Result<Phase, &'static str> {
 /// As `Ca::late`, and what follows it.
 fn late(world: &mut World, verb: Verb) -> Result<Phase, &'static str> {
     let mut record = world.record_or_new();
-    let State::Abandoned { key } = record.state.clone() else { return Ok(Phase::Act) };
+    let State::Abandoned(Sent { key, .. }) = record.state.clone() else { return Ok(Phase::Act) };
     record.state = State::Settled;
     if let Some((at, _)) = world.files.signed.filter(|(at, _)| world.made(*at).key == key) {
         record.made.push(Made { flawed: true, ..world.made(at) });
@@ -265,7 +265,7 @@ fn conclude(world: &mut World, verb: Verb, lines: Option<usize>) -> Result<Phase
     let Some((at, signed_at)) = world.files.signed else {
         let key = world.key.filter(|_| world.output.contains("saved private key"));
         if let Some((key, _)) = key {
-            record.state = State::Abandoned { key: format!("k{key}") };
+            record.state = State::Abandoned(Sent::by_own(format!("k{key}")));
         }
         return nothing(world, record);
     };

@@ -237,7 +237,7 @@ struct Address(String);
 impl Resolver for Address {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut all = self.empty();
-        for address in self.0.to_socket_addrs()?.take(16) {
+        for address in self.0.to_socket_addrs().map_err(|_| ureq::Error::HostNotFound)?.take(16) {
             all.push(address);
         }
         if all.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(all) }

@@ -20,10 +20,10 @@ use self::reply::{Ordered, Submitted};
 use super::check::Mistake;
 use super::generate::Conclusion;
 use super::plan::is_blocked;
-use super::record::{Record, State};
+use super::record::{Record, Sent, State};
 use super::survey::Survey;
 use super::{Answer, Ca, Failure, OUTPUT_WAIT};
-use crate::model::extension::Extensions;
+use crate::authority::protocol::Asked;
 use crate::system::clock::Deadline;
 use crate::system::trusted_file::{self, FileError};
 use crate::system::x509;
@@ -59,8 +59,7 @@ enum Standing {
 /// A request under way.
 struct Attempt {
     record: Record,
-    key: String,
-    asked: Extensions,
+    sent: Sent,
     /// The request, PEM; `None` where its key is lost.
     request: Option<String>,
     /// How many certificates of the name the CA had signed when this call began; `None` for one that goes on.
@@ -76,8 +75,8 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(record: Record, key: String, asked: Extensions, request: Option<String>, lines: Option<usize>) -> Self {
-        Self { record, key, asked, request, lines, unanswered: 0, submitted: false, signed: false, refused: None }
+    fn new(record: Record, sent: Sent, request: Option<String>, lines: Option<usize>) -> Self {
+        Self { record, sent, request, lines, unanswered: 0, submitted: false, signed: false, refused: None }
     }
 
     /// Whether the server may still work on what this call, or one that died, has sent.
@@ -126,17 +125,17 @@ impl Ca<'_> {
                 (Some(private), request)
             }
         };
-        let key = x509::spki(&request)?;
-        record.state = State::Requesting { key: key.clone(), asked: asked.clone() };
+        let sent = Sent { key: x509::spki(&request)?, asked, own: private.is_some() };
+        record.state = State::Requesting(sent.clone());
         self.records.write(&record)?;
         if let Some(private) = private
             && let Err(error) = self.write_key(private.reveal())
         {
-            self.remove_request(&key)?;
+            self.remove_request(&sent)?;
             self.write_or_forget(&before)?;
             return Err(Failure::NoRoom(error));
         }
-        let attempt = Attempt::new(record, key, asked, Some(request), Some(lines));
+        let attempt = Attempt::new(record, sent, Some(request), Some(lines));
         self.answer(self.pursue(&client, attempt)?)
     }
 
@@ -152,26 +151,20 @@ impl Ca<'_> {
     }
 
     /// Goes on with the request of a call that died. `None` where the name can be begun with anew.
-    pub(super) fn resume(
-        &self,
-        api: &Settings,
-        record: Record,
-        key: String,
-        asked: Extensions,
-    ) -> Result<Option<Answer>, Failure> {
-        let request = self.request_again(&key, &asked)?;
-        let attempt = Attempt::new(record, key, asked, request, None);
+    pub(super) fn resume(&self, api: &Settings, record: Record, sent: Sent) -> Result<Option<Answer>, Failure> {
+        let request = self.request_again(&sent)?;
+        let attempt = Attempt::new(record, sent, request, None);
         if let Some(survey) = self.blocked(&attempt)? {
             self.drop_request(&attempt)?;
             return Ok(Some(self.listed(&survey)));
         }
-        let standing = self.standing(&attempt.key)?;
+        let standing = self.standing(&attempt.sent)?;
         let is_signed = matches!(standing, Standing::Signed(_));
         // A request of the client's can still be signed, unless the client has another by now.
         let is_wanted =
             attempt.request.is_some() || (matches!(standing, Standing::Pending) && self.asked.csr.is_none());
         if !is_signed && !is_wanted {
-            self.drop_request(&attempt)?;
+            self.abandon_request(attempt.record, attempt.sent)?;
             return Ok(None);
         }
         self.answer(self.pursue(&self.client(api)?, attempt)?).map(Some)
@@ -182,7 +175,7 @@ impl Ca<'_> {
     fn blocked(&self, attempt: &Attempt) -> Result<Option<Survey>, Failure> {
         let settled = self.until.within(OUTPUT_WAIT).attempt(|| {
             let survey = self.survey(&attempt.record)?;
-            let is_signed = matches!(self.standing(&attempt.key)?, Standing::Signed(_));
+            let is_signed = matches!(self.standing(&attempt.sent)?, Standing::Signed(_));
             let blocked = !is_signed && is_blocked(self.settings.kind, &survey);
             Ok::<_, Failure>((!blocked).then_some(()))
         })?;
@@ -190,13 +183,20 @@ impl Ca<'_> {
     }
 
     /// The same request again, where its key is still there.
-    fn request_again(&self, key: &str, asked: &Extensions) -> Result<Option<String>, Failure> {
-        let is_its = |pem: &String| x509::spki(pem).is_ok_and(|found| found == key);
-        if let Some(csr) = self.asked.csr.clone().filter(is_its) {
+    fn request_again(&self, sent: &Sent) -> Result<Option<String>, Failure> {
+        if let Some(csr) = self.asked.csr.clone().filter(|csr| !sent.own && self.is_sent(sent, csr)) {
             return Ok(Some(csr));
         }
+        let is_its = |pem: &String| sent.own && x509::spki(pem).is_ok_and(|key| key == sent.key);
         let private = self.files.read(&self.files.private_key())?.filter(is_its);
-        Ok(private.map(|private| key::request(&private, self.name, asked)).transpose()?)
+        Ok(private.map(|private| key::request(&private, self.name, &sent.asked)).transpose()?)
+    }
+
+    /// Whether a request is the one that was sent. Who has the client's own key can have made another with it.
+    pub(super) fn is_sent(&self, sent: &Sent, request: &str) -> bool {
+        let is_of_key = x509::spki(request).is_ok_and(|key| key == sent.key);
+        let asks_the_same = || Asked::by_request(request, self.name).is_ok_and(|asked| asked.extensions == sent.asked);
+        is_of_key && (sent.own || asks_the_same())
     }
 
     fn answer(&self, conclusion: Conclusion) -> Result<Answer, Failure> {
@@ -213,7 +213,7 @@ impl Ca<'_> {
     /// Takes one step after the other.
     fn pursue(&self, client: &Client, mut attempt: Attempt) -> Result<Conclusion, Failure> {
         loop {
-            let standing = self.until.within(OUTPUT_WAIT).attempt(|| match self.standing(&attempt.key) {
+            let standing = self.until.within(OUTPUT_WAIT).attempt(|| match self.standing(&attempt.sent) {
                 Ok(Standing::CutShort) => Ok(None),
                 other => other.map(Some),
             })?;
@@ -243,17 +243,17 @@ impl Ca<'_> {
 
     /// Looks at the CA's files of the name. The request comes first: the server removes it when it has written the
     /// certificate.
-    fn standing(&self, key: &str) -> Result<Standing, Failure> {
+    fn standing(&self, sent: &Sent) -> Result<Standing, Failure> {
         let waiting = self.files.read(&self.files.waiting())?;
         let Some(certificate) = self.files.read(&self.files.signed())? else {
             return Ok(match waiting {
-                Some(request) if x509::spki(&request).is_ok_and(|of| of == key) => Standing::Pending,
+                Some(request) if self.is_sent(sent, &request) => Standing::Pending,
                 Some(_) => Standing::AnothersRequest,
                 None => Standing::Nothing,
             });
         };
         Ok(match (x509::identity(&certificate), x509::spki(&certificate)) {
-            (Ok(_), Ok(of)) if of == key => Standing::Signed(certificate),
+            (Ok(_), Ok(key)) if key == sent.key => Standing::Signed(certificate),
             (Ok(_), Ok(_)) => Standing::AnothersCertificate(certificate),
             _ => Standing::CutShort,
         })
@@ -271,7 +271,7 @@ impl Ca<'_> {
                     attempt.refused = Some(reply.to_string());
                 }
                 // The request that the name has may be this one.
-                if Submitted::of(&reply) == Submitted::Taken && self.is_pending(&attempt.key)? {
+                if Submitted::of(&reply) == Submitted::Taken && self.is_pending(&attempt.sent)? {
                     attempt.refused = None;
                 }
                 Ok(())
@@ -280,8 +280,8 @@ impl Ca<'_> {
         }
     }
 
-    fn is_pending(&self, key: &str) -> Result<bool, Failure> {
-        Ok(matches!(self.standing(key)?, Standing::Pending))
+    fn is_pending(&self, sent: &Sent) -> Result<bool, Failure> {
+        Ok(matches!(self.standing(sent)?, Standing::Pending))
     }
 
     /// Orders the server to sign the request that has the recorded key.
@@ -302,14 +302,20 @@ impl Ca<'_> {
 
     /// Records the certificate of the recorded key, and judges it.
     fn accept(&self, attempt: Attempt, certificate: String) -> Result<Conclusion, Failure> {
-        let Attempt { mut record, asked, key, .. } = attempt;
+        let Attempt { mut record, sent, signed, .. } = attempt;
         record.state = State::Settled;
         // A server that died after it had signed has left the request, which a human could have signed once more.
-        self.files.remove(|path, has| *path == self.files.waiting() && has.as_ref() == Some(&key))?;
+        self.remove_waiting(&sent)?;
         let private = self.files.read(&self.files.private_key())?;
         let fits = private.as_ref().is_none_or(|private| x509::key_fits(&certificate, private) == Ok(true));
+        // Somebody may have had a request of the client's own key signed that asks for more. That is not espm's to revoke.
+        if !sent.own && !signed && self.flaw(&certificate, fits, &sent.asked)?.is_some() {
+            record.made.push(self.made(&certificate)?);
+            self.write_or_forget(&record)?;
+            return Ok(Conclusion::Made(Answer::Different));
+        }
         let is_lost = private.is_none() && self.asked.csr.is_none();
-        match self.keep(record, certificate, private, fits, &asked)? {
+        match self.keep(record, certificate, private, fits, &sent.asked)? {
             Conclusion::Made(_) if is_lost => Ok(Conclusion::Made(Answer::KeyGone)),
             conclusion => Ok(conclusion),
         }
@@ -324,9 +330,9 @@ impl Ca<'_> {
         }
         let now = self.survey(&attempt.record)?.lines;
         if attempt.signed && !attempt.is_in_doubt() && attempt.lines.is_some_and(|before| now == before + 1) {
-            let Attempt { mut record, asked, .. } = attempt;
+            let Attempt { mut record, sent, .. } = attempt;
             record.state = State::Settled;
-            return self.keep(record, certificate, None, false, &asked);
+            return self.keep(record, certificate, None, false, &sent.asked);
         }
         self.drop_request(&attempt)?;
         Ok(Conclusion::Foreign)
@@ -335,33 +341,42 @@ impl Ca<'_> {
     /// Leaves nothing of a request without a certificate but, where the server may still sign it, its key's identity.
     fn drop_request(&self, attempt: &Attempt) -> Result<(), Failure> {
         let mut record = attempt.record.clone();
-        let pending = self.is_pending(&attempt.key)?;
+        let pending = self.is_pending(&attempt.sent)?;
         let sure = !attempt.is_in_doubt() && (pending || !attempt.submitted || attempt.refused.is_some());
-        record.state = if sure { State::Settled } else { State::Abandoned { key: attempt.key.clone() } };
-        self.remove_request(&attempt.key)?;
+        record.state = if sure { State::Settled } else { State::Abandoned(attempt.sent.clone()) };
+        self.remove_request(&attempt.sent)?;
         self.write_or_forget(&record)
     }
 
-    /// Removes the files with that key but for a certificate. By the key in the file: DELETE by the name would remove
-    /// whatever request or certificate has come between, and revoke nothing.
-    pub(super) fn remove_request(&self, key: &str) -> Result<(), Failure> {
-        let signed = self.files.signed();
-        self.files.remove(|path, has| *path != signed && has.is_some_and(|has| has == key))
+    /// Removes a request and the other files with its key, but for a certificate. By the text in the file: DELETE by the
+    /// name would remove whatever request or certificate has come between, and revoke nothing.
+    pub(super) fn remove_request(&self, sent: &Sent) -> Result<(), Failure> {
+        let (signed, waiting) = (self.files.signed(), self.files.waiting());
+        self.files.remove(|path, has| *path != signed && *path != waiting && has.as_ref() == Some(&sent.key))?;
+        self.remove_waiting(sent)
+    }
+
+    fn remove_waiting(&self, sent: &Sent) -> Result<(), Failure> {
+        let path = self.files.waiting();
+        match self.files.read(&path)? {
+            Some(request) if self.is_sent(sent, &request) => Ok(trusted_file::remove(&path)?),
+            _ => Ok(()),
+        }
     }
 
     /// Ends the request of a call that died, because nobody wants it any more. A certificate that was signed for it is
     /// recorded, to be revoked.
-    pub(super) fn abandon_request(&self, mut record: Record, key: &str) -> Result<(), Failure> {
-        let certificate = Deadline::after(LATE).attempt(|| match self.standing(key)? {
+    pub(super) fn abandon_request(&self, mut record: Record, sent: Sent) -> Result<(), Failure> {
+        let certificate = Deadline::after(LATE).attempt(|| match self.standing(&sent)? {
             Standing::Signed(certificate) => Ok::<_, Failure>(Some(certificate)),
-            _ => self.remove_request(key).map(|()| None),
+            _ => self.remove_request(&sent).map(|()| None),
         })?;
         record.state = match certificate {
             Some(certificate) => {
                 record.made.push(self.made(&certificate)?);
                 State::Settled
             }
-            None => State::Abandoned { key: key.to_owned() },
+            None => State::Abandoned(sent),
         };
         self.write_or_forget(&record)
     }
