@@ -159,8 +159,18 @@ fn indistinguishable_refusals_take_as_many_instructions() {
         .into_iter()
         .filter(|(what, [(method, ..), _])| is_long() || some.contains(what) && method == "GET");
     for (what, asks) in all {
-        let [one, other] =
-            asks.map(|(method, path, psk)| instructions(&site, &Ask { method: &method, path: &path, psk: &psk }, runs));
+        let count = || {
+            asks.each_ref()
+                .map(|(method, path, psk)| instructions(&site, &Ask { method, path, psk: psk.as_str() }, runs))
+        };
+        let [mut one, mut other] = count();
+        // On a busy machine a handler waits now and then, which takes instructions, too.
+        for _ in 0..4 {
+            if one.abs_diff(other) >= CHANCE {
+                let again = count();
+                (one, other) = (one.min(again[0]), other.min(again[1]));
+            }
+        }
         eprintln!("{what}: {one} and {other} instructions");
         assert!(one.abs_diff(other) < CHANCE, "{what}: {one} and {other}");
     }
