@@ -390,7 +390,7 @@ impl Drop for Site {
             eprintln!("--- kept in {}", self.dir.display());
         } else {
             // It answers that all is well, and loses revocations.
-            assert_eq!(self.count_exchanges("PUT clean"), 0, "nothing of ours asks for it");
+            assert_eq!(self.count_exchanges("PUT clean"), 0, "espm never asks for it");
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
