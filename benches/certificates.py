@@ -25,7 +25,7 @@ PAUSE = 0.05
 
 
 class Server:
-    """The installed Puppet server with a CA of its own, below a directory of ours."""
+    """The installed Puppet server with a CA of its own, below a directory of the bench."""
 
     def __init__(self, place):
         self.place, self.port, self.names = place, free_port(), itertools.count()

@@ -15,7 +15,7 @@ class Api
     'PUT certificate_status:revoked' => 'revoke', 'PUT certificate_status' => 'malformed',
     'DELETE certificate_status' => 'delete', 'PUT clean' => 'clean', 'GET certificate_revocation_list' => 'crl'
   }.freeze
-  # What needs no client certificate.
+  # These need no client certificate.
   OPEN = %w[certificate csr request crl].freeze
 
   Asked = Struct.new(:method, :path, :type, :body, :client)
@@ -60,7 +60,7 @@ class Api
     [403, nil, text]
   end
 
-  # What the default auth.conf asks of a client.
+  # As the default auth.conf asks of a client.
   def privileged?(client)
     client&.extensions&.any? { |extension| extension.oid == Authority::PRIVILEGE && OpenSSL::ASN1.decode(extension.value_der).value == 'true' }
   end
@@ -86,7 +86,7 @@ class Api
     [200, TYPE[:text], File.read(@ca.file('ca/ca_crl.pem'))]
   end
 
-  # Who asks is not looked at. What the site signs by itself is signed here, outside of what is done one at a time; if it
+  # Who asks is not looked at. A request that the site signs by itself is signed here, outside of what is done one at a time; if it
   # must not be signed, the request waits all the same.
   def request_of(name, asked)
     Faults.point('before_request')
@@ -182,7 +182,7 @@ class Api
     Gem::Version.new(flavour) >= Gem::Version.new(release)
   end
 
-  # What a request must not have, else nil, and it is signed. After a refusal it waits as before.
+  # The text of a refusal, else nil, and the request is signed. After a refusal it waits as before.
   def sign(name, csr)
     flaw = flaw_of(name, csr)
     return flaw if flaw
@@ -271,7 +271,7 @@ class Api
     [204, TYPE[:none], '']
   end
 
-  # Takes no lock: what is revoked meanwhile is lost. Nothing of ours may ever ask for it.
+  # Takes no lock: what is revoked meanwhile is lost. espm must never ask for it.
   def clean_of(_, asked)
     names, unknown = JSON.parse(asked.body)['certnames'].partition { |name| @ca.has?(:signed, name) }
     names.each do |name|

@@ -65,7 +65,7 @@ impl Ca<'_> {
         if answer.is_some() {
             return Ok(answer);
         }
-        // What was abandoned now must be looked at before something else is recorded.
+        // A request that was abandoned now must be looked at before something else is recorded.
         if self.record()?.is_none_or(|record| record.state == State::Settled && !record.has_flaw()) {
             return Ok(None);
         }

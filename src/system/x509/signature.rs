@@ -22,7 +22,7 @@ const SHA384: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x02";
 const SHA512: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x03";
 const MGF1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08";
 
-/// What is signed of a certificate, a list or a request, how, and the signature.
+/// The signed part of a certificate, a list or a request, how it is signed, and the signature.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Signed<'a> {
     body: &'a [u8],

@@ -1,4 +1,4 @@
-//! What a new certificate has beyond what Puppet's CA puts into each, and what it lacks of what was asked for.
+//! The extensions that a new certificate has beyond those that Puppet's CA puts into each, and those that it lacks.
 
 use std::collections::BTreeMap;
 
