@@ -162,3 +162,24 @@ fn certificate_of_clients_key_that_espm_did_not_order_is_not_revoked() {
         }
     }
 }
+
+#[test]
+fn request_that_its_key_has_not_signed_is_422_and_changes_nothing() {
+    let site = BY_API.with_node();
+    let csr = request();
+    // The last byte of the signature is another.
+    let script = "der = OpenSSL::X509::Request.new(ARGV[0]).to_der; der.setbyte(-1, der.getbyte(-1) ^ 1); \
+                  print OpenSSL::X509::Request.new(der).to_pem";
+    let forged = run(Command::new("ruby").args(["-ropenssl", "-e", script, "--", &csr]));
+    let refused = |site: &Site| {
+        let answer = send(site, &forged);
+        assert_eq!(answer.expect(422).json()["errors"][0]["field"], "csr", "{answer:?}");
+    };
+    refused(&site);
+    assert_nothing_left(&site, "refused");
+    site.get(&path(NAME)).expect(404);
+    assert_for(&site, send(&site, &csr).expect(201), &csr, "signed by its key");
+    refused(&site);
+    assert_for(&site, site.get(&path(NAME)).expect(200), &csr, "still known");
+    assert_eq!(BY_API.generated(&site), 1);
+}
