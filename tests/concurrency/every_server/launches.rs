@@ -46,7 +46,9 @@ fn launches_at_once_are_all_made_recorded_and_revoked() {
     let made = all_at_once(&names, &launch);
     let mut serials = BTreeSet::new();
     for (name, answer) in &made {
-        assert!(serials.insert(serial(answer.expect(201))), "{name} has another's serial number");
+        // 200 is of a client that was told to come back after its certificate was made.
+        assert!([200, 201].contains(&answer.status), "{name}: {answer:?}");
+        assert!(serials.insert(serial(answer)), "{name} has another's serial number");
         assert_eq!(recorded(&site, name), [serial(answer)].into(), "{name}");
         assert_eq!(site.ask("POST", &certificate(name), None, &[]).expect(200).body, answer.body, "{name}");
     }

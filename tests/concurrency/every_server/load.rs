@@ -233,8 +233,8 @@ fn thousand_adds_at_once_are_bounded_and_make_each_node_once() {
     assert!(answered >= 4 && answered > refused, "health and refusals are answered meanwhile: {most:?}");
     assert!(most.helpers.load(Ordering::SeqCst) <= 2, "{most:?}");
     if site.server != Server::ApacheCgi {
-        // Slots, both queues and the reserve.
-        assert!(most.handlers.load(Ordering::SeqCst) <= 2 + QUEUE + 1 + 64 + 32, "{most:?}");
+        // Slots, both queues, of which the console's is of two halves, and the reserve.
+        assert!(most.handlers.load(Ordering::SeqCst) <= 2 + 2 * QUEUE + 1 + 64 + 32, "{most:?}");
         // Another such crowd needs no more.
         let (more, _) = serve(&site, &(0..different + same).map(|n| (format!("more{n}"), None)).collect::<Vec<_>>());
         for answer in more.iter().filter(|answer| answer.status != 201) {
