@@ -132,6 +132,16 @@ fn table_of_audit_fields_has_the_event_of_every_route() {
 }
 
 #[test]
+fn table_of_alerts_has_each_alert_with_its_severity_and_no_other() {
+    let page = read("docs/monitor.md");
+    let table = page.split("| alert | severity |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let shown: Vec<(&str, &str)> = rows(table).map(|row| (row[0].trim_matches('`'), row[1])).collect();
+    let rules = read("conf/examples/prometheus-rules.yml");
+    let all = |key: &'static str| rules.lines().filter_map(move |line| line.trim().strip_prefix(key));
+    assert_eq!(shown, all("- alert: ").zip(all("severity: ")).collect::<Vec<_>>());
+}
+
+#[test]
 fn operators_table_has_every_problem_with_advice_for_him() {
     let page = read("docs/troubleshoot.md");
     let table = page.split("| word | status |").nth(1).unwrap().split("\n\n").next().unwrap();

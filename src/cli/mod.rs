@@ -8,6 +8,7 @@ mod check;
 mod nodes;
 mod publish;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -100,8 +101,11 @@ enum Command {
     },
     /// Copy the ledger to a new file while espm runs
     Backup {
-        /// The new file
+        /// The new file; with --keep the directory in which it is named by the time
         file: PathBuf,
+        /// Remove the oldest of such copies in that directory, beyond this number
+        #[arg(long, value_name = "NUMBER")]
+        keep: Option<NonZeroUsize>,
     },
 }
 
@@ -200,9 +204,13 @@ fn serve(path: &Path, command: Command) -> Result<(), Failure> {
             let lost = |entry: &Entry| publisher.iter().flat_map(|known| known.lost(&entry.node.assignment)).collect();
             nodes::print(&entries, &lost, json).map_err(|error| Failure(format!("standard output: {error}")))
         }
-        Command::Backup { file } => {
+        Command::Backup { file, keep } => {
             let ledger = Ledger::open(&config.state, OPERATOR)?;
-            Ok(ledger.back_up(&file)?)
+            match keep {
+                Some(keep) => ledger.back_up_into(&file, keep)?,
+                None => ledger.back_up(&file)?,
+            }
+            Ok(())
         }
         Command::Publish => publish::main(&config, path),
         Command::Revoke { name } => {

@@ -67,6 +67,9 @@ enum Command {
         /// Also print the rules that Apache's CGI script needs
         #[arg(long)]
         cgi: bool,
+        /// Print instead the rule that lets this user run 'espm check --nagios' as root
+        #[arg(long, value_name = "USER", conflicts_with = "cgi")]
+        nagios: Option<String>,
         #[command(flatten)]
         of: Of,
     },
@@ -200,7 +203,8 @@ pub fn main() -> ExitCode {
         None if cli.new.undo => undo(cli.new),
         None => set_up(cli.new),
         Some(Command::Vhost { kind, of }) => of.print(|printer| printer.vhost(kind)),
-        Some(Command::Sudoers { cgi, of }) => of.print(|printer| printer.sudoers(cgi)),
+        Some(Command::Sudoers { nagios: Some(user), of, .. }) => of.print(|printer| printer.sudoers_nagios(&user)),
+        Some(Command::Sudoers { cgi, nagios: None, of }) => of.print(|printer| printer.sudoers(cgi)),
         Some(Command::Cgi { of }) => of.print(|printer| printer.cgi()),
         Some(Command::Unit { kind, group, of }) => {
             of.print(|printer| printer.unit(kind, group.as_deref().unwrap_or(printer.system.names().nginx_group)))

@@ -20,6 +20,9 @@ const STOP_MARGIN: u64 = 30;
 /// The socket of the warm console where the configuration names none.
 const WORKER: &str = "/run/espm-console/worker.sock";
 
+/// The directory of the ledger's copies.
+const BACKUPS: &str = "/var/backups/espm";
+
 /// Which vhost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Vhost {
@@ -46,6 +49,14 @@ pub(super) enum Unit {
     PublishPath,
     /// The publishing of nodes that it starts
     Publish,
+    /// The time of the ledger's daily copy
+    BackupTimer,
+    /// The copy of the ledger
+    Backup,
+    /// The times of the checks for Prometheus
+    MetricsTimer,
+    /// The check for Prometheus
+    Metrics,
 }
 
 /// A configuration, where it is, and the system that it is for.
@@ -106,16 +117,26 @@ impl<'a> Printer<'a> {
             Unit::Console => self.fill(include_str!("../../conf/templates/espm-console.service")),
             Unit::PublishPath => self.fill(include_str!("../../conf/templates/espm-publish.path")),
             Unit::Publish => self.fill(include_str!("../../conf/templates/espm-publish.service")),
+            Unit::BackupTimer => self.fill(include_str!("../../conf/templates/espm-backup.timer")),
+            Unit::Backup => self.fill(include_str!("../../conf/templates/espm-backup.service")),
+            Unit::MetricsTimer => self.fill(include_str!("../../conf/templates/espm-metrics.timer")),
+            Unit::Metrics => self.fill(include_str!("../../conf/templates/espm-metrics.service")),
         }
     }
 
     /// sudo's rules; with `cgi` those of the CGI script, too.
     pub(super) fn sudoers(&self, cgi: bool) -> String {
-        let sign = |on: bool| Some(if on { "" } else { "#" }.to_owned());
         fill(include_str!("../../conf/templates/sudoers"), |name| match name {
-            "if_cgi" => sign(cgi),
-            "if_sudo" => sign(!self.sudo.is_empty()),
-            "if_cgi_and_sudo" => sign(cgi && !self.sudo.is_empty()),
+            "if_cgi" => Some(sign(cgi)),
+            "if_cgi_and_sudo" => Some(sign(cgi && !self.sudo.is_empty())),
+            _ => self.value(name),
+        })
+    }
+
+    /// sudo's rules for a monitoring system that runs as this user.
+    pub(super) fn sudoers_nagios(&self, user: &str) -> String {
+        fill(include_str!("../../conf/templates/sudoers-nagios"), |name| match name {
+            "nagios_user" => Some(user.to_owned()),
             _ => self.value(name),
         })
     }
@@ -168,9 +189,15 @@ impl<'a> Printer<'a> {
         let in_unit = |text: String| Some(text.replace('%', "%%"));
         match name {
             "apache_logs" => Some(self.system.names().apache_logs.to_owned()),
+            "backups" => Some(BACKUPS.to_owned()),
             "authority_rule" => rule(config.authority.user.as_ref(), "ESPM_AUTHORITY"),
             "catalogue" => self.published().first().and_then(|catalogue| in_unit(catalogue.display().to_string())),
             "certificate" => path(&config.tls.certificate),
+            "check" => Some(if self.has_default_ini() {
+                format!("{espm} check")
+            } else {
+                format!("{espm} -c {} check", self.ini.display())
+            }),
             "cgi" => Some(layout.cgi.to_owned()),
             "cgi_directory" => path(Path::new(layout.cgi).parent()?),
             "cgi_program" => path(&self.cgi_program()),
@@ -199,6 +226,7 @@ impl<'a> Printer<'a> {
             "state" => in_unit(config.state.display().to_string()),
             // A dual socket would be one line, but nginx's default is one for each family.
             "if_ipv6" => Some(if self.ipv6 { "" } else { "# No IPv6 on this machine: " }.to_owned()),
+            "if_sudo" => Some(sign(!self.sudo.is_empty())),
             "stop_timeout" => Some((config.request_timeout.as_secs() + STOP_MARGIN).to_string()),
             "sudo" => path(&config.sudo),
             "sudo_settings" => Some(self.sudo.iter().map(|word| format!("!{word}")).collect::<Vec<_>>().join(", ")),
@@ -210,6 +238,11 @@ impl<'a> Printer<'a> {
             _ => None,
         }
     }
+}
+
+/// What is before a line that counts only then.
+fn sign(on: bool) -> String {
+    if on { String::new() } else { "#".to_owned() }
 }
 
 /// A template with a value for each `{{NAME}}`; an unknown name stays, and a test finds it.
@@ -251,6 +284,10 @@ pub(super) fn packaged(config: &Config, system: System) -> Vec<(&'static str, St
         ("systemd-console/espm-console.service", unit(Unit::Console)),
         ("systemd-publish/espm-publish.path", unit(Unit::PublishPath)),
         ("systemd-publish/espm-publish.service", unit(Unit::Publish)),
+        ("systemd-backup/espm-backup.timer", unit(Unit::BackupTimer)),
+        ("systemd-backup/espm-backup.service", unit(Unit::Backup)),
+        ("systemd-metrics/espm-metrics.timer", unit(Unit::MetricsTimer)),
+        ("systemd-metrics/espm-metrics.service", unit(Unit::Metrics)),
     ]
 }
 
@@ -277,6 +314,7 @@ mod tests {
                 let printer = Printer::of(&config, "/x/espm.ini".as_ref(), system);
                 let mut files = packaged(&config, system);
                 files.extend([("sudoers --cgi", printer.sudoers(true)), ("cgi", printer.cgi())]);
+                files.push(("sudoers --nagios", printer.sudoers_nagios("nagios")));
                 for (name, text) in files {
                     // A value is not looked at again.
                     assert_eq!(text.replace("/{{key}}", "").find("{{"), None, "{name}: {text}");

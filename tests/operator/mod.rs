@@ -1,6 +1,7 @@
 //! The operator's commands: each fault of a site is one line that says what to do.
 
 mod adopt;
+mod alerts;
 mod assign;
 mod busy;
 

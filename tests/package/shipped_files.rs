@@ -19,7 +19,7 @@ fn read(name: &str) -> String {
 }
 
 /// What espm-setup prints of a site's configuration; a package has the same with its own places.
-fn printed(site: &Site, words: &[&str]) -> String {
+pub(super) fn printed(site: &Site, words: &[&str]) -> String {
     run(Command::new(site.bin("espm-setup")).args(words).arg("--config").arg(site.ini()))
 }
 
@@ -32,7 +32,7 @@ fn units() -> PathBuf {
     dir
 }
 
-fn analyze(words: &[&str], units: &[PathBuf]) -> Output {
+pub(super) fn analyze(words: &[&str], units: &[PathBuf]) -> Output {
     Command::new("systemd-analyze").args(words).args(units).env("SYSTEMD_COLORS", "0").output().unwrap()
 }
 
@@ -283,10 +283,26 @@ fn audit_records_arrive_whole_in_rotated_file_of_rsyslog() {
 fn purge_leaves_what_others_have_put_there_and_it_is_roots() {
     let dir = scratch();
     let at = dir.display().to_string();
-    for name in ["etc/espm/certs", "var/lib/espm/state/locks", "var/lib/espm/nodes", "run/espm", "run/espm-console"] {
+    for name in [
+        "etc/espm/certs",
+        "var/lib/espm/state/locks",
+        "var/lib/espm/nodes",
+        "var/lib/espm/metrics",
+        "var/lib/systemd/timers",
+        "var/backups/espm",
+        "run/espm",
+        "run/espm-console",
+    ] {
         fs::create_dir_all(dir.join(name)).unwrap();
     }
-    let made = ["etc/espm/espm.ini", "etc/espm/certs/espm.key", "var/lib/espm/state/ledger.sqlite"];
+    let made = [
+        "etc/espm/espm.ini",
+        "etc/espm/certs/espm.key",
+        "var/lib/espm/state/ledger.sqlite",
+        "var/lib/espm/metrics/espm.prom",
+        "var/lib/systemd/timers/stamp-espm-backup.timer",
+        "var/backups/espm/ledger-2026-11-27T030000Z.sqlite",
+    ];
     for name in made.iter().chain(&["var/lib/espm/state/unsent.lock", "var/lib/espm/state/locks/x", "etc/espm/theirs"])
     {
         fs::write(dir.join(name), "").unwrap();
@@ -294,8 +310,9 @@ fn purge_leaves_what_others_have_put_there_and_it_is_roots() {
     run(Command::new("chown").args(["-R", "4711:4711"]).arg(&dir));
     let script =
         read("debian/postrm").replace(" /etc/", &format!(" {at}/etc/")).replace("\"/etc/", &format!("\"{at}/etc/"));
-    let script =
-        ["/var/lib/espm", "/run/espm"].iter().fold(script, |script, path| script.replace(path, &format!("{at}{path}")));
+    let script = ["/var/lib/espm", "/run/espm", "/var/backups/espm", "/var/lib/systemd"]
+        .iter()
+        .fold(script, |script, path| script.replace(path, &format!("{at}{path}")));
     // No user of that name is here, and the logs of this machine stay.
     let script =
         script.replace("getent ", "false ").replace("/var/log/", &format!("{at}/")).replace("/var/lib/apache2", &at);
@@ -303,16 +320,18 @@ fn purge_leaves_what_others_have_put_there_and_it_is_roots() {
     let left = run(Command::new("find").arg(&dir).args(["-mindepth", "1", "-printf", "%P %U:%G\n"]));
     let mut left: Vec<_> = left.lines().filter(|line| line.contains("espm")).collect();
     left.sort_unstable();
-    assert_eq!(left, ["etc/espm 0:0", "etc/espm/theirs 0:0"]);
+    let backup = "var/backups/espm/ledger-2026-11-27T030000Z.sqlite 0:0";
+    assert_eq!(left, ["etc/espm 0:0", "etc/espm/theirs 0:0", "var/backups/espm 0:0", backup]);
     let _ = fs::remove_dir_all(dir);
 }
 
 #[test]
 fn removal_of_rpm_stops_every_unit_that_can_run() {
-    let stops = read("rpm/preun").lines().find(|line| line.contains("disable --now")).unwrap().to_owned();
+    let script = read("rpm/preun");
+    let (_, stops) = script.split_once("disable --now").unwrap();
     for unit in fs::read_dir(shipped("templates")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap())
     {
-        if [".service", ".socket", ".path"].iter().any(|kind| unit.ends_with(kind)) {
+        if [".service", ".socket", ".path", ".timer"].iter().any(|kind| unit.ends_with(kind)) {
             assert!(stops.contains(&unit), "{unit}: {stops}");
         }
     }

@@ -16,7 +16,8 @@ PROGRAMS = "target/release"
 # The parts of cargo-deb's in the maintainer scripts that a page depends on: the user is made; units end before they go.
 DEBHELPER = {
     "postinst": "systemd-sysusers espm.conf",
-    "prerm": "[ $1 != remove ] || systemctl disable --now espm.socket espm.service espm-console.service espm-publish.path",
+    "prerm": "[ $1 != remove ] || systemctl disable --now espm.socket espm.service espm-console.service espm-publish.path "
+    "espm-backup.timer espm-metrics.timer",
 }
 
 

@@ -154,6 +154,16 @@ follow_catalogue() {
     sed 's/edit12/corrected/' /tmp/catalogue >"$catalogue"
     wait_for has_role corrected
 }
+# The packages of NRPE and of node exporter make these.
+watch() {
+    useradd --system nagios
+    install -d /etc/nagios/nrpe.d /var/lib/prometheus/node-exporter
+}
+run_by_nrpe() {
+    local command
+    command=$(sed -n 's/^command\[check_espm\]=//p' /etc/nagios/nrpe.d/espm.cfg)
+    setpriv --reuid=nagios --regid=nagios --clear-groups env -i sh -c "$command"
+}
 take_facts_back() { sed -i '/^extensions = /d' /etc/espm/espm.ini; }
 no_nodes() { [ -z "$(espm nodes)" ]; }
 # The package has left, with all that it made.

@@ -121,3 +121,33 @@ fn failed_backup_leaves_no_file_and_can_be_repeated() {
     assert!(made.status.success(), "{made:?}");
     assert_eq!(names, ["ledger"]);
 }
+
+#[test]
+fn kept_backups_are_the_newest_of_that_name_and_other_files_stay() {
+    let site = Site::prepare(&Plan::default());
+    let directory = directory(&site);
+    let [first, second] = ["ledger-2001-01-01T030000Z.sqlite", "ledger-2001-01-02T030000Z.sqlite"];
+    let others = ["ledger-2001-01-01.sqlite", "ledger-2001-01-01T030000Z.sqlite.gz"];
+    for name in [first, second].iter().chain(&others) {
+        fs::write(directory.join(name), "").unwrap();
+    }
+    let keep = |number: &str| site.espm(&["backup", "--keep", number, directory.to_str().unwrap()]);
+    let there = |name: &str| directory.join(name).exists();
+
+    // One that fails removes nothing.
+    let ledger = site.dir.join("state/ledger.sqlite");
+    fs::rename(&ledger, site.dir.join("away")).unwrap();
+    assert_eq!(keep("1").status.code(), Some(1));
+    assert_eq!(names(&directory).len(), 4);
+    fs::rename(site.dir.join("away"), &ledger).unwrap();
+
+    let kept = keep("2");
+    assert!(kept.status.success(), "{kept:?}");
+    assert!(!there(first) && there(second) && others.iter().all(|name| there(name)), "{:?}", names(&directory));
+    let known = [second, others[0], others[1]];
+    let made: Vec<_> = names(&directory).into_iter().filter(|name| !known.iter().any(|known| name == known)).collect();
+    let [made] = made.as_slice() else { panic!("{made:?}") };
+    assert_eq!(run(Command::new("sqlite3").arg(directory.join(made)).arg("PRAGMA integrity_check")), "ok\n");
+    // None would be no backup.
+    assert_eq!(keep("0").status.code(), Some(2));
+}

@@ -96,6 +96,49 @@ fn sudo_allows_two_exact_commands_alone() {
 }
 
 #[test]
+fn user_of_monitoring_system_may_check_and_nothing_else() {
+    let site = Site::installed();
+    run(site.inside("useradd").args(["--system", "--no-log-init", "nagios"]));
+    let rules = "/etc/sudoers.d/espm-nagios";
+    let printed = format!("/opt/espm/bin/espm-setup sudoers --nagios nagios >{rules} && chmod 0440 {rules}");
+    run(site.inside("sh").args(["-c", &printed]));
+    run(site.inside("visudo").arg("-c"));
+    let check = "/opt/espm/bin/espm check --nagios";
+    let allowed = |environment: &str| {
+        let came = site.attack_as("nagios", &format!("{environment} sudo -n {check}"), "");
+        assert!(came.code == 0 && came.stdout.starts_with("ESPM OK: "), "{came:?}");
+    };
+    allowed("");
+    // With these variables espm would be another program, or have another configuration.
+    allowed("GATEWAY_INTERFACE=CGI/1.1 REQUEST_METHOD=GET ESPM_CONFIG=/tmp/x.ini LD_PRELOAD=/x.so");
+    let before = site.untouched();
+    for attack in [
+        "/opt/espm/bin/espm",
+        "/opt/espm/bin/espm check",
+        "/opt/espm/bin/espm check --settle",
+        "/opt/espm/bin/espm check --nagios --settle",
+        "/opt/espm/bin/espm check --settle --nagios",
+        "/opt/espm/bin/espm check --nagios -c /tmp/x.ini",
+        "/opt/espm/bin/espm -c /tmp/x.ini check --nagios",
+        "/opt/espm/bin/espm -c /opt/espm/etc/espm.ini check --nagios",
+        "/opt/espm/bin/espm nodes --json",
+        "/opt/espm/bin/espm-setup client add x",
+        "GATEWAY_INTERFACE=CGI/1.1 /opt/espm/bin/espm check --nagios",
+        "-u espm /opt/espm/bin/espm check --nagios",
+        "-u pe-puppet /opt/espm/bin/espm-helper authority /opt/espm/etc/espm.ini",
+        "-R /tmp /opt/espm/bin/espm check --nagios",
+        "/bin/sh -c id",
+    ] {
+        let came = site.attack_as("nagios", &format!("sudo -n {attack}"), "");
+        assert!(came.code != 0 && came.stdout.is_empty(), "{attack}: {came:?}");
+    }
+    // sudo compares the words as one text, so this one passes it; espm does not take it.
+    let joined = site.attack_as("nagios", "sudo -n /opt/espm/bin/espm 'check --nagios'", "");
+    assert!(joined.code != 0 && joined.stdout.is_empty(), "{joined:?}");
+    assert_eq!(site.untouched(), before);
+}
+
+#[test]
 fn environment_terminal_limits_umask_and_group_of_espm_reach_no_command() {
     let site = Site::installed();
     let lair = lair(&site);
