@@ -23,8 +23,10 @@ impl Ledger {
     pub(crate) fn back_up_into(&self, directory: &Path, keep: NonZeroUsize) -> Result<(), LedgerError> {
         let made = format!("ledger-{}.sqlite", clock::rfc3339(clock::now()).replace(':', ""));
         self.back_up(&directory.join(&made))?;
-        let entries = fs::read_dir(directory).map_err(FileError::at(directory))?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names: io::Result<Vec<_>> =
+            fs::read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+        // A name that is no text is none of a copy.
+        let names = names.map_err(FileError::at(directory))?.into_iter().filter_map(|name| name.into_string().ok());
         for old in surplus(names, &made, keep) {
             trusted_file::discard(&directory.join(old))?;
         }
